@@ -1,0 +1,195 @@
+"""The command line: options → RunConfig → run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from pipelines.config import (
+    DEMO_BACKBONES,
+    ENSEMBLE_BACKBONES,
+    FUSIONS,
+    RECIPES,
+    SINGLE_BACKBONE,
+    RunConfig,
+    UsageError,
+    resolve_members,
+)
+from pipelines.demo import prepare_demo
+from pipelines.progress import Screen
+from pipelines.run import run
+from reconpatch.backbones import BackboneError
+from reconpatch.patches import AGGREGATIONS
+
+_CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 120}
+_BY_PRESET = "by preset"
+
+
+class _Levels(click.ParamType[tuple[int, ...]]):
+    """Comma-separated level numbers."""
+
+    name = "levels"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        try:
+            return value if isinstance(value, tuple) else tuple(int(level) for level in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not a list of levels such as 2,3", param, ctx)
+
+
+class _Sigma(click.ParamType[float | None]):
+    """A positive number, or 'neighbour'."""
+
+    name = "sigma"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | None:
+        if value is None or value == "neighbour":
+            return None
+        try:
+            return float(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a number nor 'neighbour'", param, ctx)
+
+
+def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def decorate(function: Any) -> Any:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+_where = _options(
+    click.option("--workers", type=int, show_default="free CPUs // threads a unit", help="Units that run at once."),
+    click.option("--threads-per-unit", type=int, default=1, help="CPU threads of a unit."),
+    click.option("--gpus-per-actor", type=float, default=0.0, help="GPUs of a unit; above 0 it computes on CUDA."),
+    click.option("--address", show_default="RAY_ADDRESS, else a Ray started here", help="The Ray cluster."),
+)
+_data = click.option("--data", required=True, type=click.Path(), help="Folder of categories in MVTec AD's layout.")
+_out = click.option("--out", required=True, type=click.Path(), help="Folder for the run's files; new or empty.")
+_recipe = _options(
+    click.option("--category", "categories", multiple=True, show_default="all", help="Only this category; repeatable."),
+    click.option("--weights", type=click.Path(), help="Folder with <backbone>.safetensors or .pth."),
+    click.option("--full-frame", is_flag=True, help="Resize straight to the image size; crop nothing."),
+    click.option("--recipe", type=click.Choice(RECIPES), default="default", help="paper: --max-steps 0 unless given."),
+    click.option("--levels", type=_Levels(), show_default=_BY_PRESET, help="timm's out_indices, as in 2,3."),
+    click.option("--patch-size", type=int, show_default=_BY_PRESET, help="s, odd."),
+    click.option("--aggregation", type=click.Choice(AGGREGATIONS), show_default=_BY_PRESET, help="Of patch features."),
+    click.option("--dim", type=int, show_default=_BY_PRESET, help="D, the adapter's output size."),
+    click.option("--coreset", type=float, show_default=_BY_PRESET, help="The bank's share of the fit patches."),
+    click.option("--epochs", type=int, show_default=_BY_PRESET, help="0: the identity adapter, that is PatchCore."),
+    click.option("--lr", type=float, show_default=_BY_PRESET, help="Learning rate, before --max-steps scales it."),
+    click.option(
+        "--max-steps", type=int, show_default="3000; 0 with --recipe paper", help="0: the epochs' full count."
+    ),
+    click.option("--batch-size", type=int, default=512, help="N, patches a training step."),
+    click.option(
+        "--sigma", type=_Sigma(), default="neighbour", help="Of eq. 1; 'neighbour': squared distance to the k-th."
+    ),
+    click.option("--neighbours", type=int, default=5, help="k of eqs. 2-4, at least 4."),
+    click.option("--alpha", type=float, default=0.5, help="Share of the pairwise similarity, eq. 6."),
+    click.option("--margin", type=float, default=1.0, help="m of eq. 7."),
+    click.option("--gamma", type=float, default=0.999, help="EMA rate of eq. 8, before --max-steps scales it."),
+    click.option("--reweight", type=int, default=9, help="b of eq. 10; 1: no reweighting."),
+    click.option("--fusion", type=click.Choice(FUSIONS), default="patch", help="Normalise patch or image scores."),
+    click.option("--seed", type=int, default=0, help="Of initialisation and batches."),
+    click.option("--chunk", type=int, default=16, help="Images of a forward pass."),
+    click.option("--maps/--no-maps", default=False, help="Write anomaly maps on the pictures' own pixels."),
+    click.option("--strict", is_flag=True, help="Unreadable files are exit code 1."),
+    click.option("--fresh", is_flag=True, help="Replace the run that --out holds."),
+    _where,
+)
+
+
+@click.group(context_settings=_CONTEXT)
+@click.version_option(package_name="reconpatch-ray")
+def main() -> None:
+    """ReConPatch on Ray: what good parts look like, learned from good images alone; scores as Parquet."""
+
+
+@main.command()
+@_data
+@_out
+@click.option("--image-size", type=int, default=480, help="S, the network's input in pixels.")
+@click.option("--backbone", "backbones", multiple=True, default=ENSEMBLE_BACKBONES, help="timm's name; repeatable.")
+@_recipe
+def ensemble(**options: Any) -> None:
+    """Fit, score and fuse several networks on every category of a folder."""
+    _run(_config("ensemble", "ensemble", options))
+
+
+@main.command()
+@_data
+@_out
+@click.option("--image-size", type=int, default=224, help="S, the network's input in pixels.")
+@click.option("--backbone", default=SINGLE_BACKBONE, help="timm's name.")
+@click.option("--preset", type=click.Choice(["single", "segmentation"]), default="single", help="Row of the paper.")
+@_recipe
+def single(backbone: str, preset: str, **options: Any) -> None:
+    """Fit and score one network: an ensemble of one, with the same files."""
+    _run(_config("single", preset, {**options, "backbones": (backbone,)}))
+
+
+@main.command()
+@click.option(
+    "--out", default="demo-run", type=click.Path(), help="Folder for the run's files; an old demo is replaced."
+)
+@click.option("--epochs", type=int, show_default=_BY_PRESET, help="0: the identity adapter, that is PatchCore.")
+@click.option("--max-steps", type=int, default=300, help="Training steps a unit.")
+@click.option("--maps/--no-maps", default=False, help="Write anomaly maps on the pictures' own pixels.")
+@click.option("--seed", type=int, default=0, help="Of initialisation and batches.")
+@_where
+def demo(out: str, **options: Any) -> None:
+    """Real solar cells, real weights, no model hub, one machine, a few minutes."""
+    try:
+        data = prepare_demo(Path(out))
+    except UsageError as error:
+        _refuse(error)
+    _run(
+        _config(
+            "demo",
+            "ensemble",
+            {**options, "data": str(data), "out": out, "image_size": 224, "backbones": DEMO_BACKBONES, "fresh": True},
+        )
+    )
+
+
+_MEMBER_FIELDS = ("levels", "patch_size", "aggregation", "dim", "coreset", "epochs", "lr")
+
+
+def _config(command: str, preset: str, options: dict[str, Any]) -> RunConfig:
+    options = dict(options)
+    overrides = {name: options.pop(name, None) for name in _MEMBER_FIELDS}
+    backbones = options.pop("backbones")
+    if options.get("max_steps") is None:
+        options["max_steps"] = 0 if options.get("recipe") == "paper" else 3000
+    try:
+        members = resolve_members(preset, backbones, options["image_size"], overrides)
+        return RunConfig(command=command, members=members, **options)
+    except UsageError as error:
+        _refuse(error)
+
+
+def _run(config: RunConfig) -> None:
+    try:
+        code = run(config, Screen())
+    except (UsageError, BackboneError) as error:
+        _refuse(error)
+    except KeyboardInterrupt:
+        click.echo("interrupted", err=True)
+        code = 130
+    sys.exit(code)
+
+
+def _refuse(error: Exception) -> NoReturn:
+    click.echo(f"error: {error}", err=True)
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+"""What a run is asked to do: every option resolved, once, into one frozen object."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from reconpatch.adapter import AdapterConfig
+from reconpatch.patches import AGGREGATIONS
+
+# Raised whenever the same options and images would give other numbers: models of other versions are not mixed.
+MODEL_VERSION = 1
+
+ENSEMBLE_BACKBONES = ("wide_resnet101_2.tv_in1k", "resnext101_32x8d.tv_in1k", "densenet201.tv_in1k")
+SINGLE_BACKBONE = "wide_resnet50_2.tv_in1k"
+DEMO_BACKBONES = ("tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2")
+FUSIONS = ("patch", "image")
+RECIPES = ("default", "paper")
+
+
+class UsageError(ValueError):
+    """Bad usage or input: one line for the user, exit code 2."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One network of the ensemble and the recipe it is used with.
+
+    Attributes:
+        backbone: timm's name.
+        levels: timm's `out_indices`.
+        patch_size: s.
+        aggregation: 'patchcore' or 'concat'.
+        dim: D, the adapter's output size; ignored for the identity adapter.
+        coreset: the bank's share of the fit patches.
+        epochs: 0 is the identity adapter, that is PatchCore.
+        lr: the paper's learning rate, before `--max-steps` scales it.
+    """
+
+    backbone: str
+    levels: tuple[int, ...]
+    patch_size: int
+    aggregation: str
+    dim: int
+    coreset: float
+    epochs: int
+    lr: float
+
+
+_LITE = Member("", (2, 3), 3, "concat", 256, 0.01, 60, 1e-4)
+# The paper's sections 4.1-4.3: command or preset → image size → row.
+PRESETS: Mapping[str, Mapping[int, Member]] = {
+    "single": {
+        224: Member("", (2, 3), 3, "patchcore", 512, 0.01, 120, 1e-5),
+        480: Member("", (2, 3), 5, "patchcore", 512, 0.01, 120, 1e-6),
+    },
+    "segmentation": {224: Member("", (1, 2, 3), 5, "patchcore", 512, 0.01, 120, 1e-5)},
+    "ensemble": {
+        320: Member("", (2, 3), 3, "patchcore", 384, 0.01, 60, 1e-6),
+        480: Member("", (2, 3), 5, "patchcore", 512, 0.01, 120, 1e-6),
+    },
+}
+
+
+def preset_row(preset: str, backbone: str, image_size: int) -> Member:
+    """The preset's row for a member: lite networks have their own at any size, a size without a row takes the
+    nearest smaller row, else the smallest."""
+    if "_lite" in backbone:
+        return _LITE
+    rows = PRESETS[preset]
+    smaller = [size for size in rows if size <= image_size]
+    return rows[max(smaller) if smaller else min(rows)]
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A run, wholly resolved; see `reconpatch-run ensemble -h` for what each option means."""
+
+    command: str
+    data: str
+    out: str
+    members: tuple[Member, ...]
+    image_size: int
+    categories: tuple[str, ...] = ()
+    full_frame: bool = False
+    weights: str | None = None
+    recipe: str = "default"
+    max_steps: int = 3000
+    batch_size: int = 512
+    sigma: float | None = None
+    neighbours: int = 5
+    alpha: float = 0.5
+    margin: float = 1.0
+    gamma: float = 0.999
+    reweight: int = 9
+    fusion: str = "patch"
+    seed: int = 0
+    chunk: int = 16
+    maps: bool = False
+    workers: int | None = None
+    threads_per_unit: int = 1
+    gpus_per_actor: float = 0.0
+    address: str | None = None
+    strict: bool = False
+    fresh: bool = False
+
+    def __post_init__(self) -> None:
+        _require(len(self.members) > 0, "--backbone: an ensemble needs at least one backbone.")
+        names = [member.backbone for member in self.members]
+        _require(
+            len(set(names)) == len(names), f"--backbone: {', '.join(names)} names a backbone twice; give each once."
+        )
+        _require(self.image_size >= 32, f"--image-size {self.image_size}: give at least 32 pixels.")
+        _require(self.chunk >= 1, f"--chunk {self.chunk}: give at least 1 image.")
+        _require(self.reweight >= 1, f"--reweight {self.reweight}: give at least 1 (1 = no reweighting).")
+        _require(self.fusion in FUSIONS, f"--fusion {self.fusion}: give one of {', '.join(FUSIONS)}.")
+        _require(self.workers is None or self.workers >= 1, f"--workers {self.workers}: give at least 1.")
+        _require(self.threads_per_unit >= 1, f"--threads-per-unit {self.threads_per_unit}: give at least 1.")
+        _require(self.gpus_per_actor >= 0, f"--gpus-per-actor {self.gpus_per_actor}: give 0 or more.")
+        for member in self.members:
+            _require(
+                member.patch_size % 2 == 1, f"--patch-size {member.patch_size}: give an odd number such as 3 or 5."
+            )
+            _require(0 < member.coreset <= 1, f"--coreset {member.coreset}: give a share above 0 and at most 1.")
+            _require(
+                member.aggregation in AGGREGATIONS,
+                f"--aggregation {member.aggregation}: give one of {', '.join(AGGREGATIONS)}.",
+            )
+            _require(member.epochs >= 0, f"--epochs {member.epochs}: give 0 (the identity adapter) or more.")
+            if member.epochs:
+                try:
+                    self.adapter_config(member)
+                except ValueError as error:
+                    raise UsageError(str(error)) from error
+
+    def adapter_config(self, member: Member) -> AdapterConfig:
+        """The options of section 3.2's training for one member."""
+        return AdapterConfig(
+            dim=member.dim,
+            epochs=member.epochs,
+            max_steps=self.max_steps,
+            lr=member.lr,
+            batch_size=self.batch_size,
+            sigma=self.sigma,
+            neighbours=self.neighbours,
+            alpha=self.alpha,
+            margin=self.margin,
+            gamma=self.gamma,
+            seed=self.seed,
+        )
+
+    @property
+    def device(self) -> str:
+        return "cuda" if self.gpus_per_actor > 0 else "cpu"
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def resolve_members(
+    preset: str,
+    backbones: Sequence[str],
+    image_size: int,
+    overrides: Mapping[str, Any],
+) -> tuple[Member, ...]:
+    """The members of a run: each its preset's row, with the fields the user gave in their place."""
+    given = {field: value for field, value in overrides.items() if value is not None}
+    rows = [preset_row(preset, backbone, image_size) for backbone in backbones]
+    return tuple(
+        Member(**{**asdict(row), "backbone": backbone, **given}) for row, backbone in zip(rows, backbones, strict=True)
+    )
+
+
+def model_key(config: RunConfig, member: Member, weights_sha256: str, images: Sequence[tuple[str, str]]) -> str:
+    """SHA-256 of everything that a member's model depends on: what it was fitted on, how, with which weights.
+
+    Args:
+        images: the fit images' (image_path, content SHA-256).
+    """
+    recipe: dict[str, Any] = {
+        "member": asdict(member),
+        "image_size": config.image_size,
+        "full_frame": config.full_frame,
+        "chunk": config.chunk,
+        "threads_per_unit": config.threads_per_unit,
+        "device": config.device,
+        "seed": config.seed,
+        "weights": weights_sha256,
+        "version": MODEL_VERSION,
+        "images": sorted(images),
+    }
+    if member.epochs:
+        recipe["adapter"] = asdict(config.adapter_config(member))
+    else:
+        del recipe["member"]["dim"], recipe["member"]["lr"]
+    canonical = json.dumps(recipe, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def category_key(config: RunConfig, model_keys: Sequence[str]) -> str:
+    """SHA-256 of what a category's fused scores depend on: its members' models, the reweighting and the fusion."""
+    canonical = json.dumps([sorted(model_keys), config.reweight, config.fusion, MODEL_VERSION])
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _require(holds: bool, sentence: str) -> None:
+    if not holds:
+        raise UsageError(sentence)

@@ -1,0 +1,61 @@
+"""The demo's data: real solar cells of the package elpv-dataset, laid out as categories without being copied.
+
+ELPV (Buerhop-Lope et al. 2018; Deitsch et al. 2019, CC BY-NC-SA 4.0): 2,624 electroluminescence images of cells of
+44 modules, 300 x 300 pixels, 8-bit grey, with the probability of a defect. Good is probability 0, defective 1; the
+doubtful thirds are left out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from pathlib import Path
+
+from pipelines.config import UsageError
+
+# A deterministic subset, so that the whole takes minutes on two cores: of each kind of cell, the images whose names
+# have the smallest SHA-256.
+FIT_GOOD = 100
+TEST_GOOD = 50
+TEST_DEFECT = 50
+CATEGORIES = {"mono": "elpv_mono", "poly": "elpv_poly"}
+
+
+def prepare_demo(out: Path) -> Path:
+    """Lay out the subset in the folder <out>-data as links to the package's files, and return that folder.
+
+    Raises:
+        UsageError: the package is not installed, or the folder holds other files.
+    """
+    package = importlib.util.find_spec("elpv_dataset")
+    if package is None or package.origin is None:
+        raise UsageError("The demo's images are missing: pip install 'reconpatch-ray[demo]'.")
+    source = Path(package.origin).parent / "data"
+    root = out.with_name(f"{out.name}-data")
+    for kind, category in CATEGORIES.items():
+        good, defect = _names(source, kind)
+        _link(source, good[:FIT_GOOD], root / category / "train" / "good")
+        _link(source, good[FIT_GOOD : FIT_GOOD + TEST_GOOD], root / category / "test" / "good")
+        _link(source, defect[:TEST_DEFECT], root / category / "test" / "defect")
+    return root
+
+
+def _names(source: Path, kind: str) -> tuple[list[str], list[str]]:
+    """The good and the defective cells of a kind, in the order of their names' hashes."""
+    with (source / "labels.csv").open() as lines:
+        rows = [line.split() for line in lines]
+    chosen = [(path, float(probability)) for path, probability, cell in rows if cell == kind]
+    chosen.sort(key=lambda row: hashlib.sha256(row[0].encode()).hexdigest())
+    return [path for path, probability in chosen if probability == 0.0], [
+        path for path, probability in chosen if probability == 1.0
+    ]
+
+
+def _link(source: Path, names: list[str], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.iterdir():
+        if not old.is_symlink():
+            raise UsageError(f"{old}: is not one of the demo's links; give the demo another --out.")
+        old.unlink()
+    for name in names:
+        (folder / Path(name).name).symlink_to((source / name).resolve())

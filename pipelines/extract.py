@@ -1,0 +1,151 @@
+"""Extraction with Ray Data: a row is a chunk of images; decode tasks feed actors that write feature shards.
+
+Features never cross the object store: an actor writes its chunk's shard and only a receipt comes back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray.data
+import torch
+
+from pipelines.config import Member, RunConfig
+from pipelines.dataset import Chunk
+from pipelines.resources import measured, use_threads
+from pipelines.storage import RunPaths, write_shard
+from reconpatch.backbones import Backbone, load_backbone
+from reconpatch.geometry import Geometry
+from reconpatch.images import ImageError, preprocess, read_image
+from reconpatch.patches import patch_features
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What became of a chunk: its images, those of them that could not be read, and what it took."""
+
+    category: str
+    backbone: str
+    number: int
+    images: int
+    errors: tuple[tuple[str, str], ...]
+    peak_bytes: int
+
+
+def extract(chunks: Sequence[Chunk], config: RunConfig, paths: RunPaths, workers: int) -> Iterator[Receipt]:
+    """Write the shard of every chunk; receipts come in the order of finishing.
+
+    An actor holds one backbone at a time, and the chunks of one backbone follow each other: networks are loaded once
+    an actor, and start-up is paid once for all backbones and categories.
+    """
+    order = {member.backbone: position for position, member in enumerate(config.members)}
+    rows = [
+        {"category": chunk.category, "backbone": chunk.backbone, "number": chunk.number, "paths": list(chunk.paths)}
+        for chunk in sorted(chunks, key=lambda chunk: (order[chunk.backbone], chunk.category, chunk.number))
+    ]
+    # An actor pool that holds every CPU starves the decode tasks: a hang. Each actor leaves a quarter of a CPU.
+    actor_cpus = config.threads_per_unit - 0.25
+    actor: Any = _Extract
+    stream = (
+        ray.data.from_items(rows, override_num_blocks=len(rows))
+        .map(partial(_decode, config=config), num_cpus=0.25)
+        .map(
+            actor,
+            fn_constructor_args=(config, str(paths.root)),
+            compute=ray.data.ActorPoolStrategy(size=min(workers, len(rows))),
+            num_cpus=actor_cpus,
+            num_gpus=config.gpus_per_actor or None,
+        )
+    )
+    for row in stream.iter_rows():
+        errors = tuple(zip(row["error_paths"], row["errors"], strict=True))
+        yield Receipt(
+            row["category"], row["backbone"], int(row["number"]), int(row["images"]), errors, int(row["peak_bytes"])
+        )
+
+
+def _decode(row: dict[str, Any], config: RunConfig) -> dict[str, Any]:
+    """Read a chunk's images and lay them on the network's grid; what cannot be read stays black and is named."""
+    use_threads(1)
+    size = config.image_size
+    # The last chunk is padded to the full size: what comes out for an image must not depend on its neighbours' number.
+    batch = np.zeros((config.chunk, 3, size, size), np.float32)
+    readable: list[str] = []
+    slots: list[int] = []
+    error_paths: list[str] = []
+    errors: list[str] = []
+    for slot, path in enumerate(row["paths"]):
+        try:
+            image = read_image((Path(config.data) / path).read_bytes())
+        except (ImageError, OSError) as error:
+            error_paths.append(path)
+            errors.append(str(error))
+            continue
+        geometry = Geometry.of(image.shape[0], image.shape[1], size, config.full_frame)
+        batch[slot] = preprocess(image, geometry).numpy()
+        readable.append(path)
+        slots.append(slot)
+    return {
+        "category": row["category"],
+        "backbone": row["backbone"],
+        "number": row["number"],
+        "batch": batch,
+        "paths": readable,
+        "slots": slots,
+        "error_paths": error_paths,
+        "errors": errors,
+    }
+
+
+class _Extract:
+    """An actor of the extraction: a backbone at a time, chunk in, shard on disk, receipt out."""
+
+    def __init__(self, config: RunConfig, root: str) -> None:
+        use_threads(config.threads_per_unit)
+        self._config = config
+        self._paths = RunPaths(Path(root))
+        self._members = {member.backbone: member for member in config.members}
+        self._backbone: Backbone | None = None
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        with measured() as usage:
+            self._write_shard(row)
+        return {
+            "category": row["category"],
+            "backbone": row["backbone"],
+            "number": row["number"],
+            "images": len(row["paths"]) + len(row["error_paths"]),
+            "error_paths": list(row["error_paths"]),
+            "errors": list(row["errors"]),
+            "peak_bytes": usage.peak_bytes,
+        }
+
+    def _write_shard(self, row: dict[str, Any]) -> None:
+        member = self._members[row["backbone"]]
+        backbone = self._load(member)
+        maps = backbone(torch.from_numpy(np.array(row["batch"])))
+        features = patch_features(maps, member.patch_size, member.aggregation).half().cpu().numpy()
+        height, width = max((tuple(level.shape[2:]) for level in maps), key=lambda grid: grid[0] * grid[1])
+        write_shard(
+            self._paths.shard(row["category"], row["backbone"], int(row["number"])),
+            list(row["paths"]),
+            [features[slot] for slot in row["slots"]],
+            (height, width),
+        )
+
+    def _load(self, member: Member) -> Backbone:
+        if self._backbone is None or self._backbone.name != member.backbone:
+            self._backbone = None  # the old network goes before the new one comes
+            self._backbone = load_backbone(
+                member.backbone,
+                member.levels,
+                image_size=self._config.image_size,
+                weights=self._config.weights,
+                device=self._config.device,
+            )
+        return self._backbone

@@ -1,0 +1,206 @@
+"""Adapters with Ray Train: one run a wave, whose workers pull (category, backbone) units from a queue.
+
+One trainer for all units, because a trainer costs 10-18 s whatever it does; a unit is whole on one worker, because
+the pairs of a mini-batch are the batch (section 3.2).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+import ray.train
+from ray.train.torch import TorchTrainer
+
+from pipelines.config import Member, RunConfig
+from pipelines.resources import measured, use_threads
+from pipelines.storage import RunPaths, read_shard, write_tensors
+from reconpatch.adapter import Adapter, train_adapter
+
+ADAPTER_FILE = "adapter.safetensors"
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A (category, backbone) of the run, with the shards its adapter and its bank are made from.
+
+    Attributes:
+        fit_shards: paths of the fit images' shards, in order.
+        test_shards: paths of the test images' shards, in order.
+        images: how many fit images there are: the unit's weight in the queue.
+        model_key: SHA-256 of what the model depends on.
+    """
+
+    category: str
+    member: Member
+    fit_shards: tuple[str, ...]
+    test_shards: tuple[str, ...]
+    images: int
+    model_key: str
+
+    @property
+    def backbone(self) -> str:
+        return self.member.backbone
+
+    @property
+    def name(self) -> tuple[str, str]:
+        return self.category, self.backbone
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What became of a unit's adapter: its schedule and cost, or the error that ended it."""
+
+    unit: tuple[str, str]
+    schedule: dict[str, Any] = field(default_factory=dict)
+    last_loss: float | None = None
+    seconds: float = 0.0
+    peak_bytes: int = 0
+    error: str | None = None
+
+
+class UnitQueue:
+    """Hands units to workers, largest first, and takes back what a dead worker held.
+
+    A worker that comes back after the group was restarted says `join` first: what its rank had in hand when it died
+    was never finished, and goes to the front of the queue again.
+    """
+
+    def __init__(self, units: Sequence[Unit]) -> None:
+        self._waiting = sorted(units, key=lambda unit: (-unit.images, unit.name))
+        self._held: dict[int, Unit] = {}
+        self._done: list[Fitted] = []
+        self._steps: dict[tuple[str, str], tuple[int, int]] = {}
+
+    def join(self, rank: int) -> None:
+        if rank in self._held:
+            self._waiting.insert(0, self._held.pop(rank))
+
+    def take(self, rank: int) -> Unit | None:
+        if not self._waiting:
+            return None
+        self._held[rank] = self._waiting.pop(0)
+        return self._held[rank]
+
+    def step(self, unit: tuple[str, str], step: int, steps: int) -> None:
+        self._steps[unit] = (step, steps)
+
+    def finish(self, rank: int, fitted: Fitted) -> None:
+        self._held.pop(rank, None)
+        self._done.append(fitted)
+
+    def progress(self) -> tuple[float, list[Fitted]]:
+        """Units done, those in hand counted by their share of steps, and the finished ones."""
+        finished = {fitted.unit for fitted in self._done}
+        in_hand = sum(step / steps for unit, (step, steps) in self._steps.items() if unit not in finished)
+        return len(self._done) + in_hand, list(self._done)
+
+
+def fit_adapters(
+    units: Sequence[Unit],
+    config: RunConfig,
+    paths: RunPaths,
+    workers: int,
+    run_id: str,
+    on_progress: Callable[[float], None],
+) -> list[Fitted]:
+    """Train every unit's adapter and write it; a unit's exception is its own failure, not the wave's.
+
+    Returns:
+        One `Fitted` a unit, also for units that a killed worker group never got to.
+    """
+    queue: Any = ray.remote(UnitQueue).options(num_cpus=0).remote(list(units))
+    resources = {"CPU": float(config.threads_per_unit)}
+    if config.gpus_per_actor:
+        resources["GPU"] = config.gpus_per_actor
+    trainer = TorchTrainer(
+        _work,
+        train_loop_config={"queue": queue, "config": config, "root": str(paths.root)},
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=min(workers, len(units)), use_gpu=config.gpus_per_actor > 0, resources_per_worker=resources
+        ),
+        run_config=ray.train.RunConfig(
+            name=f"fit-{run_id}",
+            storage_path=str((paths.scratch / "train").resolve()),
+            failure_config=ray.train.FailureConfig(max_failures=3),
+        ),
+    )
+    error = _fit_watched(trainer, queue, on_progress)
+    finished = {fitted.unit: fitted for fitted in ray.get(queue.progress.remote())[1]}
+    ray.kill(queue)
+    return [
+        finished.get(unit.name)
+        or Fitted(unit.name, error=error or "The worker group ended before this unit was fitted.")
+        for unit in units
+    ]
+
+
+def _fit_watched(trainer: Any, queue: Any, on_progress: Callable[[float], None]) -> str | None:
+    """Run the trainer in a task and watch the queue meanwhile; an error of the group comes back as a sentence."""
+    logging.getLogger("ray.train").setLevel(logging.ERROR)
+    running = ray.remote(num_cpus=0)(_fit).remote(trainer)
+    while True:
+        ready, _ = ray.wait([running], timeout=0.5)
+        on_progress(ray.get(queue.progress.remote())[0])
+        if ready:
+            error: str | None = ray.get(running)
+            return error
+
+
+def _fit(trainer: Any) -> str | None:
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
+    logging.getLogger("ray.train").setLevel(logging.ERROR)
+    try:
+        trainer.fit()
+    except Exception as error:  # whatever ended the group is the failure of the units it had not finished
+        return " ".join(str(error).split())[:500]
+    return None
+
+
+def _work(loop: dict[str, Any]) -> None:
+    """A Ray Train worker: pull units until none is left, then report once, as every rank does."""
+    queue, config, paths = loop["queue"], loop["config"], RunPaths(Path(loop["root"]))
+    use_threads(config.threads_per_unit)
+    rank = ray.train.get_context().get_world_rank()
+    ray.get(queue.join.remote(rank))
+    while (unit := ray.get(queue.take.remote(rank))) is not None:
+        fitted = _fit_unit(unit, config, paths, partial(queue.step.remote, unit.name))
+        ray.get(queue.finish.remote(rank, fitted))
+    ray.train.report({})
+
+
+def _fit_unit(unit: Unit, config: RunConfig, paths: RunPaths, on_step: Callable[[int, int], None]) -> Fitted:
+    def now_and_then(step: int, steps: int) -> None:
+        if step % 50 == 0 or step == steps:
+            on_step(step, steps)
+
+    try:
+        with measured() as usage:
+            features = load_features(unit.fit_shards)
+            adapter = train_adapter(
+                features, config.adapter_config(unit.member), device=config.device, on_step=now_and_then
+            )
+            _write_adapter(paths.model(unit.category) / unit.backbone / ADAPTER_FILE, adapter, unit)
+    except Exception as error:  # one unit's failure is a row of failures.parquet; the others go on
+        return Fitted(unit.name, error=f"{type(error).__name__}: {error}")
+    return Fitted(unit.name, asdict(adapter.schedule), float(adapter.losses[-1]), usage.seconds, usage.peak_bytes)
+
+
+def _write_adapter(path: Path, adapter: Adapter, unit: Unit) -> None:
+    tensors = {"f.weight": adapter.weight, "losses": adapter.losses}
+    write_tensors(path, tensors, {"model_key": unit.model_key})
+
+
+def load_features(shards: Sequence[str]) -> np.ndarray:
+    """The patch features of the shards' images, one after another: (n, C') float16."""
+    arrays = [array for shard in shards for array in read_shard(Path(shard)).features]
+    if not arrays:
+        raise ValueError("No image of this category could be read.")
+    return np.concatenate(arrays)

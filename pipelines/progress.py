@@ -1,0 +1,112 @@
+"""What a person sees while a run goes on: a bar a stage in a terminal, a line a stage elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+_PIPED_WIDTH = 180
+_METRICS = ("image_auroc", "image_ap", "image_f1max", "d_prime", "pixel_auroc", "pixel_ap", "pixel_f1max", "aupro")
+
+
+class Stage:
+    """A stage that is going on: tell it how much is done."""
+
+    def __init__(self, bars: Progress | None, task: TaskID | None) -> None:
+        self._bars, self._task = bars, task
+        self.done = 0.0
+
+    def advance(self, amount: float = 1.0) -> None:
+        self.reach(self.done + amount)
+
+    def reach(self, done: float) -> None:
+        self.done = done
+        if self._bars is not None and self._task is not None:
+            self._bars.update(self._task, completed=done)
+
+
+class Screen:
+    """Where a run speaks: progress and results on standard output, warnings on standard error."""
+
+    def __init__(self) -> None:
+        # Piped output has no width of its own: the table is never cut there.
+        width = None if sys.stdout.isatty() else _PIPED_WIDTH
+        self.console = Console(file=sys.stdout, highlight=False, width=width)
+        self._errors = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+
+    def say(self, sentence: str) -> None:
+        self.console.print(sentence, markup=False, soft_wrap=True)
+
+    def warn(self, sentence: str) -> None:
+        self._errors.print(f"warning: {sentence}", markup=False)
+
+    @contextmanager
+    def stage(self, name: str, total: int, unit: str) -> Iterator[Stage]:
+        """A stage of `total` units of work: a bar with rate and time left, or one line when it is over."""
+        start = time.perf_counter()
+        if self.console.is_terminal:
+            columns = (
+                TextColumn("{task.description:<8}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[unit]}"),
+                _Rate(""),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+            )
+            with Progress(*columns, console=self.console) as bars:
+                yield Stage(bars, bars.add_task(name, total=total, unit=unit))
+            return
+        stage = Stage(None, None)
+        yield stage
+        seconds = time.perf_counter() - start
+        rate = _rate(stage.done / max(seconds, 1e-9))
+        self.say(f"{name:<8} {stage.done:,.0f}/{total:,} {unit} in {seconds:.1f} s ({rate})")
+
+    def metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """The table at the end: per category the ensemble and its members."""
+        table = Table(title=None, pad_edge=False)
+        for name in ("category", "model"):
+            table.add_column(name, no_wrap=True)
+        for name in (*_METRICS, "n_good", "n_defect"):
+            table.add_column(name.replace("_", " "), justify="right")
+        last = None
+        for row in rows:
+            if last is not None and row["category"] != last:
+                table.add_section()
+            first = row["category"] if row["category"] != last else ""
+            last = row["category"]
+            cells = ["-" if row.get(name) is None else f"{row[name]:.4f}" for name in _METRICS]
+            table.add_row(first, row["model"], *cells, str(row["n_good"]), str(row["n_defect"]))
+        self.console.print(table)
+
+
+class _Rate(TextColumn):
+    """Units a second, as measured by the bar."""
+
+    def render(self, task: Any) -> Any:
+        return Text(_rate(task.speed) if task.speed else "", style="progress.percentage")
+
+
+def _rate(per_second: float) -> str:
+    """Units a second, or seconds a unit where that is the larger number."""
+    if per_second >= 1 or per_second == 0:
+        return f"{per_second:,.1f}/s"
+    return f"{1 / per_second:,.1f} s each"

