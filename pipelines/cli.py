@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -176,13 +177,21 @@ def _config(command: str, preset: str, options: dict[str, Any]) -> RunConfig:
 
 
 def _run(config: RunConfig) -> None:
+    received: list[int] = []
+
+    def interrupt(signum: int, _frame: object) -> None:
+        # Ray turns whatever a handler raises into exit code 1, but for KeyboardInterrupt.
+        received.append(signum)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
     try:
         code = run(config, Screen())
     except (UsageError, BackboneError) as error:
         _refuse(error)
     except KeyboardInterrupt:
         click.echo("interrupted", err=True)
-        code = 130
+        code = 143 if received else 130
     sys.exit(code)
 
 

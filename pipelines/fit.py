@@ -195,7 +195,7 @@ def _fit_unit(unit: Unit, config: RunConfig, paths: RunPaths, on_step: Callable[
 
 def _write_adapter(path: Path, adapter: Adapter, unit: Unit) -> None:
     tensors = {"f.weight": adapter.weight, "losses": adapter.losses}
-    write_tensors(path, tensors, {"model_key": unit.model_key})
+    write_tensors(path, tensors, unit.model_key)
 
 
 def load_features(shards: Sequence[str]) -> np.ndarray:

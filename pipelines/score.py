@@ -79,9 +79,9 @@ def select_unit(unit: Unit, config: RunConfig, paths: RunPaths) -> Done:
             {"category": unit.category, "image_path": image_paths[image], "row": row, "col": col}
             for image, row, col in places.tolist()
         ]
-        metadata = {"model_key": unit.model_key, "radius": repr(float(coreset.radius))}
-        write_rows(folder / BANK_INDEX_FILE, index, BANK_INDEX, {"model_key": unit.model_key})
-        write_tensors(folder / BANK_FILE, {"entries": features[coreset.indices]}, metadata)
+        tensors = {"entries": features[coreset.indices], "radius": np.array(coreset.radius, np.float64)}
+        write_rows(folder / BANK_INDEX_FILE, index, BANK_INDEX, {"key": unit.model_key})
+        write_tensors(folder / BANK_FILE, tensors, unit.model_key)
     detail = {"patches": len(features), "entries": len(index), "radius": float(coreset.radius)}
     return Done(unit.name, usage.seconds, usage.peak_bytes, detail)
 
@@ -110,7 +110,7 @@ def score_unit(unit: Unit, images: Sequence[Image], config: RunConfig, paths: Ru
                 scores.append(found.scores[patches])
                 nearest.append(found.nearest[patches])
         table = _member_table(rows, scores, nearest, stamp.columns(model_version(unit.model_key)))
-        write_table(paths.member_scores(unit.category, unit.backbone), table, {"model_key": unit.model_key})
+        write_table(paths.member_scores(unit.category, unit.backbone), table, {"key": unit.model_key})
     return Done(unit.name, usage.seconds, usage.peak_bytes, {"images": len(rows)})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -31,11 +32,13 @@ def ray_session(config: RunConfig) -> Iterator[int]:
     # Ray's C++ side writes to the terminal behind Python's back, about matters that are no user's business.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     dashboard = False if address == "local" else None
+    on_sigterm = signal.getsignal(signal.SIGTERM)  # ray.init puts a handler of its own in place
     try:
         with _without_lines("Set ray log level from environment variable"):
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=dashboard)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UsageError(f"Ray at '{address}' cannot be used: {' '.join(str(error).split())[:200]}") from error
+    signal.signal(signal.SIGTERM, on_sigterm)
     try:
         yield _workers(config)
     finally:

@@ -203,9 +203,10 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     write_bytes(path, json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n")
 
 
-def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None) -> None:
+def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], key: str) -> None:
+    """Tensors and the key of what they came from, the only metadata: safetensors writes several in any order."""
     contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
-    write_bytes(path, save(contiguous, metadata=dict(metadata or {})))
+    write_bytes(path, save(contiguous, metadata={"key": key}))
 
 
 def write_rows(

@@ -203,13 +203,15 @@ def test_copies_of_a_patch_are_ties_whatever_the_matrix_product_makes_of_them(se
     np.testing.assert_allclose(adapter.weight, weight, atol=1e-4)
 
 
-def test_with_fewer_steps_the_raised_rates_are_used():
+@pytest.mark.parametrize(("lr", "raised_lr"), [(2e-4, 1.2e-3), (0.02, 0.02)])
+def test_with_fewer_steps_the_raised_rates_are_used(lr, raised_lr):
     features = patches(21, 5)
-    config = AdapterConfig(dim=3, epochs=8, max_steps=4, batch_size=8, lr=2e-4, gamma=0.99)  # q = 6
+    # 24 steps in 4, q = 6; a learning rate of 0.02 is above the cap and stays. A fixed sigma sees the teacher's scale.
+    config = AdapterConfig(dim=3, epochs=8, max_steps=4, batch_size=8, lr=lr, gamma=0.99, sigma=0.7)
     adapter = train_adapter(features, config)
-    weight, losses = plain_training(features, config, steps=4, lr=1.2e-3, gamma=0.94)
+    weight, losses = plain_training(features, config, steps=4, lr=raised_lr, gamma=0.94)
     assert adapter.schedule == schedule(21, config)
-    np.testing.assert_allclose(adapter.losses, losses, rtol=1e-4)
+    np.testing.assert_allclose(adapter.losses, losses, rtol=1e-5)
     np.testing.assert_allclose(adapter.weight, weight, atol=1e-5)
 
 

@@ -1,0 +1,176 @@
+"""What goes wrong in one place costs nothing elsewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from tests.pipelines.runs import BACKBONES, call, make_category, save, texture, with_defect
+
+ONE_MEMBER = ("--backbone", BACKBONES[0], "--image-size", "96", "--coreset", "0.05")
+
+
+def metrics(out: Path) -> dict[str, dict]:
+    rows = pq.read_table(out / "metrics.parquet").to_pylist()
+    return {row["category"]: row for row in rows if row["model"] == "ensemble"}
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """Categories with something missing, in one run with trained adapters."""
+    root = tmp_path_factory.mktemp("odd")
+    data = root / "data"
+    make_category(data / "one_image", seed=1, train=1, good=2, defects=2)
+    make_category(data / "no_test", seed=2, train=3, good=0, defects=0)
+    make_category(data / "only_good", seed=3, train=3, good=3, defects=0)
+    make_category(data / "only_bad", seed=4, train=3, good=0, defects=3)
+    make_category(data / "no_good", seed=5, train=0, good=2, defects=2)
+    save(data / "sizes" / "train" / "good" / "tall.png", texture(6, 200, 40))
+    save(data / "sizes" / "train" / "good" / "wide.png", texture(7, 33, 210))
+    save(data / "sizes" / "train" / "good" / "tiny.png", texture(8, 9, 8))
+    save(data / "sizes" / "test" / "good" / "plain.png", texture(9, 90, 170))
+    blotted, mask = with_defect(texture(10, 150, 90), 60, 40)
+    save(data / "sizes" / "test" / "blot" / "small_mask.png", blotted)
+    save(data / "sizes" / "ground_truth" / "blot" / "small_mask_mask.png", mask[::2, ::2].copy())
+    (data / "broken" / "train" / "good").mkdir(parents=True)
+    (data / "broken" / "train" / "good" / "000.png").write_text("not a picture")
+    arguments = ["ensemble", "--data", str(data), "--out", str(root / "run"), *ONE_MEMBER, "--max-steps", "5", "--maps"]
+    done = call(*arguments)
+    return root / "run", subprocess.CompletedProcess(arguments, done.code, done.stdout, done.stderr)
+
+
+def test_categories_without_a_good_image_fail_and_the_others_complete(
+    odd: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    out, done = odd
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    run = json.loads((out / "run.json").read_text())
+    assert run["status"] == "partial"
+    assert set(run["failed"]) == {"no_good", "broken"}
+    assert set(metrics(out)) == {"one_image", "no_test", "only_good", "only_bad", "sizes"}
+    failures = pq.read_table(out / "failures.parquet").to_pylist()
+    assert {row["category"] for row in failures if row["image_path"] is None} == {"no_good", "broken"}
+    assert {row["image_path"] for row in failures} - {None} == {"broken/train/good/000.png"}
+    for category in ("no_good", "broken"):
+        assert not (out / "models" / category).exists()
+        assert f"warning: {category}: failed in index: {category}/train/good has no image" in done.stderr
+
+
+def test_metrics_that_are_not_defined_are_null(odd: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    table = metrics(odd[0])
+    names = ("image_auroc", "image_ap", "image_f1max", "d_prime", "pixel_auroc", "pixel_ap", "pixel_f1max", "aupro")
+    assert [table["no_test"][name] for name in names] == [None] * 8
+    assert [table["only_good"][name] for name in names] == [None] * 8
+    assert (table["only_good"]["n_good"], table["only_good"]["n_defect"]) == (3, 0)
+    assert [table["only_bad"][name] for name in names[:4]] == [None] * 4
+    assert 0.5 < table["only_bad"]["pixel_auroc"] <= 1
+    assert (table["only_bad"]["n_good"], table["only_bad"]["n_defect"]) == (0, 3)
+
+
+def test_one_good_image_is_enough_for_a_model(odd: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    out, _ = odd
+    assert metrics(out)["one_image"]["image_auroc"] == 1.0
+    assert (out / "models" / "one_image" / "model.json").exists()
+
+
+def test_images_of_any_size_have_maps_of_their_own_size(odd: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    out, done = odd
+    maps = {Path(row["image_path"]).stem: row for row in pq.read_table(out / "maps" / "sizes.parquet").to_pylist()}
+    assert {stem: (row["height"], row["width"]) for stem, row in maps.items()} == {
+        "plain": (90, 170),
+        "small_mask": (150, 90),
+    }
+    assert all(len(row["map"]) == row["height"] * row["width"] for row in maps.values())
+    assert metrics(out)["sizes"]["pixel_auroc"] > 0.8
+    assert "the mask is 45 x 75 and its image 90 x 150; it is stretched over the image" in done.stderr
+
+
+def children(pid: int) -> Iterator[tuple[int, str]]:
+    """(pid, command line) of all descendants of a process."""
+    parents: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except (OSError, ProcessLookupError):
+                continue
+            parents.setdefault(parent, []).append(int(entry.name))
+    waiting = list(parents.get(pid, []))
+    while waiting:
+        child = waiting.pop()
+        waiting += parents.get(child, [])
+        try:
+            yield child, (Path("/proc") / str(child) / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+
+
+def start(data: Path, out: Path, *more: str) -> subprocess.Popen[str]:
+    members = [option for backbone in BACKBONES for option in ("--backbone", backbone)]
+    command = [sys.executable, "-m", "pipelines.cli", "ensemble", "--data", str(data), "--out", str(out), *members]
+    command += ["--image-size", "96", "--coreset", "0.05", *more]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+
+
+def wait_for_process(running: subprocess.Popen[str], name: str, seconds: float = 120) -> int:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        for pid, command in children(running.pid):
+            if command.startswith("ray::") and name in command:
+                return pid
+        assert running.poll() is None, running.communicate()
+        time.sleep(0.05)
+    raise AssertionError(f"no process {name} within {seconds} s")
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds Ray's processes in /proc")
+def test_a_killed_training_worker_costs_no_unit(tmp_path: Path) -> None:
+    """The group restarts, finished units are skipped, and the units in hand are trained again: same models."""
+    make_category(tmp_path / "data" / "cloth", seed=0, train=8, good=2, defects=2)
+    options = ("--workers", "2", "--max-steps", "400")
+    calm = start(tmp_path / "data", tmp_path / "calm", *options)
+    assert calm.wait(300) == 0
+    struck = start(tmp_path / "data", tmp_path / "struck", *options)
+    worker = wait_for_process(struck, "RayTrainWorker")
+    time.sleep(3)  # into a unit
+    os.kill(worker, signal.SIGKILL)
+    output, errors = struck.communicate(timeout=300)
+    assert struck.returncode == 0, errors
+    assert "fit      2/2 units" in output
+    for backbone in BACKBONES:
+        for name in ("adapter.safetensors", "memory_bank.safetensors"):
+            path = Path("models") / "cloth" / backbone / name
+            assert (tmp_path / "struck" / path).read_bytes() == (tmp_path / "calm" / path).read_bytes()
+    scores = [
+        pq.read_table(tmp_path / run / "scores" / "fused" / "cloth.parquet")["score"].to_numpy()
+        for run in ("calm", "struck")
+    ]
+    assert np.array_equal(*scores)
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_says_so_and_leaves_no_process(tmp_path: Path, sent: signal.Signals, code: int) -> None:
+    make_category(tmp_path / "data" / "cloth", seed=0, train=8, good=2, defects=2)
+    running = start(tmp_path / "data", tmp_path / "run", "--max-steps", "100000", "--epochs", "100000")
+    wait_for_process(running, "RayTrainWorker")
+    family = [pid for pid, _ in children(running.pid)]
+    running.send_signal(sent)
+    _, errors = running.communicate(timeout=60)
+    assert running.returncode == code
+    assert "Traceback" not in errors
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "interrupted"
+    until = time.monotonic() + 20
+    while time.monotonic() < until and any((Path("/proc") / str(pid)).exists() for pid in family):
+        time.sleep(0.2)
+    assert not [pid for pid in family if (Path("/proc") / str(pid)).exists()]
