@@ -1,9 +1,9 @@
-# Five verbs. `make demo` and `make test` do all the set-up there is.
+# Six verbs. `make demo` and `make test` do all the set-up there is.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format slow
+.PHONY: demo test slow lint format picture
 
 demo: $(VENV)/.demo
 	$(BIN)/reconpatch-run demo
@@ -22,6 +22,10 @@ lint: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+picture: $(VENV)/.dev
+	$(BIN)/reconpatch-run demo --maps
+	$(BIN)/python docs/picture.py demo-run demo-run-data docs/demo.png
 
 $(BIN)/pip:
 	$(PYTHON) -m venv $(VENV)
