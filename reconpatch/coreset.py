@@ -2,10 +2,15 @@
 
 Sener and Savarese 2018 (ReConPatch section 3.3 and PatchCore cite it): every pick is the point farthest from what
 was picked before, which covers the data within twice the best possible radius. Nothing is projected or sampled.
+
+The next pick is the point with the largest distance, and most points never come near that. A distance to the nearest
+pick only ever shrinks, so an old value bounds the true one from above. Only a pool of the points with the largest
+bounds is kept up to date; greedy selection goes on inside it for as long as its best beats every bound outside.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,6 +20,21 @@ from reconpatch.arrays import Array, as_tensor, like
 from reconpatch.distances import nearest_rows, require_finite, rounding
 
 _ROWS = 1 << 14  # rows converted, or compared by their differences, at a time
+_POOL = 1 << 13  # rows kept up to date: few enough to stay in the cache, many enough to last for many picks
+_BLOCK = 1 << 9  # rows of the pool that catch up at a time
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What was selected.
+
+    Attributes:
+        indices: (k,) int64, rows of the features in the order they were picked.
+        radius: the largest distance of any row to its nearest pick.
+    """
+
+    indices: Array
+    radius: float
 
 
 @dataclass(frozen=True)
@@ -43,11 +63,30 @@ def select_coreset(
     first: int | None = None,
     on_pick: Callable[[int, int], None] | None = None,
 ) -> Coreset:
+    """`farthest_first`, and then the two nearest entries of every point.
+
+    Args, raises: as `farthest_first`.
+
+    Returns:
+        A Coreset whose arrays are of the features' kind (and device).
+    """
+    features = features.detach() if isinstance(features, torch.Tensor) else features
+    selection = farthest_first(features, ratio, first=first, on_pick=on_pick)
+    return _closing_pass(features, torch.as_tensor(selection.indices))
+
+
+def farthest_first(
+    features: Array,
+    ratio: float = 0.01,
+    *,
+    first: int | None = None,
+    on_pick: Callable[[int, int], None] | None = None,
+) -> Selection:
     """Farthest-first selection of max(1, round(ratio · n)) rows, exactly; ties go to the lowest index.
 
     It stops early when every point is at distance 0 from an entry: no row, and no duplicate, is picked twice.
-    Each pick is one matrix-vector product, which says whose distance may have shrunk; the difference of the two rows
-    says what it is now. Beside the features as they came, memory holds one centred copy in float32.
+    Products say whose distance may have shrunk; the difference of the two rows says what it is now. Beside the
+    features as they came, which may be memory-mapped, memory holds three numbers a row, the pool and the entries.
 
     Args:
         features: (n, D) NumPy array or tensor; half precision is computed in float32.
@@ -56,7 +95,7 @@ def select_coreset(
         on_pick: called as on_pick(picked, k) after every pick; it ends below k where the selection stops early.
 
     Returns:
-        A Coreset whose arrays are of the features' kind (and device).
+        A Selection whose indices are of the features' kind (and device).
 
     Raises:
         ValueError: features that are not (n, D), empty or not finite; a ratio or a first row out of range.
@@ -69,36 +108,95 @@ def select_coreset(
     n = len(features)
     if first is not None and not 0 <= first < n:
         raise ValueError(f"The first row is {first}, but the rows are 0 to {n - 1}.")
-    indices = _farthest_first(features, max(1, round(ratio * n)), first, on_pick)
-    return _closing_pass(features, indices)
+    indices, radius = _select(features, max(1, round(ratio * n)), first, on_pick)
+    return Selection(like(indices, features), radius)
 
 
-def _farthest_first(
-    features: Array, k: int, first: int | None, on_pick: Callable[[int, int], None] | None
-) -> torch.Tensor:
-    mean, centred, norms = _centre(features)
-    pick = _farthest_from(features, mean, centred, norms) if first is None else first
-    # What the product says is lowered by all that its rounding can amount to: a distance that shrank is never missed.
-    lower = norms * (1.0 - 2.0 * rounding(centred))
-    squared = torch.full_like(norms, torch.inf)  # to the nearest pick, from differences
-    products = torch.empty_like(norms)
-    picks = []
-    for picked in range(1, k + 1):
-        picks.append(pick)
-        if on_pick is not None:
-            on_pick(picked, k)
-        torch.addmv(lower, centred, centred[pick], alpha=-2.0, out=products)
-        products += lower[pick]
-        shrunk = torch.nonzero(products < squared).squeeze(1)
-        entry = _rows(features, torch.tensor([pick], device=norms.device))
+class _Pool:
+    """The rows with the largest bounds, up to date; a row's value is its squared distance to the nearest pick."""
+
+    def __init__(self, features: Array, index: torch.Tensor, mean: torch.Tensor) -> None:
+        self.index = index  # ascending
+        self.rows = _rows(features, index)
+        self._centred = self.rows - mean.to(self.rows.dtype)
+        # What a product says is lowered by all that its rounding can amount to: a distance that shrank is never missed.
+        self._lower = self._centred.square().sum(1) * (1.0 - 2.0 * rounding(self.rows))
+        self._products = torch.empty_like(self._lower)
+
+    def catch_up(self, values: torch.Tensor, seen: torch.Tensor, entries: torch.Tensor) -> torch.Tensor:
+        """The values after all entries, of which row i has seen the first `seen[i]`."""
+        values = values.clone()
+        order = seen.argsort(stable=True)  # rows that have missed equally much go together
+        for block in torch.split(order, _BLOCK):
+            missed = entries[int(seen[block[0]]) :]
+            if len(missed):
+                nearest, _ = nearest_rows(self.rows[block], missed)
+                now = (self.rows[block] - missed[nearest[:, 0]]).square_().sum(1)
+                values[block] = torch.minimum(values[block], now)
+        return values
+
+    def shrink(self, values: torch.Tensor, pick: int) -> None:
+        """Bring the values up to date with one more pick, the pool's own row `pick`: one matrix-vector product."""
+        torch.addmv(self._lower, self._centred, self._centred[pick], alpha=-2.0, out=self._products)
+        self._products += self._lower[pick]
+        shrunk = torch.nonzero(self._products < values).squeeze(1)
         for rows in torch.split(shrunk, _ROWS):
-            now = (_rows(features, rows) - entry).square_().sum(1)
-            squared[rows] = torch.minimum(squared[rows], now)
-        farthest = squared.max()
-        if farthest == 0.0:
-            break
-        pick = int(torch.nonzero(squared == farthest)[0])  # the first of them, on any device
-    return torch.tensor(picks, dtype=torch.int64, device=norms.device)
+            now = (self.rows[rows] - self.rows[pick]).square_().sum(1)
+            values[rows] = torch.minimum(values[rows], now)
+
+
+def _select(
+    features: Array, k: int, first: int | None, on_pick: Callable[[int, int], None] | None
+) -> tuple[torch.Tensor, float]:
+    """Indices of the picks, and the radius: the largest distance of any row to its nearest pick."""
+    mean, norms = _centre(features)
+    n = len(norms)
+    pick = _farthest_from(features, mean, norms) if first is None else first
+    entries = norms.new_empty((k, features.shape[1]))
+    entries[0] = _rows(features, torch.tensor([pick], device=norms.device))[0]
+    bounds = torch.empty_like(norms)
+    for start in range(0, n, _ROWS):
+        part = slice(start, start + _ROWS)
+        bounds[part] = (as_tensor(features[part]) - entries[0]).square_().sum(1)
+    seen = torch.ones(n, dtype=torch.int32, device=norms.device)
+    picks = [pick]
+    if on_pick is not None:
+        on_pick(1, k)
+    while True:
+        index, outside, rival = _largest(bounds, min(_POOL, n))
+        pool = _Pool(features, index, mean)
+        values = pool.catch_up(bounds[index], seen[index], entries[: len(picks)])
+        while True:
+            farthest = float(values.max())
+            place = int(torch.nonzero(values == farthest)[0])  # the first of them, on any device
+            # A row outside may be as far as its bound says, and of equals the lowest is picked.
+            if farthest < outside or (farthest == outside and int(index[place]) > rival):
+                break
+            if farthest == 0.0 or len(picks) == k:
+                return torch.tensor(picks, dtype=torch.int64, device=norms.device), math.sqrt(farthest)
+            entries[len(picks)] = pool.rows[place]
+            picks.append(int(index[place]))
+            if on_pick is not None:
+                on_pick(len(picks), k)
+            pool.shrink(values, place)
+        bounds[index] = values
+        seen[index] = len(picks)
+
+
+def _largest(bounds: torch.Tensor, size: int) -> tuple[torch.Tensor, float, int]:
+    """Rows of the largest bounds, ascending, ties to the lowest; the largest bound outside, and the lowest row of it."""
+    if size == len(bounds):
+        return torch.arange(size, device=bounds.device), -1.0, -1
+    least = torch.kthvalue(bounds, len(bounds) - size + 1).values
+    above = torch.nonzero(bounds > least).squeeze(1)
+    level = torch.nonzero(bounds == least).squeeze(1)
+    chosen, left = level[: size - len(above)], level[size - len(above) :]
+    index = torch.cat([above, chosen]).sort().values
+    if len(left):
+        return index, float(least), int(left[0])
+    below = bounds.masked_fill(bounds >= least, -1.0)
+    outside = float(below.max())
+    return index, outside, int(torch.nonzero(below == outside)[0])
 
 
 def _closing_pass(features: Array, indices: torch.Tensor) -> Coreset:
@@ -121,26 +219,25 @@ def _closing_pass(features: Array, indices: torch.Tensor) -> Coreset:
     )
 
 
-def _centre(features: Array) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The mean in float64, the centred rows and their squared norms."""
-    n, width = features.shape
+def _centre(features: Array) -> tuple[torch.Tensor, torch.Tensor]:
+    """The mean in float64, and the squared norms of the centred rows."""
+    n = len(features)
     blocks = [slice(start, start + _ROWS) for start in range(0, n, _ROWS)]
     mean = torch.stack([as_tensor(features[part]).double().sum(0) for part in blocks]).sum(0) / n
-    some = as_tensor(features[:1])
-    centred = some.new_empty((n, width))
-    norms = some.new_empty(n)
-    for part in blocks:
-        torch.sub(as_tensor(features[part]), mean.to(some.dtype), out=centred[part])
-        norms[part] = centred[part].square().sum(1)
+    norms = torch.cat([(as_tensor(features[part]) - mean.to(_dtype(features))).square_().sum(1) for part in blocks])
     require_finite(norms)
-    return mean, centred, norms
+    return mean, norms
 
 
-def _farthest_from(features: Array, mean: torch.Tensor, centred: torch.Tensor, norms: torch.Tensor) -> int:
+def _dtype(features: Array) -> torch.dtype:
+    return as_tensor(features[:1]).dtype
+
+
+def _farthest_from(features: Array, mean: torch.Tensor, norms: torch.Tensor) -> int:
     """The row farthest from the mean: of those within rounding of it, the farthest in float64."""
     reach = norms.sqrt()
     moved = float((mean.to(norms.dtype).double() - mean).square().sum().sqrt())  # by which the mean was rounded
-    least = float(reach.max()) * (1.0 - 2.0 * rounding(centred)) - 2.0 * moved
+    least = float(reach.max()) * (1.0 - 2.0 * rounding(as_tensor(features[:1]))) - 2.0 * moved
     rows = torch.nonzero(reach >= least).squeeze(1)
     squared = torch.cat([(_rows(features, part).double() - mean).square_().sum(1) for part in torch.split(rows, _ROWS)])
     return int(rows[torch.nonzero(squared == squared.max())[0, 0]])

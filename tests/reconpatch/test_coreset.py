@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reconpatch import coreset
-from reconpatch.coreset import Coreset, select_coreset
+from reconpatch.coreset import Coreset, farthest_first, select_coreset
 
 
 def naive_greedy(features, k, first=None):
@@ -49,6 +49,13 @@ def features_of(kind, n=150, width=12):
     return rows.astype(np.float32)
 
 
+@pytest.fixture(autouse=True, params=[(1 << 12, 1 << 9), (20, 6), (1, 1)], ids=["whole", "pools", "pools of one"])
+def pool(request, monkeypatch):
+    """Small inputs fit a pool whole: smaller pools make them go as large inputs do."""
+    for name, size in zip(("_POOL", "_BLOCK"), request.param, strict=True):
+        monkeypatch.setattr(coreset, name, size)
+
+
 KINDS = [
     "random",
     "clustered",
@@ -84,6 +91,9 @@ def test_selection_is_that_of_a_naive_loop(kind, ratio, first):
     found = select_coreset(features, ratio, first=first)
     assert found.indices.tolist() == picks
     assert found.radius == pytest.approx(radius, rel=1e-5)
+    alone = farthest_first(features, ratio, first=first)
+    assert alone.indices.tolist() == picks
+    assert alone.radius == pytest.approx(found.radius, rel=1e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -104,7 +114,7 @@ def test_every_point_knows_its_two_nearest_entries(kind, ratio):
     assert not found.nearest_distance[found.indices].any()
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(1, 30), st.integers(1, 3), st.floats(0.01, 1.0), st.integers(0, 2**32 - 1))
 def test_ties_on_small_grids_go_to_the_lowest_index(n, width, ratio, seed):
     random = np.random.default_rng(seed)
