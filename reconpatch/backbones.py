@@ -16,7 +16,7 @@ from typing import Any
 
 import timm
 import torch
-from timm.models import load_checkpoint
+from timm.models import load_checkpoint, load_state_dict
 
 # Packages that carry weights: backbone → (module, class, static method that gives the file's path).
 WEIGHT_PACKAGES = {
@@ -39,7 +39,9 @@ class Backbone:
         levels: timm's `out_indices`, ascending.
         mean, std: (3,) the normalisation that these weights were trained with.
         weights_source: where the weights came from, for people.
-        weights_sha256: SHA-256 over the whole network's tensors (names, dtypes, shapes, bytes), in any file.
+        weights_sha256: SHA-256 over the whole network's tensors (names, dtypes, shapes, bytes), in any file and for
+            any image size.
+        channels, strides: of each level.
     """
 
     name: str
@@ -51,6 +53,8 @@ class Backbone:
     network: torch.nn.Module
     channels_last: bool
     device: torch.device
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
 
     @torch.inference_mode()
     def __call__(self, images: torch.Tensor) -> list[torch.Tensor]:
@@ -97,7 +101,7 @@ def load_backbone(
         hint = f", for example {', '.join(near)}" if near else ""
         raise BackboneError(f"timm has no backbone '{name}'; give one that timm.list_models() lists{hint}.")
     options = _size_options(name, image_size)
-    state, source = _load_state(name, weights, options)
+    state, source, digest = _load_state(name, weights, options)
     try:
         with _quiet():
             network = timm.create_model(
@@ -110,6 +114,9 @@ def load_backbone(
             )
     except (IndexError, AssertionError, ValueError) as error:
         raise BackboneError(f"{name} has no levels {levels}: {error}.") from error
+    strides = tuple(int(stride) for stride in network.feature_info.reduction())
+    if options:
+        _require_whole_patches(name, image_size, max(strides))
     network = network.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
     config: Any = network.pretrained_cfg
     return Backbone(
@@ -118,11 +125,21 @@ def load_backbone(
         mean=tuple(float(value) for value in config["mean"]),
         std=tuple(float(value) for value in config["std"]),
         weights_source=source,
-        weights_sha256=_digest(state),
+        weights_sha256=digest,
         network=network,
         channels_last=str(getattr(network, "output_fmt", "NCHW")).endswith("NHWC"),
         device=torch.device(device),
+        channels=tuple(int(number) for number in network.feature_info.channels()),
+        strides=strides,
     )
+
+
+def _require_whole_patches(name: str, image_size: int, stride: int) -> None:
+    """timm would pass over what is left at the border without a word."""
+    below = image_size // stride * stride
+    if below != image_size:
+        sizes = " or ".join(str(size) for size in (below, below + stride) if size)
+        raise BackboneError(f"{name} sees patches of {stride} pixels; {image_size} is no multiple: take {sizes}.")
 
 
 def find_weights(name: str, weights: str | Path | None) -> Path | None:
@@ -149,12 +166,24 @@ def find_weights(name: str, weights: str | Path | None) -> Path | None:
     return Path(path)
 
 
-def _load_state(name: str, weights: str | Path | None, options: dict[str, Any]) -> tuple[dict[str, torch.Tensor], str]:
-    """The whole network's tensors, every one of them from the weights, and where those came from.
+def _load_state(
+    name: str, weights: str | Path | None, options: dict[str, Any]
+) -> tuple[dict[str, torch.Tensor], str, str]:
+    """The whole network's tensors, every one of them from the weights, where those came from, and their digest.
 
     timm loads a cut network leniently: what the file lacks would stay random without a word. The whole network is
-    loaded strictly first, therefore, and the cut one from its tensors.
+    loaded strictly first, therefore, and the cut one from its tensors. Position embeddings are resampled to the
+    image size; the digest is that of the weights' own size.
     """
+    network, source = _load_whole(name, weights, {})
+    state = network.state_dict()
+    digest = _digest(state)
+    if options:
+        state = _load_whole(name, weights, options)[0].state_dict()
+    return state, source, digest
+
+
+def _load_whole(name: str, weights: str | Path | None, options: dict[str, Any]) -> tuple[torch.nn.Module, str]:
     path = find_weights(name, weights)
     packaged = path is not None and weights is None
     try:
@@ -164,9 +193,10 @@ def _load_state(name: str, weights: str | Path | None, options: dict[str, Any]) 
             elif packaged:
                 network = timm.create_model(name, **options)
                 # The packages' tensors have other names, in the same order; shapes are checked one by one.
-                load_checkpoint(network, str(path), remap=True)
+                load_checkpoint(network, str(path), remap=True, weights_only=True)
             else:
-                overlay = {"file": str(path)}
+                # Read here, not by timm: a .pth may hold code, and whether that runs is up to timm's version.
+                overlay = {"state_dict": load_state_dict(str(path), weights_only=True)}
                 network = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, **options)
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
@@ -178,8 +208,8 @@ def _load_state(name: str, weights: str | Path | None, options: dict[str, Any]) 
             f"{', '.join(WEIGHT_PACKAGES)}), or let timm reach its hub, which failed just now: {reason}"
         ) from error
     if path is None:
-        return network.state_dict(), "timm's hub"
-    return network.state_dict(), f"package {path.parent.parent.name}" if packaged else str(path)
+        return network, "timm's hub"
+    return network, f"package {path.parent.parent.name}" if packaged else str(path)
 
 
 @contextmanager

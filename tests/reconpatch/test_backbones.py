@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 from pathlib import Path
 
 import pytest
 import timm
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from reconpatch.backbones import BackboneError, load_backbone
 
@@ -104,6 +106,17 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
         load_backbone("resnet18", weights=tmp_path)
 
 
+def test_a_file_with_code_in_it_is_refused_and_its_code_never_runs(tmp_path: Path) -> None:
+    class Code:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    (tmp_path / "resnet18.pth").write_bytes(pickle.dumps({"conv1.weight": Code()}, protocol=2))
+    with pytest.raises(BackboneError, match="cannot be loaded into resnet18"):
+        load_backbone("resnet18", weights=tmp_path)
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_weights_folder_without_the_backbone_is_named(tmp_path: Path) -> None:
     with pytest.raises(BackboneError, match=r"has no resnet18\.safetensors or resnet18\.pth"):
         load_backbone("resnet18", weights=tmp_path)
@@ -126,3 +139,63 @@ def test_an_unknown_backbone_is_named() -> None:
 def test_a_level_that_the_network_has_not_is_named() -> None:
     with pytest.raises(BackboneError, match=r"tf_efficientnet_lite0 has no levels \(2, 9\)"):
         load_backbone(LITE, (2, 9))
+
+
+VIT = "vit_tiny_patch16_224"
+
+
+@pytest.fixture(scope="module")
+def random_vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weights folder with a small transformer's seeded random tensors."""
+    folder = tmp_path_factory.mktemp("vit")
+    torch.manual_seed(0)
+    save_file(timm.create_model(VIT).state_dict(), folder / f"{VIT}.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize("size", [96, 224, 240])
+def test_a_vision_transformers_levels_are_blocks_of_one_stride(random_vit: Path, size: int) -> None:
+    backbone = load_backbone(VIT, (2, 5), image_size=size, weights=random_vit)
+    maps = backbone(torch.rand(2, 3, size, size))
+    assert [tuple(level.shape) for level in maps] == [(2, 192, size // 16, size // 16)] * 2
+    assert (backbone.channels, backbone.strides) == ((192, 192), (16, 16))
+    assert not torch.equal(maps[0], maps[1])
+
+
+def test_a_vision_transformer_is_whole_up_to_its_last_level(random_vit: Path) -> None:
+    """Its maps are those of timm's own network with the same weights."""
+    network = timm.create_model(VIT).eval()
+    network.load_state_dict(load_file(random_vit / f"{VIT}.safetensors"))
+    images = torch.rand(2, 3, 224, 224)
+    backbone = load_backbone(VIT, (2, 5), weights=random_vit)
+    with torch.inference_mode():
+        inputs = (images - 0.5) / 0.5
+        expected = network.forward_intermediates(inputs, indices=[2, 5], intermediates_only=True)
+    for level, theirs in zip(backbone(images), expected, strict=True):
+        torch.testing.assert_close(level, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_weights_are_the_same_at_any_image_size(random_vit: Path) -> None:
+    digests = {load_backbone(VIT, (2,), image_size=size, weights=random_vit).weights_sha256 for size in (96, 224)}
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize(("size", "sizes"), [(230, "224 or 240"), (100, "96 or 112")])
+def test_a_size_that_is_no_multiple_of_the_patch_names_those_that_are(random_vit: Path, size: int, sizes: str) -> None:
+    with pytest.raises(BackboneError, match=f"patches of 16 pixels; {size} is no multiple: .*{sizes}"):
+        load_backbone(VIT, (2,), image_size=size, weights=random_vit)
+
+
+@pytest.mark.parametrize("levels", [(12,), (-13,), (2, 40)])
+def test_a_block_that_a_transformer_has_not_is_named(random_vit: Path, levels: tuple[int, ...]) -> None:
+    with pytest.raises(BackboneError, match=f"{VIT} has no levels"):
+        load_backbone(VIT, levels, weights=random_vit)
+
+
+@pytest.mark.parametrize(("name", "levels"), [("swin_tiny_patch4_window7_224", (1, 2)), ("convnext_atto", (1, 2))])
+def test_channels_and_strides_are_those_of_the_maps(tmp_path: Path, name: str, levels: tuple[int, ...]) -> None:
+    torch.save(timm.create_model(name).state_dict(), tmp_path / f"{name}.pth")
+    backbone = load_backbone(name, levels, weights=tmp_path)
+    maps = backbone(torch.rand(1, 3, 224, 224))
+    assert backbone.channels == tuple(level.shape[1] for level in maps)
+    assert backbone.strides == tuple(224 // level.shape[2] for level in maps)
