@@ -13,17 +13,21 @@ import click
 from pipelines.config import (
     DEMO_BACKBONES,
     ENSEMBLE_BACKBONES,
-    FUSIONS,
     RECIPES,
     SINGLE_BACKBONE,
     RunConfig,
     UsageError,
     resolve_members,
 )
+from pipelines.config_file import options_from_file
 from pipelines.demo import prepare_demo
+from pipelines.evaluate import evaluate
+from pipelines.inspect import inspect
 from pipelines.progress import Screen
-from pipelines.run import run
+from pipelines.run import dry_run, run
+from pipelines.score_new import NewImages, score_new
 from reconpatch.backbones import BackboneError
+from reconpatch.model import FUSIONS, ModelError
 from reconpatch.patches import AGGREGATIONS
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 120}
@@ -31,14 +35,14 @@ _BY_PRESET = "by preset"
 
 
 class _Levels(click.ParamType[tuple[int, ...]]):
-    """Comma-separated level numbers."""
+    """Comma-separated level numbers, or a list of them."""
 
     name = "levels"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
         try:
-            return value if isinstance(value, tuple) else tuple(int(level) for level in str(value).split(","))
-        except ValueError:
+            return tuple(int(level) for level in (value.split(",") if isinstance(value, str) else value))
+        except (ValueError, TypeError):
             self.fail(f"{value!r} is not a list of levels such as 2,3", param, ctx)
 
 
@@ -65,6 +69,22 @@ def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return decorate
 
 
+def _from_file(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        try:
+            ctx.default_map = {**(ctx.default_map or {}), **options_from_file(value, ctx.command)}
+        except UsageError as error:
+            _refuse(error)
+
+
+_config_file = click.option(
+    "--config",
+    type=click.Path(),
+    is_eager=True,
+    expose_value=False,
+    callback=_from_file,
+    help="YAML or JSON of these options' names; the command line wins.",
+)
 _where = _options(
     click.option("--workers", type=int, show_default="free CPUs // threads a unit", help="Units that run at once."),
     click.option("--threads-per-unit", type=int, default=1, help="CPU threads of a unit."),
@@ -72,12 +92,21 @@ _where = _options(
     click.option("--address", show_default="RAY_ADDRESS, else a Ray started here", help="The Ray cluster."),
 )
 _data = click.option("--data", required=True, type=click.Path(), help="Folder of categories in MVTec AD's layout.")
-_out = click.option("--out", required=True, type=click.Path(), help="Folder for the run's files; new or empty.")
+_out = click.option("--out", required=True, type=click.Path(), help="Folder for the run's files.")
+_holdout = click.option(
+    "--holdout",
+    type=float,
+    show_default="0.2; 0 with --recipe paper",
+    help="Share of good images that no model sees; thresholds come from them.",
+)
+_false_alarms = click.option("--false-alarms", type=float, default=0.01, help="Wished rate among good images.")
 _recipe = _options(
+    _config_file,
     click.option("--category", "categories", multiple=True, show_default="all", help="Only this category; repeatable."),
     click.option("--weights", type=click.Path(), help="Folder with <backbone>.safetensors or .pth."),
     click.option("--full-frame", is_flag=True, help="Resize straight to the image size; crop nothing."),
-    click.option("--recipe", type=click.Choice(RECIPES), default="default", help="paper: --max-steps 0 unless given."),
+    click.option("--bit-depth", type=int, default=16, help="Of pictures with more than 8 bits a channel."),
+    click.option("--recipe", type=click.Choice(RECIPES), default="default", help="paper: the table as printed."),
     click.option("--levels", type=_Levels(), show_default=_BY_PRESET, help="timm's out_indices, as in 2,3."),
     click.option("--patch-size", type=int, show_default=_BY_PRESET, help="s, odd."),
     click.option("--aggregation", type=click.Choice(AGGREGATIONS), show_default=_BY_PRESET, help="Of patch features."),
@@ -98,11 +127,18 @@ _recipe = _options(
     click.option("--gamma", type=float, default=0.999, help="EMA rate of eq. 8, before --max-steps scales it."),
     click.option("--reweight", type=int, default=9, help="b of eq. 10; 1: no reweighting."),
     click.option("--fusion", type=click.Choice(FUSIONS), default="patch", help="Normalise patch or image scores."),
+    _holdout,
+    _false_alarms,
     click.option("--seed", type=int, default=0, help="Of initialisation and batches."),
     click.option("--chunk", type=int, default=16, help="Images of a forward pass."),
     click.option("--maps/--no-maps", default=False, help="Write anomaly maps on the pictures' own pixels."),
+    click.option("--scratch", type=click.Path(), show_default="OUT/_scratch", help="Folder for patch features."),
+    click.option("--scratch-gb", type=float, default=50.0, help="Room for features; categories go in waves."),
+    click.option("--keep-features", is_flag=True, help="Leave the features when their categories are done."),
+    click.option("--rehash", is_flag=True, help="Read every file, also those whose size and time have not changed."),
     click.option("--strict", is_flag=True, help="Unreadable files are exit code 1."),
-    click.option("--fresh", is_flag=True, help="Replace the run that --out holds."),
+    click.option("--resume/--fresh", default=True, help="Go on with the run in --out, or replace it."),
+    click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing."),
     _where,
 )
 
@@ -121,7 +157,7 @@ def main() -> None:
 @_recipe
 def ensemble(**options: Any) -> None:
     """Fit, score and fuse several networks on every category of a folder."""
-    _run(_config("ensemble", "ensemble", options))
+    _fit("ensemble", "ensemble", options)
 
 
 @main.command()
@@ -133,7 +169,7 @@ def ensemble(**options: Any) -> None:
 @_recipe
 def single(backbone: str, preset: str, **options: Any) -> None:
     """Fit and score one network: an ensemble of one, with the same files."""
-    _run(_config("single", preset, {**options, "backbones": (backbone,)}))
+    _fit("single", preset, {**options, "backbones": (backbone,)})
 
 
 @main.command()
@@ -151,32 +187,69 @@ def demo(out: str, **options: Any) -> None:
         data = prepare_demo(Path(out))
     except UsageError as error:
         _refuse(error)
-    _run(
-        _config(
-            "demo",
-            "ensemble",
-            {**options, "data": str(data), "out": out, "image_size": 224, "backbones": DEMO_BACKBONES, "fresh": True},
-        )
-    )
+    backbones = {"data": str(data), "out": out, "image_size": 224, "backbones": DEMO_BACKBONES}
+    _fit("demo", "ensemble", {**options, **backbones, "resume": False})
+
+
+@main.command(name="evaluate")
+@click.option("--run", "run_folder", required=True, type=click.Path(), help="A run's folder.")
+@click.option("--data", type=click.Path(), show_default="that of the run", help="Where the masks are.")
+@click.option("--false-alarms", type=float, show_default="that of the run", help="Wished rate among good images.")
+@click.option("--maps/--no-maps", default=None, show_default="as the run has them", help="Write anomaly maps.")
+@_where
+def evaluate_command(run_folder: str, **options: Any) -> None:
+    """Metrics, maps and verdicts again, from the Parquet and the masks; nothing is trained."""
+    _do(lambda: evaluate(run_folder, Screen(), **options))
+
+
+@main.command(name="score")
+@click.option("--model", required=True, type=click.Path(), help="A run's folder.")
+@click.option("--images", required=True, type=click.Path(), help="Folder of images, unlabelled.")
+@click.option("--category", required=True, help="Whose model scores them.")
+@click.option("--out", required=True, type=click.Path(), help="Folder for the scores.")
+@click.option("--weights", type=click.Path(), help="Folder with <backbone>.safetensors or .pth.")
+@click.option("--maps/--no-maps", default=False, help="Write anomaly maps on the pictures' own pixels.")
+@click.option("--scratch", type=click.Path(), show_default="OUT/_scratch", help="Folder for patch features.")
+@click.option("--strict", is_flag=True, help="Unreadable files are exit code 1.")
+@_where
+def score_command(**options: Any) -> None:
+    """Score new images with a category's model."""
+    _do(lambda: score_new(NewImages(**options), Screen()))
+
+
+@main.command(name="inspect")
+@_data
+@click.option("--category", "categories", multiple=True, show_default="all", help="Only this category; repeatable.")
+@click.option("--holdout", type=float, default=0.2, help="Share of good images that would be held out.")
+@click.option("--bit-depth", type=int, default=16, help="Of pictures with more than 8 bits a channel.")
+def inspect_command(**options: Any) -> None:
+    """What a folder of categories holds and what is odd about it, before an hour is spent."""
+    _do(lambda: inspect(Screen(), **options))
 
 
 _MEMBER_FIELDS = ("levels", "patch_size", "aggregation", "dim", "coreset", "epochs", "lr")
 
 
-def _config(command: str, preset: str, options: dict[str, Any]) -> RunConfig:
+def _fit(command: str, preset: str, options: dict[str, Any]) -> None:
     options = dict(options)
+    only_say = options.pop("dry_run", False)
+    options["fresh"] = not options.pop("resume")
     overrides = {name: options.pop(name, None) for name in _MEMBER_FIELDS}
     backbones = options.pop("backbones")
-    if options.get("max_steps") is None:
-        options["max_steps"] = 0 if options.get("recipe") == "paper" else 3000
-    try:
+    as_printed = options.get("recipe") == "paper"
+    for name, default, printed in (("max_steps", 3000, 0), ("holdout", 0.2, 0.0)):
+        if options.get(name) is None:
+            options[name] = printed if as_printed else default
+
+    def work() -> int:
         members = resolve_members(preset, backbones, options["image_size"], overrides)
-        return RunConfig(command=command, members=members, **options)
-    except UsageError as error:
-        _refuse(error)
+        return (dry_run if only_say else run)(RunConfig(command=command, members=members, **options), Screen())
+
+    _do(work)
 
 
-def _run(config: RunConfig) -> None:
+def _do(work: Callable[[], int]) -> NoReturn:
+    """Run a command's work and leave with its exit code; bad usage is one line."""
     received: list[int] = []
 
     def interrupt(signum: int, _frame: object) -> None:
@@ -186,8 +259,8 @@ def _run(config: RunConfig) -> None:
 
     signal.signal(signal.SIGTERM, interrupt)
     try:
-        code = run(config, Screen())
-    except (UsageError, BackboneError) as error:
+        code = work()
+    except (UsageError, BackboneError, ModelError) as error:
         _refuse(error)
     except KeyboardInterrupt:
         click.echo("interrupted", err=True)

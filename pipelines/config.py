@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from reconpatch.adapter import AdapterConfig
+from reconpatch.model import FUSIONS
 from reconpatch.patches import AGGREGATIONS
 
 # Raised whenever the same options and images would give other numbers: models of other versions are not mixed.
@@ -17,7 +16,6 @@ MODEL_VERSION = 1
 ENSEMBLE_BACKBONES = ("wide_resnet101_2.tv_in1k", "resnext101_32x8d.tv_in1k", "densenet201.tv_in1k")
 SINGLE_BACKBONE = "wide_resnet50_2.tv_in1k"
 DEMO_BACKBONES = ("tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2")
-FUSIONS = ("patch", "image")
 RECIPES = ("default", "paper")
 
 
@@ -99,7 +97,14 @@ class RunConfig:
     fusion: str = "patch"
     seed: int = 0
     chunk: int = 16
+    bit_depth: int = 16
+    holdout: float = 0.2
+    false_alarms: float = 0.01
     maps: bool = False
+    scratch: str | None = None
+    scratch_gb: float = 50.0
+    keep_features: bool = False
+    rehash: bool = False
     workers: int | None = None
     threads_per_unit: int = 1
     gpus_per_actor: float = 0.0
@@ -117,6 +122,10 @@ class RunConfig:
         _require(self.chunk >= 1, f"--chunk {self.chunk}: give at least 1 image.")
         _require(self.reweight >= 1, f"--reweight {self.reweight}: give at least 1 (1 = no reweighting).")
         _require(self.fusion in FUSIONS, f"--fusion {self.fusion}: give one of {', '.join(FUSIONS)}.")
+        _require(9 <= self.bit_depth <= 16, f"--bit-depth {self.bit_depth}: give 9 to 16 bits.")
+        _require(0 <= self.holdout < 1, f"--holdout {self.holdout}: give a share of at least 0 and less than 1.")
+        _require(0 < self.false_alarms < 1, f"--false-alarms {self.false_alarms}: give a share above 0 and below 1.")
+        _require(self.scratch_gb > 0, f"--scratch-gb {self.scratch_gb:g}: give more than 0.")
         _require(self.workers is None or self.workers >= 1, f"--workers {self.workers}: give at least 1.")
         _require(self.threads_per_unit >= 1, f"--threads-per-unit {self.threads_per_unit}: give at least 1.")
         _require(self.gpus_per_actor >= 0, f"--gpus-per-actor {self.gpus_per_actor}: give 0 or more.")
@@ -172,38 +181,6 @@ def resolve_members(
     return tuple(
         Member(**{**asdict(row), "backbone": backbone, **given}) for row, backbone in zip(rows, backbones, strict=True)
     )
-
-
-def model_key(config: RunConfig, member: Member, weights_sha256: str, images: Sequence[tuple[str, str]]) -> str:
-    """SHA-256 of everything that a member's model depends on: what it was fitted on, how, with which weights.
-
-    Args:
-        images: the fit images' (image_path, content SHA-256).
-    """
-    recipe: dict[str, Any] = {
-        "member": asdict(member),
-        "image_size": config.image_size,
-        "full_frame": config.full_frame,
-        "chunk": config.chunk,
-        "threads_per_unit": config.threads_per_unit,
-        "device": config.device,
-        "seed": config.seed,
-        "weights": weights_sha256,
-        "version": MODEL_VERSION,
-        "images": sorted(images),
-    }
-    if member.epochs:
-        recipe["adapter"] = asdict(config.adapter_config(member))
-    else:
-        del recipe["member"]["dim"], recipe["member"]["lr"]
-    canonical = json.dumps(recipe, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def category_key(config: RunConfig, model_keys: Sequence[str]) -> str:
-    """SHA-256 of what a category's fused scores depend on: its members' models, the reweighting and the fusion."""
-    canonical = json.dumps([sorted(model_keys), config.reweight, config.fusion, MODEL_VERSION])
-    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def _require(holds: bool, sentence: str) -> None:

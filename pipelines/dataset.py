@@ -6,14 +6,17 @@ MVTec AD's layout: `<category>/train/good`, `test/<defect>`, `ground_truth/<defe
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
 
+import pyarrow.fs as pafs
+
 from pipelines.config import UsageError
-from reconpatch.images import SUFFIXES, ImageError, image_size
+from pipelines.storage import Store
+from reconpatch.images import SUFFIXES, ImageError, Picture, read_picture
+from reconpatch.thresholds import held_out
 
 # Pictures that people have in such folders and that are not read: named, where other foreign files are passed over.
 _OTHER_IMAGES = frozenset({".gif", ".jp2", ".heic", ".heif", ".avif", ".exr", ".pgm", ".ppm", ".dng", ".raw", ".svg"})
@@ -51,13 +54,17 @@ class Listing:
 
 @dataclass(frozen=True)
 class Chunk:
-    """At most `--chunk` images of one category for one backbone: a row of the extraction's stream."""
+    """At most `--chunk` images of one category for one backbone: a row of the extraction's stream.
+
+    Attributes:
+        shard: the name of its feature shard in scratch.
+        images: what is read, in this order.
+    """
 
     category: str
     backbone: str
-    split: str
-    number: int
-    paths: tuple[str, ...]
+    shard: str
+    images: tuple[Image, ...]
 
 
 @dataclass
@@ -66,140 +73,200 @@ class _Walk:
     warnings: list[str] = field(default_factory=list)
 
 
-def list_images(data: str | Path, categories: Sequence[str] = ()) -> Listing:
-    """List the categories below a data root; nothing is opened yet.
+def find_categories(data: Store, asked: Sequence[str] = ()) -> list[str]:
+    """Folders with a `train` or a `test` in them, sorted; those that were asked for, if any were.
 
     Raises:
         UsageError: the root is no folder, holds no category, or lacks one that was asked for.
     """
-    root = Path(data)
-    if not root.is_dir():
-        raise UsageError(f"--data {data}: there is no such folder.")
     found = [
-        entry.name
-        for entry in sorted(root.iterdir(), key=lambda entry: entry.name)
-        if entry.is_dir()
-        and not entry.name.startswith(".")
-        and ((entry / "train").is_dir() or (entry / "test").is_dir())
+        name for name in data.folders() if not name.startswith(".") and {"train", "test"} & set(data.folders(name))
     ]
     if not found:
+        if data.filesystem.get_file_info(data.path()).type != pafs.FileType.Directory:
+            raise UsageError(f"--data {data.uri}: there is no such folder.")
         raise UsageError(
-            f"--data {data}: no category in it; a category is a folder with good images in <category>/train/good."
+            f"--data {data.uri}: no category in it; a category is a folder with good images in <category>/train/good."
         )
-    missing = [category for category in categories if category not in found]
+    missing = [category for category in asked if category not in found]
     if missing:
-        raise UsageError(f"--category {', '.join(missing)}: not in {data}, which has {', '.join(found[:20])}.")
-    chosen = tuple(category for category in found if not categories or category in categories)
+        raise UsageError(f"--category {', '.join(missing)}: not in {data.uri}, which has {', '.join(found[:20])}.")
+    return [category for category in found if not asked or category in asked]
+
+
+def list_images(data: Store, categories: Sequence[str] = ()) -> Listing:
+    """List the categories below a data root; nothing is opened yet.
+
+    Raises:
+        UsageError: as `find_categories`.
+    """
+    chosen = find_categories(data, categories)
     walk = _Walk()
     for category in chosen:
-        _walk_category(root, category, walk)
-    return Listing(chosen, tuple(walk.images), tuple(walk.warnings))
+        _walk_category(data, category, walk)
+    return Listing(tuple(chosen), tuple(walk.images), tuple(walk.warnings))
 
 
-def _walk_category(root: Path, category: str, walk: _Walk) -> None:
-    base = root / category
-    for path in _image_files(base / "train" / "good", root, walk):
-        walk.images.append(Image(category, "train", "good", path, label=0, part="fit"))
-    test = base / "test"
-    for folder in sorted(test.iterdir()) if test.is_dir() else []:
-        if not folder.is_dir() or folder.name.startswith("."):
-            continue
-        masks = _MaskFolder(base / "ground_truth" / folder.name, root) if folder.name != "good" else None
-        for path in _image_files(folder, root, walk):
-            within = Path(path).relative_to(folder.relative_to(root))
-            mask = masks.find(within) if masks else None
+def list_new(images: Store, category: str) -> Listing:
+    """All images below a folder, to be scored by a category's model: split 'new', nothing is known of them."""
+    walk = _Walk()
+    for path, info in _images_in(images, _files(images, ""), walk):
+        walk.images.append(Image(category, "new", "", path, fingerprint=_fingerprint(info)))
+    if not walk.images:
+        raise UsageError(f"--images {images.uri}: no image in it ({', '.join(sorted(SUFFIXES))}).")
+    return Listing((category,), tuple(walk.images), tuple(walk.warnings))
+
+
+def _walk_category(data: Store, category: str, walk: _Walk) -> None:
+    files = _files(data, category)
+    for path, info in _images_in(data, _within(files, f"{category}/train/good/"), walk):
+        walk.images.append(Image(category, "train", "good", path, label=0, fingerprint=_fingerprint(info)))
+    tests: dict[str, list[tuple[str, pafs.FileInfo]]] = {}
+    for path, info in _within(files, f"{category}/test/"):
+        parts = PurePosixPath(path).parts
+        if len(parts) > len(PurePosixPath(category).parts) + 2:  # a loose file in test/ has no label
+            tests.setdefault(parts[len(PurePosixPath(category).parts) + 1], []).append((path, info))
+    for defect, inside in sorted(tests.items()):
+        masks = _Masks(_within(files, f"{category}/ground_truth/{defect}/"), f"{category}/ground_truth/{defect}/")
+        for path, info in _images_in(data, inside, walk):
+            label = 0 if defect == "good" else 1
+            mask = masks.find(path.removeprefix(f"{category}/test/{defect}/")) if label else None
             walk.images.append(
-                Image(category, "test", folder.name, path, mask, label=0 if folder.name == "good" else 1)
+                Image(
+                    category,
+                    "test",
+                    defect,
+                    path,
+                    None if mask is None else mask[0],
+                    label,
+                    fingerprint=_fingerprint(info, None if mask is None else mask[1]),
+                )
             )
-        if masks:
-            walk.warnings += _unused(masks.unused(), folder.relative_to(root).as_posix())
+        if defect != "good" and (unused := masks.unused()):
+            named = ", ".join(unused[:5]) + (f" and {len(unused) - 5} more" if len(unused) > 5 else "")
+            walk.warnings.append(f"{named}: no image of that stem in {category}/test/{defect}; it is not used.")
 
 
-def _unused(masks: Sequence[str], folder: str) -> list[str]:
-    if not masks:
-        return []
-    named = ", ".join(masks[:5]) + (f" and {len(masks) - 5} more" if len(masks) > 5 else "")
-    return [f"{named}: no image of that stem in {folder}; such a mask is not used."]
+def _files(store: Store, folder: str) -> list[tuple[str, pafs.FileInfo]]:
+    """(name, info) of all files below a folder, sorted; nothing hidden."""
+    named = ((store.name_of(info), info) for info in store.files(folder))
+    inside = len(folder) + 1 if folder else 0
+    return [(name, info) for name, info in named if not any(part.startswith(".") for part in name[inside:].split("/"))]
 
 
-def _image_files(folder: Path, root: Path, walk: _Walk) -> Iterator[str]:
-    """Paths of the readable kinds of image below a folder, at any depth, sorted; hidden and foreign files are not."""
-    for path in _files(folder):
-        suffix = path.suffix.lower()
+def _within(files: Iterable[tuple[str, pafs.FileInfo]], prefix: str) -> list[tuple[str, pafs.FileInfo]]:
+    return [(name, info) for name, info in files if name.startswith(prefix)]
+
+
+def _images_in(
+    store: Store, files: Iterable[tuple[str, pafs.FileInfo]], walk: _Walk
+) -> Iterable[tuple[str, pafs.FileInfo]]:
+    """Those of the kinds that are read, suffix in any case; other pictures are named, foreign files are not."""
+    for name, info in files:
+        suffix = PurePosixPath(name).suffix.lower()
         if suffix in SUFFIXES:
-            yield path.relative_to(root).as_posix()
+            yield name, info
         elif suffix in _OTHER_IMAGES:
-            walk.warnings.append(
-                f"{path.relative_to(root).as_posix()}: {suffix} images are not read; convert it to PNG."
-            )
+            walk.warnings.append(f"{name}: {suffix} images are not read; convert it to PNG.")
 
 
-def _files(folder: Path) -> list[Path]:
-    found: list[Path] = []
-    for current, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(current) / name for name in names if not name.startswith(".")]
-    return sorted(found)
+def _fingerprint(image: pafs.FileInfo, mask: pafs.FileInfo | None = None) -> str:
+    """Size and time of a picture and of its mask: while they stay, so do the contents."""
+    return "|".join(f"{info.size}-{info.mtime_ns}" for info in (image, mask) if info is not None)
 
 
-class _MaskFolder:
+class _Masks:
     """The masks of one defect, paired by stem: `<stem>_mask` before `<stem>`, in the image's own subfolder."""
 
-    def __init__(self, folder: Path, root: Path) -> None:
-        self._paths = {
-            path.relative_to(folder).with_suffix("").as_posix(): path.relative_to(root).as_posix()
-            for path in _files(folder)
-            if path.suffix.lower() in SUFFIXES
+    def __init__(self, files: Sequence[tuple[str, pafs.FileInfo]], folder: str) -> None:
+        self._files = {
+            str(PurePosixPath(name.removeprefix(folder)).with_suffix("")): (name, info)
+            for name, info in files
+            if PurePosixPath(name).suffix.lower() in SUFFIXES
         }
         self._used: set[str] = set()
 
-    def find(self, image: Path) -> str | None:
-        stem = image.with_suffix("").as_posix()
+    def find(self, image: str) -> tuple[str, pafs.FileInfo] | None:
+        stem = str(PurePosixPath(image).with_suffix(""))
         for name in (f"{stem}_mask", stem):
-            if name in self._paths:
+            if name in self._files:
                 self._used.add(name)
-                return self._paths[name]
+                return self._files[name]
         return None
 
     def unused(self) -> list[str]:
-        return [path for name, path in self._paths.items() if name not in self._used]
+        return [path for name, (path, _) in self._files.items() if name not in self._used]
 
 
-def examine(data: str | Path, image: Image) -> tuple[Image, str | None]:
-    """Hash an image and its mask and read its size.
+def trust(image: Image, known: Mapping[str, Mapping[str, Any]]) -> Image | None:
+    """The image completed from an earlier index row of the same fingerprint and mask, or None."""
+    row = known.get(image.image_path)
+    if row is None or row["fingerprint"] != image.fingerprint or row["mask_path"] != image.mask_path:
+        return None
+    names = ("width", "height", "content_sha256", "mask_sha256")
+    return replace(image, **{name: row[name] for name in names})
 
-    Returns:
-        The completed index row, and a sentence that says what is wrong where the image cannot be read.
+
+@dataclass(frozen=True)
+class Examined:
+    """An image that was read: its completed index row, or what is wrong with it.
+
+    Attributes:
+        error: why it cannot be read.
+        mode: what kind of picture it is, for people.
+        frames: how many pictures the file holds.
+        lowest_sixteenth: of a picture with more than 8 bits a channel, whether all its values are in the lowest
+            sixteenth of the range; None for others.
     """
-    root = Path(data)
+
+    image: Image
+    error: str | None = None
+    mode: str = ""
+    frames: int = 1
+    lowest_sixteenth: bool | None = None
+
+
+def examine(data: Store, image: Image, bit_depth: int) -> Examined:
+    """Hash an image and its mask, and decode it whole: what is broken is known before anything is fitted."""
     try:
-        content = (root / image.image_path).read_bytes()
-        status = (root / image.image_path).stat()
-        image = replace(
-            image,
-            content_sha256=hashlib.sha256(content).hexdigest(),
-            fingerprint=f"{status.st_size}-{status.st_mtime_ns}",
-        )
+        content = data.read(image.image_path)
+        image = replace(image, content_sha256=hashlib.sha256(content).hexdigest())
         if image.mask_path is not None:
-            mask = (root / image.mask_path).read_bytes()
-            image = replace(image, mask_sha256=hashlib.sha256(mask).hexdigest())
-        height, width = image_size(content)
-        return replace(image, width=width, height=height), None
+            image = replace(image, mask_sha256=hashlib.sha256(data.read(image.mask_path)).hexdigest())
+        picture = read_picture(content, bit_depth)
     except (ImageError, OSError) as error:
-        return image, str(error)
+        return Examined(image, " ".join(str(error).split()))
+    height, width = picture.pixels.shape[:2]
+    return Examined(
+        replace(image, width=width, height=height),
+        mode=picture.mode,
+        frames=picture.frames,
+        lowest_sixteenth=_lowest_sixteenth(picture),
+    )
 
 
-def cut_chunks(images: Sequence[Image], backbone: str, size: int) -> list[Chunk]:
-    """Chunks of at most `size` images of one category, fit and test images apart, in order of their paths.
+def _lowest_sixteenth(picture: Picture) -> bool | None:
+    return None if picture.bits <= 8 else picture.largest < 1 / 16
 
-    Train and test images never share a chunk: a model does not depend on which test images there are.
-    """
-    chunks: list[Chunk] = []
+
+def assign_parts(images: Sequence[Image], holdout: float) -> list[Image]:
+    """Good training images are fitted or held out, by their contents alone (`reconpatch.thresholds.held_out`)."""
+    parts: dict[str, str] = {}
     for category in dict.fromkeys(image.category for image in images):
-        number = 0
-        for split in ("train", "test"):
-            paths = [image.image_path for image in images if image.category == category and image.split == split]
-            for start in range(0, len(paths), size):
-                chunks.append(Chunk(category, backbone, split, number, tuple(paths[start : start + size])))
-                number += 1
+        train = [image for image in images if image.category == category and image.split == "train"]
+        aside = held_out([str(image.content_sha256) for image in train], holdout)
+        parts |= {
+            image.image_path: "holdout" if kept else "fit" for image, kept in zip(train, aside.tolist(), strict=True)
+        }
+    return [replace(image, part=parts.get(image.image_path)) for image in images]
+
+
+def cut_chunks(images: Sequence[Image], size: int) -> list[tuple[Image, ...]]:
+    """Chunks of at most `size` images, fit images and others apart, in the order given.
+
+    They never share a chunk: a model does not depend on which images are scored.
+    """
+    chunks: list[tuple[Image, ...]] = []
+    for group in ([image for image in images if image.part == "fit"], [i for i in images if i.part != "fit"]):
+        chunks += [tuple(group[start : start + size]) for start in range(0, len(group), size)]
     return chunks

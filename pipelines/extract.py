@@ -5,24 +5,24 @@ Features never cross the object store: an actor writes its chunk's shard and onl
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import ray.data
-import torch
 
 from pipelines.config import Member, RunConfig
 from pipelines.dataset import Chunk
 from pipelines.resources import measured, use_threads
-from pipelines.storage import RunPaths, write_shard
+from pipelines.shards import write_shard
+from pipelines.storage import Store
 from reconpatch.backbones import Backbone, load_backbone
 from reconpatch.geometry import Geometry
 from reconpatch.images import ImageError, preprocess, read_image
-from reconpatch.patches import patch_features
+from reconpatch.patches import extract_features
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,13 @@ class Receipt:
 
     category: str
     backbone: str
-    number: int
+    shard: str
     images: int
     errors: tuple[tuple[str, str], ...]
     peak_bytes: int
 
 
-def extract(chunks: Sequence[Chunk], config: RunConfig, paths: RunPaths, workers: int) -> Iterator[Receipt]:
+def extract(chunks: Sequence[Chunk], config: RunConfig, data: Store, scratch: Store, workers: int) -> Iterator[Receipt]:
     """Write the shard of every chunk; receipts come in the order of finishing.
 
     An actor holds one backbone at a time, and the chunks of one backbone follow each other: networks are loaded once
@@ -45,18 +45,24 @@ def extract(chunks: Sequence[Chunk], config: RunConfig, paths: RunPaths, workers
     """
     order = {member.backbone: position for position, member in enumerate(config.members)}
     rows = [
-        {"category": chunk.category, "backbone": chunk.backbone, "number": chunk.number, "paths": list(chunk.paths)}
-        for chunk in sorted(chunks, key=lambda chunk: (order[chunk.backbone], chunk.category, chunk.number))
+        {
+            "category": chunk.category,
+            "backbone": chunk.backbone,
+            "shard": chunk.shard,
+            "paths": [image.image_path for image in chunk.images],
+            "contents": [image.content_sha256 for image in chunk.images],
+        }
+        for chunk in sorted(chunks, key=lambda chunk: (order[chunk.backbone], chunk.category))
     ]
     # An actor pool that holds every CPU starves the decode tasks: a hang. Each actor leaves a quarter of a CPU.
     actor_cpus = config.threads_per_unit - 0.25
     actor: Any = _Extract
     stream = (
         ray.data.from_items(rows, override_num_blocks=len(rows))
-        .map(partial(_decode, config=config), num_cpus=0.25)
+        .map(partial(_decode, config=config, data=data), num_cpus=0.25)
         .map(
             actor,
-            fn_constructor_args=(config, str(paths.root)),
+            fn_constructor_args=(config, scratch),
             compute=ray.data.ActorPoolStrategy(size=min(workers, len(rows))),
             num_cpus=actor_cpus,
             num_gpus=config.gpus_per_actor or None,
@@ -65,11 +71,11 @@ def extract(chunks: Sequence[Chunk], config: RunConfig, paths: RunPaths, workers
     for row in stream.iter_rows():
         errors = tuple(zip(row["error_paths"], row["errors"], strict=True))
         yield Receipt(
-            row["category"], row["backbone"], int(row["number"]), int(row["images"]), errors, int(row["peak_bytes"])
+            row["category"], row["backbone"], row["shard"], int(row["images"]), errors, int(row["peak_bytes"])
         )
 
 
-def _decode(row: dict[str, Any], config: RunConfig) -> dict[str, Any]:
+def _decode(row: dict[str, Any], config: RunConfig, data: Store) -> dict[str, Any]:
     """Read a chunk's images and lay them on the network's grid; what cannot be read stays black and is named."""
     use_threads(1)
     size = config.image_size
@@ -79,12 +85,15 @@ def _decode(row: dict[str, Any], config: RunConfig) -> dict[str, Any]:
     slots: list[int] = []
     error_paths: list[str] = []
     errors: list[str] = []
-    for slot, path in enumerate(row["paths"]):
+    for slot, (path, expected) in enumerate(zip(row["paths"], row["contents"], strict=True)):
         try:
-            image = read_image((Path(config.data) / path).read_bytes())
+            content = data.read(path)
+            if expected is not None and hashlib.sha256(content).hexdigest() != expected:
+                raise ImageError("The file changed while the run was going on; run again.")
+            image = read_image(content, config.bit_depth)
         except (ImageError, OSError) as error:
             error_paths.append(path)
-            errors.append(str(error))
+            errors.append(" ".join(str(error).split()))
             continue
         geometry = Geometry.of(image.shape[0], image.shape[1], size, config.full_frame)
         batch[slot] = preprocess(image, geometry).numpy()
@@ -93,7 +102,7 @@ def _decode(row: dict[str, Any], config: RunConfig) -> dict[str, Any]:
     return {
         "category": row["category"],
         "backbone": row["backbone"],
-        "number": row["number"],
+        "shard": row["shard"],
         "batch": batch,
         "paths": readable,
         "slots": slots,
@@ -105,10 +114,10 @@ def _decode(row: dict[str, Any], config: RunConfig) -> dict[str, Any]:
 class _Extract:
     """An actor of the extraction: a backbone at a time, chunk in, shard on disk, receipt out."""
 
-    def __init__(self, config: RunConfig, root: str) -> None:
+    def __init__(self, config: RunConfig, scratch: Store) -> None:
         use_threads(config.threads_per_unit)
         self._config = config
-        self._paths = RunPaths(Path(root))
+        self._scratch = scratch
         self._members = {member.backbone: member for member in config.members}
         self._backbone: Backbone | None = None
 
@@ -118,7 +127,7 @@ class _Extract:
         return {
             "category": row["category"],
             "backbone": row["backbone"],
-            "number": row["number"],
+            "shard": row["shard"],
             "images": len(row["paths"]) + len(row["error_paths"]),
             "error_paths": list(row["error_paths"]),
             "errors": list(row["errors"]),
@@ -128,15 +137,8 @@ class _Extract:
     def _write_shard(self, row: dict[str, Any]) -> None:
         member = self._members[row["backbone"]]
         backbone = self._load(member)
-        maps = backbone(torch.from_numpy(np.array(row["batch"])))
-        features = patch_features(maps, member.patch_size, member.aggregation).half().cpu().numpy()
-        height, width = max((tuple(level.shape[2:]) for level in maps), key=lambda grid: grid[0] * grid[1])
-        write_shard(
-            self._paths.shard(row["category"], row["backbone"], int(row["number"])),
-            list(row["paths"]),
-            [features[slot] for slot in row["slots"]],
-            (height, width),
-        )
+        features, grid = extract_features(backbone, np.array(row["batch"]), member.patch_size, member.aggregation)
+        write_shard(self._scratch, row["shard"], list(row["paths"]), [features[slot] for slot in row["slots"]], grid)
 
     def _load(self, member: Member) -> Backbone:
         if self._backbone is None or self._backbone.name != member.backbone:

@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,39 +18,13 @@ import ray
 import ray.train
 from ray.train.torch import TorchTrainer
 
-from pipelines.config import Member, RunConfig
+from pipelines.config import RunConfig
+from pipelines.plan import Unit
 from pipelines.resources import measured, use_threads
-from pipelines.storage import RunPaths, read_shard, write_tensors
-from reconpatch.adapter import Adapter, train_adapter
-
-ADAPTER_FILE = "adapter.safetensors"
-
-
-@dataclass(frozen=True)
-class Unit:
-    """A (category, backbone) of the run, with the shards its adapter and its bank are made from.
-
-    Attributes:
-        fit_shards: paths of the fit images' shards, in order.
-        test_shards: paths of the test images' shards, in order.
-        images: how many fit images there are: the unit's weight in the queue.
-        model_key: SHA-256 of what the model depends on.
-    """
-
-    category: str
-    member: Member
-    fit_shards: tuple[str, ...]
-    test_shards: tuple[str, ...]
-    images: int
-    model_key: str
-
-    @property
-    def backbone(self) -> str:
-        return self.member.backbone
-
-    @property
-    def name(self) -> tuple[str, str]:
-        return self.category, self.backbone
+from pipelines.rundir import adapter_file
+from pipelines.shards import read_shard
+from pipelines.storage import Store, write_tensors
+from reconpatch.adapter import train_adapter
 
 
 @dataclass(frozen=True)
@@ -74,7 +47,7 @@ class UnitQueue:
     """
 
     def __init__(self, units: Sequence[Unit]) -> None:
-        self._waiting = sorted(units, key=lambda unit: (-unit.images, unit.name))
+        self._waiting = sorted(units, key=lambda unit: (-unit.fit_images, unit.name))
         self._held: dict[int, Unit] = {}
         self._done: list[Fitted] = []
         self._steps: dict[tuple[str, str], tuple[int, int]] = {}
@@ -106,12 +79,16 @@ class UnitQueue:
 def fit_adapters(
     units: Sequence[Unit],
     config: RunConfig,
-    paths: RunPaths,
+    out: Store,
+    scratch: Store,
     workers: int,
-    run_id: str,
+    name: str,
     on_progress: Callable[[float], None],
 ) -> list[Fitted]:
     """Train every unit's adapter and write it; a unit's exception is its own failure, not the wave's.
+
+    Args:
+        name: of the Ray Train run, never used before: Ray resumes a run of a known name.
 
     Returns:
         One `Fitted` a unit, also for units that a killed worker group never got to.
@@ -122,13 +99,14 @@ def fit_adapters(
         resources["GPU"] = config.gpus_per_actor
     trainer = TorchTrainer(
         _work,
-        train_loop_config={"queue": queue, "config": config, "root": str(paths.root)},
+        train_loop_config={"queue": queue, "config": config, "out": out, "scratch": scratch},
         scaling_config=ray.train.ScalingConfig(
             num_workers=min(workers, len(units)), use_gpu=config.gpus_per_actor > 0, resources_per_worker=resources
         ),
         run_config=ray.train.RunConfig(
-            name=f"fit-{run_id}",
-            storage_path=str((paths.scratch / "train").resolve()),
+            name=name,
+            storage_path=scratch.path("train"),
+            storage_filesystem=scratch.filesystem,
             failure_config=ray.train.FailureConfig(max_failures=3),
         ),
     )
@@ -166,41 +144,38 @@ def _fit(trainer: Any) -> str | None:
 
 def _work(loop: dict[str, Any]) -> None:
     """A Ray Train worker: pull units until none is left, then report once, as every rank does."""
-    queue, config, paths = loop["queue"], loop["config"], RunPaths(Path(loop["root"]))
+    queue, config = loop["queue"], loop["config"]
     use_threads(config.threads_per_unit)
     rank = ray.train.get_context().get_world_rank()
     ray.get(queue.join.remote(rank))
     while (unit := ray.get(queue.take.remote(rank))) is not None:
-        fitted = _fit_unit(unit, config, paths, partial(queue.step.remote, unit.name))
+        on_step = partial(queue.step.remote, unit.name)
+        fitted = _fit_unit(unit, config, loop["out"], loop["scratch"], on_step)
         ray.get(queue.finish.remote(rank, fitted))
     ray.train.report({})
 
 
-def _fit_unit(unit: Unit, config: RunConfig, paths: RunPaths, on_step: Callable[[int, int], None]) -> Fitted:
+def _fit_unit(unit: Unit, config: RunConfig, out: Store, scratch: Store, on_step: Callable[[int, int], None]) -> Fitted:
     def now_and_then(step: int, steps: int) -> None:
         if step % 50 == 0 or step == steps:
             on_step(step, steps)
 
     try:
         with measured() as usage:
-            features = load_features(unit.fit_shards)
+            features = load_features(scratch, unit.fit_shards)
             adapter = train_adapter(
                 features, config.adapter_config(unit.member), device=config.device, on_step=now_and_then
             )
-            _write_adapter(paths.model(unit.category) / unit.backbone / ADAPTER_FILE, adapter, unit)
+            tensors = {"f.weight": adapter.weight, "losses": adapter.losses}
+            write_tensors(out, adapter_file(*unit.name), tensors, unit.keys.adapter)
     except Exception as error:  # one unit's failure is a row of failures.parquet; the others go on
         return Fitted(unit.name, error=f"{type(error).__name__}: {error}")
     return Fitted(unit.name, asdict(adapter.schedule), float(adapter.losses[-1]), usage.seconds, usage.peak_bytes)
 
 
-def _write_adapter(path: Path, adapter: Adapter, unit: Unit) -> None:
-    tensors = {"f.weight": adapter.weight, "losses": adapter.losses}
-    write_tensors(path, tensors, unit.model_key)
-
-
-def load_features(shards: Sequence[str]) -> np.ndarray:
+def load_features(scratch: Store, shards: Sequence[str]) -> np.ndarray:
     """The patch features of the shards' images, one after another: (n, C') float16."""
-    arrays = [array for shard in shards for array in read_shard(Path(shard)).features]
+    arrays = [array for shard in shards for array in read_shard(scratch, shard).features]
     if not arrays:
         raise ValueError("No image of this category could be read.")
     return np.concatenate(arrays)

@@ -1,10 +1,13 @@
-"""A Ray task a category: the members' Parquet becomes fused scores, model.json, maps and the metrics' rows."""
+"""A Ray task a category: the members' Parquet becomes fused scores, verdicts, model.json, maps and the metrics' rows.
+
+All that is read are the members' scores, their bank indices and the masks: `evaluate` does the same again at any time.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,197 +15,207 @@ import pyarrow as pa
 
 from pipelines.config import MODEL_VERSION, RunConfig
 from pipelines.dataset import Image
-from pipelines.fit import Unit
+from pipelines.masks import read_masks
+from pipelines.plan import Unit
 from pipelines.resources import measured, use_threads
-from pipelines.score import Done, MemberScores, Stamp, model_version, read_member_scores
-from pipelines.storage import MAPS, TRAIN, RunPaths, fused_schema, write_json, write_rows, write_table
-from reconpatch.fusion import ScoreStatistics, fuse_maps, modified_z_score, score_statistics
+from pipelines.rundir import (
+    MAPS,
+    TRAIN,
+    bank_index_file,
+    fused_schema,
+    fused_scores_file,
+    maps_file,
+    member_scores_file,
+    model_file,
+    train_file,
+)
+from pipelines.score import Done, MemberScores, Stamp, as_member_scores
+from pipelines.storage import Store, read_table, write_rows, write_table
 from reconpatch.geometry import Geometry
-from reconpatch.images import preprocess_mask, read_mask
 from reconpatch.maps import anomaly_map, to_original
 from reconpatch.metrics import image_metrics, pixel_metrics
+from reconpatch.model import Judgement, MemberModel, Model, calibrate, judge, normalise, to_json
 
 
 @dataclass(frozen=True)
-class Weights:
-    """Where a backbone's weights came from, and which they are."""
+class Fusion:
+    """What is to be fused.
 
-    source: str
-    sha256: str
+    Attributes:
+        model: the category's model; its statistics and threshold are computed anew.
+        images: the scored images, in any order.
+        key: of what comes out.
+        maps: whether maps are written.
+        threads: of the task.
+    """
+
+    model: Model
+    images: tuple[Image, ...]
+    key: str
+    maps: bool
+    threads: int
 
 
-def fuse_category(
-    units: Sequence[Unit],
-    images: Sequence[Image],
-    weights: dict[str, Weights],
-    config: RunConfig,
-    paths: RunPaths,
-    stamp: Stamp,
-    category_key: str,
-) -> Done:
-    """Eq. 11 over the members of a category; everything that is read comes from the members' Parquet and the masks."""
-    use_threads(config.threads_per_unit)
-    category = units[0].category
-    with measured() as usage:
-        members = [read_member_scores(paths.member_scores(category, unit.backbone)) for unit in units]
-        statistics, warnings = _statistics(units, members, config)
-        normalised = [
-            modified_z_score(member.maps, each.median, each.mad, each.beta)
-            for member, each in zip(members, statistics, strict=True)
-        ]
-        fused = fuse_maps(normalised)
-        by_path = {image.image_path: image for image in images}
-        scored = [by_path[path] for path in members[0].table["image_path"].to_pylist()]
-        rows = _fused_rows(scored, units, members, normalised, fused, statistics, config)
-        version = model_version(category_key)
-        stamped = [{**row, **stamp.columns(version)} for row in rows]
-        write_rows(
-            paths.fused_scores(category),
-            stamped,
-            fused_schema([unit.backbone for unit in units]),
-            {"key": category_key},
+def model_of(units: Sequence[Unit], config: RunConfig, version: str) -> Model:
+    """A category's model before its scores are known."""
+    members = tuple(
+        MemberModel(
+            backbone=unit.backbone,
+            levels=unit.member.levels,
+            patch_size=unit.member.patch_size,
+            aggregation=unit.member.aggregation,
+            dim=unit.member.dim if unit.member.epochs else 0,
+            weights=unit.network.source,
+            weights_sha256=unit.network.sha256,
+            key=unit.keys.model,
         )
-        _write_model(units, images, weights, statistics, config, paths, version)
-        masks, mask_warnings = _read_masks(scored, config)
-        named = [("ensemble", [row["score"] for row in rows], fused)]
-        named += [
-            (unit.backbone, member.table["score"].to_pylist(), member.maps)
-            for unit, member in zip(units, members, strict=True)
+        for unit in units
+    )
+    return Model(
+        category=units[0].category,
+        version=version,
+        members=members,
+        image_size=config.image_size,
+        full_frame=config.full_frame,
+        bit_depth=config.bit_depth,
+        chunk=config.chunk,
+        fusion=config.fusion,
+        reweight=config.reweight,
+        false_alarms=config.false_alarms,
+        code_version=MODEL_VERSION,
+    )
+
+
+def fuse_category(fusion: Fusion, data: Store, out: Store, stamp: Stamp) -> Done:
+    """Eq. 11 over the members of a category, thresholds from its held-out images, metrics from its masks."""
+    use_threads(fusion.threads)
+    category = fusion.model.category
+    with measured() as usage:
+        members = [
+            as_member_scores(read_table(out, member_scores_file(category, member.backbone)))
+            for member in fusion.model.members
         ]
-        metrics = [_metrics_row(category, name, scored, scores, maps, masks, config) for name, scores, maps in named]
-        if config.maps:
-            _write_maps(scored, fused, config, paths, stamp.columns(version))
+        images = _in_order(fusion.images, members)
+        fit, holdout = (np.array([image.part == part for image in images]) for part in ("fit", "holdout"))
+        model, statistics = normalise(fusion.model, [member.maps[fit] for member in members])
+        if holdout.any():
+            model = calibrate(model, judge(model, [member.maps[holdout] for member in members]).scores)
+        judged = judge(model, [member.maps for member in members])
+        warnings = [
+            f"{category}, {member.backbone}: more than half of the fit scores are nearly the same (a uniform "
+            f"background?); the mean absolute deviation stands in place of the MAD."
+            for member, each in zip(model.members, statistics, strict=True)
+            if each.fallback
+        ] + _promises(model)
+        masks, mask_warnings = read_masks(data, images, model)
+        metrics = [_metrics_row(model, "ensemble", images, judged.scores, judged.fused, masks)]
+        for member, each in zip(model.members, members, strict=True):
+            scores = each.table["score"].to_numpy(zero_copy_only=False)
+            metrics.append(_metrics_row(model, member.backbone, images, scores, each.maps, masks))
+        nearest = nearest_patches(model, judged, members, out)
+        columns = stamp.columns(model.version)
+        rows = fused_rows(model, images, judged, nearest, columns)
+        out.write(model_file(category), to_json(model).encode())
+        _write_train(category, images, out)
+        if fusion.maps:
+            _write_maps(model, images, judged.fused, out, columns, fusion.key)
+        # Last, since its key says that all of this stands.
+        story = json.dumps({"metrics": metrics, "warnings": warnings + mask_warnings}, ensure_ascii=False)
+        schema = fused_schema([member.backbone for member in model.members])
+        write_rows(out, fused_scores_file(category), rows, schema, {"key": fusion.key, "story": story})
     detail = {"metrics": metrics, "warnings": warnings + mask_warnings, "images": len(rows)}
     return Done((category,), usage.seconds, usage.peak_bytes, detail)
 
 
-def _statistics(
-    units: Sequence[Unit], members: Sequence[MemberScores], config: RunConfig
-) -> tuple[list[ScoreStatistics], list[str]]:
-    """Median and MAD of each member over the fit images: of patch scores, or of image scores with --fusion image."""
-    statistics, warnings = [], []
-    for unit, member in zip(units, members, strict=True):
-        fit = np.array([part == "fit" for part in member.table["part"].to_pylist()])
-        scores = member.maps[fit] if config.fusion == "patch" else _image_scores(member.maps[fit])
-        try:
-            each = score_statistics(scores)
-        except ValueError as error:
-            raise ValueError(f"{unit.category}, {unit.backbone}: {error}") from error
-        if each.fallback:
-            warnings.append(
-                f"{unit.category}, {unit.backbone}: more than half of the fit scores are nearly the same (a uniform "
-                f"background?); the mean absolute deviation stands in place of the MAD."
-            )
-        statistics.append(each)
-    return statistics, warnings
+def _in_order(images: Sequence[Image], members: Sequence[MemberScores]) -> list[Image]:
+    """The images in the order of the members' rows, which is the same in all of them."""
+    by_path = {image.image_path: image for image in images}
+    orders = [member.table["image_path"].to_pylist() for member in members]
+    if any(order != orders[0] for order in orders) or set(orders[0]) != set(by_path):
+        raise ValueError("the members' scores are of other images than the index: finish the run that was begun.")
+    return [by_path[path] for path in orders[0]]
 
 
-def _image_scores(maps: np.ndarray) -> np.ndarray:
-    scores: np.ndarray = np.nanmax(maps.reshape(len(maps), -1), axis=1)
-    return scores
+def _promises(model: Model) -> list[str]:
+    n, bound = len(model.holdout_scores), model.false_alarm_bound
+    if bound is None or bound <= model.false_alarms * (1 + 1e-12):
+        return []
+    return [
+        f"{model.category}: {n} held-out good images bound the false-alarm rate by {bound:.1%}, not by the "
+        f"{model.false_alarms:.1%} wished for; that takes {int(np.ceil(1 / model.false_alarms - 1 - 1e-9))} of them."
+    ]
 
 
-def _fused_rows(
-    images: Sequence[Image],
-    units: Sequence[Unit],
-    members: Sequence[MemberScores],
-    normalised: Sequence[np.ndarray],
-    fused: np.ndarray,
-    statistics: Sequence[ScoreStatistics],
-    config: RunConfig,
+def nearest_patches(
+    model: Model, judged: Judgement, members: Sequence[MemberScores], out: Store
 ) -> list[dict[str, Any]]:
-    """One row an image. Verdicts and neighbours' names are null: nothing is held out that could promise anything."""
-    member_scores = np.stack([_image_scores(maps) for maps in normalised])
-    flat = np.where(np.isnan(fused), -np.inf, fused).reshape(len(fused), -1)
-    peaks = flat.argmax(axis=1)
-    scores = flat.max(axis=1) if config.fusion == "patch" else member_scores.mean(axis=0)
-    rows = []
-    for number, image in enumerate(images):
-        grid = fused.shape[1:]
-        cell_row, cell_col = divmod(int(peaks[number]), grid[1])
-        peak_row, peak_col = _geometry(image, config).patch_centre(cell_row, cell_col, grid)
-        strongest = int(np.argmax([_at(maps[number], cell_row, cell_col, grid) for maps in normalised]))
-        rows.append(
+    """Per image the good patch its peak was compared with: the entry of the member that is loudest there."""
+    places = [read_table(out, bank_index_file(model.category, member.backbone)).to_pydict() for member in model.members]
+    found = []
+    peaks = zip(
+        judged.peaks.member.tolist(), judged.peaks.member_row.tolist(), judged.peaks.member_col.tolist(), strict=True
+    )
+    for number, (position, row, col) in enumerate(peaks):
+        entry = int(members[position].nearest[number, row, col])
+        index = places[position]
+        found.append(
             {
-                "category": image.category,
-                "image_path": image.image_path,
-                "split": image.split,
-                "part": image.part,
-                "defect": image.defect,
-                "label": image.label,
-                "score": float(scores[number]),
-                "peak_row": peak_row,
-                "peak_col": peak_col,
-                "nearest_backbone": units[strongest].backbone,
-                **{
-                    f"score_{unit.backbone}": float(member_scores[position, number])
-                    for position, unit in enumerate(units)
-                },
+                "nearest_backbone": model.members[position].backbone,
+                "nearest_image": index["image_path"][entry] if entry >= 0 else None,
+                "nearest_row": index["row"][entry] if entry >= 0 else None,
+                "nearest_col": index["col"][entry] if entry >= 0 else None,
             }
         )
+    return found
+
+
+def fused_rows(
+    model: Model,
+    images: Sequence[Image],
+    judged: Judgement,
+    nearest: Sequence[Mapping[str, Any]],
+    stamp: Mapping[str, Any],
+) -> list[dict[str, Any]]:
+    """Rows of scores/fused, one an image; training images have no verdict, for they made the model."""
+    grid = judged.fused.shape[1:]
+    rows = []
+    for number, image in enumerate(images):
+        cell = int(judged.peaks.row[number]), int(judged.peaks.col[number])
+        peak_row, peak_col = geometry_of(image, model).patch_centre(*cell, grid)
+        row = {name: value for name, value in image.row().items() if name not in ("width", "height")}
+        row |= {"score": float(judged.scores[number]), "peak_row": peak_row, "peak_col": peak_col, **nearest[number]}
+        if image.split != "train" and judged.p_values is not None and judged.is_anomaly is not None:
+            row |= {
+                "p_value": float(judged.p_values[number]),
+                "threshold": model.threshold,
+                "is_anomaly": bool(judged.is_anomaly[number]),
+            }
+        for position, member in enumerate(model.members):
+            row[f"score_{member.backbone}"] = float(judged.member_scores[position, number])
+        rows.append({**row, **stamp})
     return rows
 
 
-def _geometry(image: Image, config: RunConfig) -> Geometry:
+def geometry_of(image: Image, model: Model) -> Geometry:
     if image.height is None or image.width is None:
         raise ValueError(f"{image.image_path} has scores but was never read.")
-    return Geometry.of(image.height, image.width, config.image_size, config.full_frame)
-
-
-def _at(patch_map: np.ndarray, row: int, col: int, grid: tuple[int, ...]) -> float:
-    """A member's value at a cell of the fused grid: the cell of its own grid that lies under that cell's centre."""
-    height, width = patch_map.shape
-    value = patch_map[int((row + 0.5) * height / grid[0]), int((col + 0.5) * width / grid[1])]
-    return float(value) if np.isfinite(value) else -np.inf
-
-
-def _read_masks(images: Sequence[Image], config: RunConfig) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Defects' masks on the network's grid, resized and cropped like the image, as the paper's pixel metrics do."""
-    masks: dict[str, np.ndarray] = {}
-    cut: list[str] = []
-    warnings: list[str] = []
-    for image in images:
-        if image.split != "test" or image.mask_path is None:
-            continue
-        try:
-            mask = read_mask((Path(config.data) / image.mask_path).read_bytes())
-        except (ValueError, OSError) as error:
-            warnings.append(f"{image.mask_path}: {error} Its image is left out of the pixel metrics.")
-            continue
-        if mask.shape != (image.height, image.width):
-            warnings.append(
-                f"{image.mask_path}: the mask is {mask.shape[1]} x {mask.shape[0]} and its image {image.width} x "
-                f"{image.height}; it is stretched over the image."
-            )
-        seen = preprocess_mask(mask, Geometry.of(mask.shape[0], mask.shape[1], config.image_size, config.full_frame))
-        masks[image.image_path] = seen
-        if not mask.any():
-            warnings.append(f"{image.mask_path}: the mask of a defect is empty.")
-        elif not seen.any():
-            cut.append(image.image_path)
-    if cut:
-        warnings.append(
-            f"{images[0].category}: the centre crop hides the whole defect in {len(cut)} of {len(masks)} images with "
-            f"masks; --full-frame looks at the whole picture."
-        )
-    return masks, warnings
+    return Geometry.of(image.height, image.width, model.image_size, model.full_frame)
 
 
 def _metrics_row(
-    category: str,
+    model: Model,
     name: str,
     images: Sequence[Image],
-    scores: Sequence[float],
+    scores: np.ndarray,
     maps: np.ndarray,
-    masks: dict[str, np.ndarray],
-    config: RunConfig,
+    masks: Mapping[str, np.ndarray],
 ) -> dict[str, Any]:
     """Metrics over the test images with a label; pixels count in good images and in defects with a mask."""
     test = [number for number, image in enumerate(images) if image.split == "test" and image.label is not None]
     labels = np.array([images[number].label for number in test], dtype=np.int64)
-    image = image_metrics(np.array([scores[number] for number in test], dtype=np.float64), labels)
+    image = image_metrics(np.asarray(scores[test], dtype=np.float64), labels)
     row: dict[str, Any] = {
-        "category": category,
+        "category": model.category,
         "model": name,
         "image_auroc": image.auroc,
         "image_ap": image.ap,
@@ -211,75 +224,42 @@ def _metrics_row(
         "n_good": int((labels == 0).sum()),
         "n_defect": int((labels == 1).sum()),
     }
-    size = config.image_size
-    seen = [number for number in test if images[number].label == 0 or images[number].image_path in masks]
     if masks:
+        size = model.image_size
+        seen = [number for number in test if images[number].label == 0 or images[number].image_path in masks]
         none = np.zeros((size, size), dtype=bool)
         truth = np.stack([masks.get(images[number].image_path, none) for number in seen])
         pixel = pixel_metrics(anomaly_map(np.asarray(maps[seen], np.float32), size), truth)
-        row |= {
-            "pixel_auroc": pixel.auroc,
-            "pixel_ap": pixel.ap,
-            "pixel_f1max": pixel.f1max,
-            "aupro": pixel.aupro,
-        }
+        row |= {"pixel_auroc": pixel.auroc, "pixel_ap": pixel.ap, "pixel_f1max": pixel.f1max, "aupro": pixel.aupro}
     return row
 
 
-def _write_model(
-    units: Sequence[Unit],
-    images: Sequence[Image],
-    weights: dict[str, Weights],
-    statistics: Sequence[ScoreStatistics],
-    config: RunConfig,
-    paths: RunPaths,
-    version: str,
-) -> None:
-    category = units[0].category
-    fit = [image.row() for image in images if image.part == "fit"]
-    table = pa.Table.from_pylist(
-        [{name: row[name] for name in TRAIN.names} for row in sorted(fit, key=lambda row: str(row["image_path"]))],
-        schema=TRAIN,
-    )
-    write_table(paths.model(category) / "train.parquet", table)
-    members = [
-        {
-            **asdict(unit.member),
-            "model_key": unit.model_key,
-            "weights": weights[unit.backbone].source,
-            "weights_sha256": weights[unit.backbone].sha256,
-            "median": each.median,
-            "mad": each.mad,
-            "beta": each.beta,
-        }
-        for unit, each in zip(units, statistics, strict=True)
-    ]
-    model = {
-        "category": category,
-        "model_version": version,
-        "code_version": MODEL_VERSION,
-        "preprocessing": {"image_size": config.image_size, "full_frame": config.full_frame, "chunk": config.chunk},
-        "fusion": config.fusion,
-        "reweight": config.reweight,
-        "members": members,
-        "holdout_scores": [],
-        "threshold": None,
-        "false_alarm_bound": None,
-    }
-    write_json(paths.model(category) / "model.json", model)
+def _write_train(category: str, images: Sequence[Image], out: Store) -> None:
+    rows = sorted((image.row() for image in images if image.split == "train"), key=lambda row: row["image_path"])
+    table = pa.Table.from_pylist([{name: row[name] for name in TRAIN.names} for row in rows], schema=TRAIN)
+    write_table(out, train_file(category), table)
 
 
 def _write_maps(
-    images: Sequence[Image], fused: np.ndarray, config: RunConfig, paths: RunPaths, stamp: dict[str, Any]
+    model: Model, images: Sequence[Image], fused: np.ndarray, out: Store, stamp: Mapping[str, Any], key: str
 ) -> None:
     """Fused maps of the test images on their own pixels."""
-    rows = []
-    for image, patch_map in zip(images, fused, strict=True):
-        if image.split != "test":
-            continue
-        network_map = anomaly_map(np.asarray(patch_map, np.float32), config.image_size)
-        on_picture = to_original(network_map, _geometry(image, config))
-        place = {"category": image.category, "image_path": image.image_path}
-        size = {"height": image.height, "width": image.width}
-        rows.append({**place, **size, "map": np.asarray(on_picture).reshape(-1), **stamp})
-    write_rows(paths.maps(images[0].category), rows, MAPS)
+    rows = [
+        {
+            "category": image.category,
+            "image_path": image.image_path,
+            "height": image.height,
+            "width": image.width,
+            "map": original_map(model, image, patch_map).reshape(-1),
+            **stamp,
+        }
+        for image, patch_map in zip(images, fused, strict=True)
+        if image.split == "test"
+    ]
+    write_rows(out, maps_file(model.category), rows, MAPS, {"key": key})
+
+
+def original_map(model: Model, image: Image, patch_map: np.ndarray) -> np.ndarray:
+    """(height, width) float32 on the picture's own pixels, NaN where the crop did not look."""
+    network_map = anomaly_map(np.asarray(patch_map, np.float32), model.image_size)
+    return np.asarray(to_original(network_map, geometry_of(image, model)))

@@ -21,6 +21,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from pipelines.plan import CategoryPlan
+
 _PIPED_WIDTH = 180
 _METRICS = ("image_auroc", "image_ap", "image_f1max", "d_prime", "pixel_auroc", "pixel_ap", "pixel_f1max", "aupro")
 
@@ -79,6 +81,25 @@ class Screen:
         seconds = time.perf_counter() - start
         rate = _rate(stage.done / max(seconds, 1e-9))
         self.say(f"{name:<8} {stage.done:,.0f}/{total:,} {unit} in {seconds:.1f} s ({rate})")
+
+    def plan(self, plans: Sequence[CategoryPlan], waves: int, hours: float) -> None:
+        """What a run would do: a row a unit, what is reused, how much scratch it takes, and how long."""
+        table = Table(title=None, pad_edge=False)
+        for name in ("category", "backbone", "images", "extract", "fit", "select", "score", "fuse"):
+            table.add_column(name, justify="left" if name in ("category", "backbone") else "right")
+        for plan in plans:
+            for unit in plan.units:
+                due = sum(len(chunk.images) for chunk in plan.chunks if chunk.backbone == unit.backbone)
+                stages = ["do" if each else "-" for each in (unit.fit, unit.select, unit.score, plan.fuse)]
+                table.add_row(plan.category, unit.backbone, str(len(unit.images)), str(due or "-"), *stages)
+        self.console.print(table)
+        units = [unit for plan in plans for unit in plan.units]
+        reused = sum(not unit.score for unit in units)
+        scratch = sum(plan.scratch_bytes for plan in plans)
+        largest = max((plan.scratch_bytes for plan in plans), default=0)
+        self.say(f"units    {len(units)}, of which {reused} are reused; {waves} waves")
+        self.say(f"scratch  {scratch / 1e9:.2f} GB in all, {largest / 1e9:.2f} GB for the largest category")
+        self.say(f"hours    {hours:.2f}, estimated from a trial of each network on this machine")
 
     def metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """The table at the end: per category the ensemble and its members."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -12,9 +13,10 @@ from typing import Any
 import pandas as pd
 
 from pipelines.config import RunConfig
-from pipelines.fuse import Weights
+from pipelines.plan import Network
 from pipelines.progress import Screen
-from pipelines.storage import FAILURES, METRICS, RunPaths, write_json, write_rows
+from pipelines.rundir import FAILURES, FAILURES_FILE, METRICS, METRICS_CSV, METRICS_FILE, RUN
+from pipelines.storage import Store, masked, write_rows
 
 _PACKAGES = ("reconpatch-ray", "ray", "torch", "timm", "adamp", "pyarrow", "numpy")
 
@@ -30,9 +32,9 @@ class Record:
     """
 
     config: RunConfig
-    paths: RunPaths
+    out: Store
     screen: Screen
-    weights: dict[str, Weights]
+    networks: Mapping[str, Network]
     run_id: str
     started_at: datetime
     warnings: list[str] = field(default_factory=list)
@@ -66,24 +68,32 @@ class Record:
         return 1 if self.failed or (self.config.strict and unreadable) else 0
 
     def cost(self, stage: str, peak_bytes: int) -> None:
-        self.stages[stage]["peak_bytes"] = max(self.stages[stage]["peak_bytes"], peak_bytes)
+        """The peak of resident bytes of a stage's processes: that of the largest of them."""
+        self._stage(stage)["peak_bytes"] = max(self._stage(stage)["peak_bytes"], peak_bytes)
+
+    def took(self, stage: str, seconds: float) -> None:
+        """A wave's share of a stage's seconds."""
+        self._stage(stage)["seconds"] = round(self._stage(stage)["seconds"] + seconds, 3)
+
+    def _stage(self, name: str) -> dict[str, Any]:
+        return self.stages.setdefault(name, {"seconds": 0.0, "peak_bytes": 0})
 
     def note(self, unit: tuple[str, str], stage: str, seconds: float, detail: dict[str, Any]) -> None:
         self.units.setdefault("/".join(unit), {})[stage] = {"seconds": round(seconds, 3), **detail}
 
     def save(self, status: str) -> None:
         seconds = (datetime.now(UTC) - self.started_at).total_seconds()
-        write_json(
-            self.paths.run,
+        self.out.write_json(
+            RUN,
             {
                 "run_id": self.run_id,
                 "status": status,
                 "started_at": self.started_at.isoformat(),
                 "seconds": round(seconds, 3),
-                "command": sys.argv,
-                "config": self.config.as_dict(),
+                "command": [masked(word) for word in sys.argv],
+                "config": {name: _shown(value) for name, value in self.config.as_dict().items()},
                 "weights": {
-                    name: {"source": each.source, "sha256": each.sha256} for name, each in self.weights.items()
+                    name: {"source": each.source, "sha256": each.sha256} for name, each in self.networks.items()
                 },
                 "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
                 "stages": self.stages,
@@ -95,14 +105,18 @@ class Record:
 
     def close(self, metrics: list[dict[str, Any]]) -> None:
         """The run's last files, the table, and where everything lies."""
-        write_rows(self.paths.failures, self.failures, FAILURES)
-        write_rows(self.paths.metrics, metrics, METRICS)
-        pd.DataFrame(metrics, columns=METRICS.names).to_csv(self.paths.metrics.with_suffix(".csv"), index=False)
+        write_rows(self.out, FAILURES_FILE, self.failures, FAILURES)
+        write_rows(self.out, METRICS_FILE, metrics, METRICS)
+        self.out.write(METRICS_CSV, pd.DataFrame(metrics, columns=METRICS.names).to_csv(index=False).encode())
         self.save("partial" if self.failed else "complete")
         if metrics:
             self.screen.metrics(metrics)
-        self.screen.say(f"scores   {self.paths.root / 'scores' / 'fused'}")
-        self.screen.say(f"models   {self.paths.root / 'models'}")
-        self.screen.say(f"metrics  {self.paths.metrics} (and .csv)")
+        self.screen.say(f"scores   {self.out.below('scores/fused').uri}")
+        self.screen.say(f"models   {self.out.below('models').uri}")
+        self.screen.say(f"metrics  {self.out.below(METRICS_FILE).uri} (and .csv)")
         if self.failures:
-            self.screen.say(f"failures {self.paths.failures} ({len(self.failures)} rows)")
+            self.screen.say(f"failures {self.out.below(FAILURES_FILE).uri} ({len(self.failures)} rows)")
+
+
+def _shown(value: Any) -> Any:
+    return masked(value) if isinstance(value, str) else value

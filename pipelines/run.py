@@ -1,279 +1,258 @@
-"""A run from folders to scores: index → extract → fit → select → score → fuse → close."""
+"""A run from folders to scores: index, then wave by wave extract → fit → select → score → fuse, then close."""
 
 from __future__ import annotations
 
-import shutil
-import time
+import os
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import ray
-
-from pipelines.config import RunConfig, UsageError, category_key, model_key
-from pipelines.dataset import Chunk, Image, cut_chunks, examine, list_images
-from pipelines.extract import extract
-from pipelines.fit import Unit, fit_adapters
-from pipelines.fuse import Weights, fuse_category
-from pipelines.progress import Screen, Stage
+from pipelines.config import RunConfig, UsageError
+from pipelines.dataset import Image, Listing, assign_parts, examine, find_categories, list_images, trust
+from pipelines.estimate import estimated_hours
+from pipelines.keys import key_of
+from pipelines.lease import leased
+from pipelines.plan import (
+    CategoryPlan,
+    Network,
+    cut_waves,
+    load_networks,
+    oversized,
+    plan_category,
+    stored_story,
+)
+from pipelines.progress import Screen
 from pipelines.record import Record
-from pipelines.score import Done, Stamp, score_unit, select_unit
+from pipelines.resources import measured
+from pipelines.rundir import FILES, FOLDERS, INDEX, INDEX_FILE, RUN, SCRATCH
+from pipelines.score import Stamp
 from pipelines.session import ray_session
-from pipelines.storage import INDEX, RunPaths, write_rows
-from reconpatch.backbones import load_backbone
+from pipelines.stages import Stages
+from pipelines.storage import Store, read_rows, write_rows
 
 _EXAMINED_AT_ONCE = 64  # images a hashing task reads: long enough to be worth a task, short enough for a moving bar
 
 
 def run(config: RunConfig, screen: Screen) -> int:
-    """Do the whole job of `ensemble` and `single`.
+    """Do the whole job of `ensemble` and `single`; what an earlier run into the directory has done already stands.
 
     Returns:
         The exit code: 0 done, 1 some categories failed (or files were unreadable, with `--strict`).
 
     Raises:
-        UsageError: bad input, found before anything is computed.
+        UsageError: bad input, found before anything is computed, or a directory in use.
         BackboneError: a backbone that is not there or has no weights, likewise.
     """
-    listing = list_images(config.data, config.categories)
-    weights = _load_weights(config)
-    # Workers have working directories of their own: from here on every path is absolute.
-    weights_folder = None if config.weights is None else str(Path(config.weights).resolve())
-    config = replace(config, data=str(Path(config.data).resolve()), weights=weights_folder)
-    paths = RunPaths(Path(config.out).resolve())
-    _prepare_folder(paths, config)
-    record = Record(config, paths, screen, weights, run_id=uuid.uuid4().hex, started_at=datetime.now(UTC))
-    for name, each in weights.items():
-        screen.say(f"{name}: weights from {each.source}, SHA-256 {each.sha256[:12]}")
-    for sentence in listing.warnings:
-        record.warn(sentence)
-    record.save("running")
-    try:
-        with ray_session(config) as workers:
-            metrics = _Stages(config, paths, record, screen, workers).do(listing.categories, listing.images)
-    except BaseException:
-        record.save("interrupted")
-        raise
-    finally:
-        shutil.rmtree(paths.scratch, ignore_errors=True)
-    record.close(metrics)
+    data, out = Store.of(config.data), Store.of(config.out)
+    scratch = scratch_of(config, out)
+    listing = list_images(data, config.categories)
+    # Ray's workers have working directories of their own, and `evaluate` may be called from another.
+    weights = None if config.weights is None else str(Path(config.weights).resolve())
+    config = replace(config, data=data.root if data.is_local else config.data, weights=weights)
+    networks = load_networks(config)
+    prepare(out, data, config)
+    with leased(out):
+        if config.fresh:
+            clear(out)
+        record = Record(config, out, screen, networks, run_id=uuid.uuid4().hex, started_at=datetime.now(UTC))
+        for name, each in networks.items():
+            screen.say(f"{name}: weights from {each.source}, SHA-256 {each.sha256[:12]}")
+        for sentence in listing.warnings:
+            record.warn(sentence)
+        known = known_images(out, config)
+        record.save("running")
+        try:
+            with ray_session(config) as workers:
+                stamp = Stamp(record.run_id, record.started_at)
+                stages = Stages(config, data, out, scratch, record, screen, workers, stamp)
+                metrics = _up_to_date(stages, listing, networks, known)
+        except BaseException:
+            record.save("interrupted")
+            raise
+        if not config.keep_features:
+            scratch.remove_folder()
+        record.close(metrics)
     return record.exit_code
 
 
-@dataclass(frozen=True)
-class _Stages:
-    """The stages of one run, in order; each leaves on disk what the next one reads."""
-
-    config: RunConfig
-    paths: RunPaths
-    record: Record
-    screen: Screen
-    workers: int
-
-    def do(self, categories: Sequence[str], listed: Sequence[Image]) -> list[dict[str, Any]]:
-        """Returns the rows of metrics.parquet."""
-        images = self._usable(categories, self._index(listed))
-        chunks = [
-            chunk for member in self.config.members for chunk in cut_chunks(images, member.backbone, self.config.chunk)
-        ]
-        images = self._usable(categories, self._extract(chunks, images))
-        write_rows(self.paths.index, [image.row() for image in images], INDEX)
-        by_category = {
-            category: [image for image in images if image.category == category]
-            for category in dict.fromkeys(image.category for image in images)
-        }
-        units = self._fit(self._units(chunks, by_category))
-        units = self._each(units, "select", select_unit, lambda unit: (unit, self.config, self.paths))
-        stamp = Stamp(self.record.run_id, self.record.started_at)
-        units = self._each(
-            units,
-            "score",
-            score_unit,
-            lambda unit: (unit, by_category[unit.category], self.config, self.paths, stamp),
-            after=lambda unit: shutil.rmtree(self.paths.shards(unit.category, unit.backbone), ignore_errors=True),
-        )
-        return self._fuse(units, by_category, stamp)
-
-    def _index(self, listed: Sequence[Image]) -> list[Image]:
-        """Hash every image and read its size, in Ray tasks."""
-        examined: dict[str, Image] = {}
-        batches = [listed[start : start + _EXAMINED_AT_ONCE] for start in range(0, len(listed), _EXAMINED_AT_ONCE)]
-        with self._stage("index", len(listed), "images") as stage:
-            for batch, answer in self._tasks(_examine, batches, lambda batch: (self.config.data, batch)):
-                if isinstance(answer, Exception):
-                    raise answer
-                for image, error in answer:
-                    examined[image.image_path] = image
-                    if error is not None:
-                        self.record.image_unreadable(image.category, "index", image.image_path, error)
-                stage.advance(len(batch))
-        return [examined[image.image_path] for image in listed]
-
-    def _usable(self, categories: Sequence[str], images: Sequence[Image]) -> list[Image]:
-        """The readable images of the categories that have a good one to be fitted on; the others have failed."""
-        readable = [image for image in images if image.width is not None]
-        fitted = {image.category for image in readable if image.part == "fit"}
-        for category in categories:
-            if category not in fitted and category not in self.record.failed:
-                self.record.category_failed(category, "index", f"{category}/train/good has no image that can be read.")
-        return [image for image in readable if image.category in fitted]
-
-    def _extract(self, chunks: Sequence[Chunk], images: Sequence[Image]) -> list[Image]:
-        """Write the shards of all chunks; returns the images, those whose reading broke off without a size."""
-        category = {image.image_path: image.category for image in images}
-        broken: set[str] = set()
-        with self._stage("extract", sum(len(chunk.paths) for chunk in chunks), "images") as stage:
-            for receipt in extract(chunks, self.config, self.paths, self.workers) if chunks else ():
-                for path, error in receipt.errors:
-                    if path not in broken:
-                        self.record.image_unreadable(category[path], "extract", path, error)
-                        broken.add(path)
-                self.record.cost("extract", receipt.peak_bytes)
-                stage.advance(receipt.images)
-        return [replace(image, width=None, height=None) if image.image_path in broken else image for image in images]
-
-    def _units(self, chunks: Sequence[Chunk], by_category: dict[str, list[Image]]) -> list[Unit]:
-        shards: dict[tuple[str, str, str], list[str]] = {}
-        for chunk in chunks:
-            path = self.paths.shard(chunk.category, chunk.backbone, chunk.number)
-            shards.setdefault((chunk.category, chunk.backbone, chunk.split), []).append(str(path))
-        units = []
-        for category, images in by_category.items():
-            fit = [(image.image_path, str(image.content_sha256)) for image in images if image.part == "fit"]
-            for member in self.config.members:
-                name = (category, member.backbone)
-                key = model_key(self.config, member, self.record.weights[member.backbone].sha256, fit)
-                train, test = (tuple(shards.get((*name, split), ())) for split in ("train", "test"))
-                units.append(Unit(category, member, train, test, len(fit), key))
-        return units
-
-    def _fit(self, units: list[Unit]) -> list[Unit]:
-        """Adapters with Ray Train; units of the identity adapter pass through."""
-        trained = [unit for unit in units if unit.member.epochs]
-        if not trained:
-            return units
-        with self._stage("fit", len(trained), "units") as stage:
-            results = fit_adapters(trained, self.config, self.paths, self.workers, self.record.run_id, stage.reach)
-            stage.reach(len(trained))
-        for unit, fitted in zip(trained, results, strict=True):
-            if fitted.error is not None:
-                self.record.category_failed(unit.category, "fit", fitted.error, unit.backbone)
-                continue
-            self.record.cost("fit", fitted.peak_bytes)
-            self.record.note(unit.name, "fit", fitted.seconds, {**fitted.schedule, "last_loss": fitted.last_loss})
-        capped = [fitted.schedule["lr"] for fitted in results if fitted.schedule.get("lr_capped")]
-        if capped:
-            self.record.warn(
-                f"--max-steps {self.config.max_steps} asks for a learning rate above {max(capped):g} in {len(capped)} "
-                f"of {len(trained)} units; it is held there."
-            )
-        return self._without_failed(units)
-
-    def _fuse(self, units: Sequence[Unit], by_category: dict[str, list[Image]], stamp: Stamp) -> list[dict[str, Any]]:
-        members: dict[str, list[Unit]] = {}
-        for unit in units:
-            members.setdefault(unit.category, []).append(unit)
-        metrics: list[dict[str, Any]] = []
-
-        def arguments(category: str) -> tuple[Any, ...]:
-            key = category_key(self.config, [unit.model_key for unit in members[category]])
-            weights = self.record.weights
-            return members[category], by_category[category], weights, self.config, self.paths, stamp, key
-
-        with self._stage("fuse", len(members), "categories") as stage:
-            for category, answer in self._tasks(fuse_category, list(members), arguments):
-                stage.advance()
-                if isinstance(answer, Exception):
-                    self.record.category_failed(category, "fuse", _sentence(answer))
-                    continue
-                self.record.cost("fuse", answer.peak_bytes)
-                metrics += answer.detail["metrics"]
-                for sentence in answer.detail["warnings"]:
-                    self.record.warn(sentence)
-        return sorted(metrics, key=lambda row: row["category"])
-
-    def _each(
-        self,
-        units: list[Unit],
-        name: str,
-        function: Callable[..., Done],
-        arguments: Callable[[Unit], tuple[Any, ...]],
-        after: Callable[[Unit], None] | None = None,
-    ) -> list[Unit]:
-        """One Ray task a unit; returns the units of the categories in which none has failed."""
-        with self._stage(name, len(units), "units") as stage:
-            for unit, answer in self._tasks(function, units, arguments):
-                stage.advance()
-                if isinstance(answer, Exception):
-                    self.record.category_failed(unit.category, name, _sentence(answer), unit.backbone)
-                    continue
-                self.record.cost(name, answer.peak_bytes)
-                self.record.note(unit.name, name, answer.seconds, answer.detail)
-                if after is not None:
-                    after(unit)
-        return self._without_failed(units)
-
-    def _without_failed(self, units: list[Unit]) -> list[Unit]:
-        return [unit for unit in units if unit.category not in self.record.failed]
-
-    def _tasks(
-        self, function: Callable[..., Any], items: Sequence[Any], arguments: Callable[[Any], tuple[Any, ...]]
-    ) -> Iterator[tuple[Any, Any]]:
-        """Run a Ray task an item, as many at once as there are workers; yields (item, answer or exception)."""
-        options = {"num_cpus": self.config.threads_per_unit, "num_gpus": self.config.gpus_per_actor or None}
-        remote: Any = ray.remote(function).options(**options, max_retries=3)
-        waiting = list(reversed(items))
-        running: dict[Any, Any] = {}
-        while waiting or running:
-            while waiting and len(running) < self.workers:
-                item = waiting.pop()
-                running[remote.remote(*arguments(item))] = item
-            ready, _ = ray.wait(list(running))
-            item = running.pop(ready[0])
-            try:
-                yield item, ray.get(ready[0])
-            except ray.exceptions.RayError as error:
-                yield item, error
-
-    @contextmanager
-    def _stage(self, name: str, total: int, unit: str) -> Iterator[Stage]:
-        start = time.perf_counter()
-        self.record.stages[name] = {"seconds": 0.0, "peak_bytes": 0}
-        with self.screen.stage(name, total, unit) as stage:
-            yield stage
-        self.record.stages[name]["seconds"] = round(time.perf_counter() - start, 3)
+def dry_run(config: RunConfig, screen: Screen) -> int:
+    """Say what `run` would do, without Ray and without writing anything."""
+    data, out = Store.of(config.data), Store.of(config.out)
+    listing = list_images(data, config.categories)
+    networks = load_networks(config)
+    known = {} if config.fresh else known_images(out, config)
+    images = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool, screen.stage("index", len(listing.images), "images") as stage:
+        for image in pool.map(lambda image: _known_or_read(data, image, known, config.bit_depth), listing.images):
+            images += [] if image is None else [image]
+            stage.advance()
+    place = out.below("nothing stands") if config.fresh else out
+    plans = _plans(listing.categories, assign_parts(images, config.holdout), config, networks, place)
+    due = [plan for plan in plans if plan.fuse]
+    hours = estimated_hours(due, config, networks)
+    screen.plan(plans, len(cut_waves(due, config.scratch_gb * 1e9)), hours)
+    return 0
 
 
-def _examine(data: str, images: Sequence[Image]) -> list[tuple[Image, str | None]]:
-    return [examine(data, image) for image in images]
+def _known_or_read(data: Store, image: Image, known: Mapping[str, Mapping[str, Any]], bit_depth: int) -> Image | None:
+    trusted = trust(image, known)
+    if trusted is not None:
+        return trusted
+    found = examine(data, image, bit_depth)
+    return found.image if found.error is None else None
 
 
-def _sentence(error: Exception) -> str:
-    cause = getattr(error, "cause", None) or error
-    return f"{type(cause).__name__}: {' '.join(str(cause).split())}"[:500]
+def scratch_of(config: RunConfig, out: Store) -> Store:
+    """Where features lie: in the run directory, or in a folder of the run's own below --scratch."""
+    if config.scratch is None:
+        return out.below(SCRATCH)
+    return Store.of(config.scratch).below(f"reconpatch-{key_of([out.uri, out.root])[:12]}")
 
 
-def _prepare_folder(paths: RunPaths, config: RunConfig) -> None:
-    data = Path(config.data)
-    if paths.root == data or data in paths.root.parents:
+def prepare(out: Store, data: Store, config: RunConfig) -> None:
+    """Refuse a directory that is not a run's own.
+
+    Raises:
+        UsageError: it lies in the data, or holds something that is no run.
+    """
+    if out.filesystem.equals(data.filesystem) and f"{out.root}/".startswith(f"{data.root}/"):
         raise UsageError(f"--out {config.out}: lies inside the data, where nothing is written; give another folder.")
-    if paths.run.exists():
-        if not config.fresh:
-            raise UsageError(f"--out {config.out}: holds a run already; give another folder, or --fresh to replace it.")
-        paths.clear()
-    elif paths.root.exists() and (not paths.root.is_dir() or any(paths.root.iterdir())):
-        raise UsageError(f"--out {config.out}: is not an empty folder and holds no run; give another one.")
-    paths.root.mkdir(parents=True, exist_ok=True)
+    if out.is_local and Path(out.root).is_file():
+        raise UsageError(f"--out {config.out}: is a file; give a folder.")
+    if not out.exists(RUN) and out.holds_something():
+        raise UsageError(f"--out {config.out}: is not empty and holds no run; give another folder.")
 
 
-def _load_weights(config: RunConfig) -> dict[str, Weights]:
-    """Load every backbone once: what is wrong with its weights or levels is said before an hour is spent."""
-    found = {}
-    for member in config.members:
-        backbone = load_backbone(member.backbone, member.levels, image_size=config.image_size, weights=config.weights)
-        found[member.backbone] = Weights(backbone.weights_source, backbone.weights_sha256)
-    return found
+def clear(out: Store) -> None:
+    """Remove what a run writes, and nothing else that may lie in the folder."""
+    for folder in FOLDERS:
+        out.remove_folder(folder)
+    for name in FILES:
+        out.remove(name)
+
+
+def known_images(out: Store, config: RunConfig) -> dict[str, dict[str, Any]]:
+    """image_path → row of the index that an earlier run left, to be trusted where fingerprints have not changed."""
+    earlier = out.read_json(RUN)
+    if config.rehash or earlier is None or not out.exists(INDEX_FILE):
+        return {}
+    if earlier["config"].get("bit_depth") != config.bit_depth or earlier["config"]["data"] != config.data:
+        return {}
+    return {row["image_path"]: row for row in read_rows(out, INDEX_FILE)}
+
+
+def _up_to_date(
+    stages: Stages, listing: Listing, networks: Mapping[str, Network], known: dict[str, dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Bring every category up to date; returns the rows of metrics.parquet."""
+    config, record, out = stages.config, stages.record, stages.out
+    images = index(stages, listing.images, known)
+    images = usable(record, listing.categories, assign_parts(images, config.holdout), config)
+    others = [row for row in known.values() if config.categories and row["category"] not in config.categories]
+    write_rows(out, INDEX_FILE, [*(image.row() for image in images), *others], INDEX)
+    plans = _plans(listing.categories, images, config, networks, out)
+    units = [unit for plan in plans for unit in plan.units]
+    reused = sum(not unit.score for unit in units)
+    if reused:
+        stages.screen.say(f"reused   {reused} of {len(units)} units")
+    for sentence in oversized(plans, config):
+        record.warn(sentence)
+    metrics: dict[str, list[dict[str, Any]]] = {}
+    for plan in plans:
+        story = None if plan.fuse else stored_story(out, plan.category)
+        if story is not None:
+            metrics[plan.category] = story["metrics"]
+            for sentence in story["warnings"]:
+                record.warn(sentence)
+    waves = cut_waves([plan for plan in plans if plan.fuse], config.scratch_gb * 1e9)
+    for number, wave in enumerate(waves, start=1):
+        metrics |= stages.do(wave, number, len(waves))
+    for category in _not_asked(stages, config):
+        story = stored_story(out, category)
+        metrics[category] = [] if story is None else story["metrics"]
+    return [row for category in sorted(metrics) for row in metrics[category]]
+
+
+def _not_asked(stages: Stages, config: RunConfig) -> list[str]:
+    """Categories of the data that this call was not asked for: what an earlier one said of them stays."""
+    if not config.categories:
+        return []
+    return [category for category in find_categories(stages.data) if category not in config.categories]
+
+
+def _plans(
+    categories: Sequence[str],
+    images: Sequence[Image],
+    config: RunConfig,
+    networks: Mapping[str, Network],
+    out: Store,
+) -> list[CategoryPlan]:
+    by_category: dict[str, list[Image]] = {}
+    for image in images:
+        by_category.setdefault(image.category, []).append(image)
+    return [
+        plan_category(category, by_category[category], config, networks, out)
+        for category in categories
+        if category in by_category
+    ]
+
+
+def index(stages: Stages, listed: Sequence[Image], known: Mapping[str, Mapping[str, Any]]) -> list[Image]:
+    """Hash and decode every image that is not known yet, in Ray tasks; returns those that can be read."""
+    trusted = {image.image_path: trust(image, known) for image in listed}
+    found = {path: image for path, image in trusted.items() if image is not None}
+    unknown = [image for image in listed if image.image_path not in found]
+    if not unknown:
+        return [found[image.image_path] for image in listed]
+    batches = [unknown[start : start + _EXAMINED_AT_ONCE] for start in range(0, len(unknown), _EXAMINED_AT_ONCE)]
+    record = stages.record
+    dim: dict[str, bool] = {}
+
+    def arguments(batch: Sequence[Image]) -> tuple[Any, ...]:
+        return stages.data, batch, stages.config.bit_depth
+
+    with stages.stage("index", "", len(unknown), "images") as stage:
+        for batch, answer in stages.tasks(_examine, batches, arguments):
+            if isinstance(answer, Exception):
+                raise answer
+            examined, peak_bytes = answer
+            record.cost("index", peak_bytes)
+            for each in examined:
+                path, category = each.image.image_path, each.image.category
+                if each.error is not None:
+                    record.image_unreadable(category, "index", path, each.error)
+                    continue
+                found[path] = each.image
+                if each.frames > 1:
+                    record.warn(f"{path}: holds {each.frames} pictures; the first is used.")
+                if each.lowest_sixteenth is not None:
+                    dim[category] = dim.get(category, True) and each.lowest_sixteenth
+            stage.advance(len(batch))
+    for category in (category for category, is_dim in dim.items() if is_dim):
+        record.warn(
+            f"{category}: its pictures have more than 8 bits a channel and stay in the lowest sixteenth of "
+            f"{stages.config.bit_depth} bits; give the camera's own with --bit-depth (12, say)."
+        )
+    return [found[image.image_path] for image in listed if image.image_path in found]
+
+
+def _examine(data: Store, images: Sequence[Image], bit_depth: int) -> tuple[list[Any], int]:
+    with measured() as usage:
+        examined = [examine(data, image, bit_depth) for image in images]
+    return examined, usage.peak_bytes
+
+
+def usable(record: Record, categories: Sequence[str], images: Sequence[Image], config: RunConfig) -> list[Image]:
+    """The images of the categories that have a good one to be fitted on; the others have failed."""
+    fitted = {image.category for image in images if image.part == "fit"}
+    aside = {image.category for image in images if image.part == "holdout"}
+    for category in categories:
+        if category not in fitted:
+            record.category_failed(category, "index", f"{category}/train/good has no image that can be read.")
+        elif config.holdout and category not in aside:
+            record.warn(f"{category}: fewer than 10 good images differ; none is held out and no threshold is promised.")
+    return [image for image in images if image.category in fitted]

@@ -1,44 +1,38 @@
-"""Ray tasks after the adapters: the bank of a unit, the scores of a unit, the fusion of a category."""
+"""Ray tasks after the adapters: the bank of a unit, and the scores of a unit."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-from safetensors.numpy import load_file
 
 from pipelines.config import RunConfig
 from pipelines.dataset import Image
-from pipelines.fit import ADAPTER_FILE, Unit
+from pipelines.plan import Unit
 from pipelines.resources import measured, use_threads
-from pipelines.storage import (
+from pipelines.rundir import (
     BANK_INDEX,
     MEMBER_SCORES,
-    RunPaths,
-    Shard,
-    read_rows,
-    read_shard,
-    write_rows,
-    write_table,
-    write_tensors,
+    adapter_file,
+    bank_file,
+    bank_index_file,
+    member_scores_file,
 )
+from pipelines.shards import Shard, read_shard
+from pipelines.storage import Store, read_rows, read_table, read_tensors, write_rows, write_table, write_tensors
 from reconpatch.adapter import embed
-from reconpatch.coreset import select_coreset
+from reconpatch.coreset import farthest_first
+from reconpatch.fusion import largest_scores
 from reconpatch.scoring import MemoryBank
-
-BANK_FILE = "memory_bank.safetensors"
-BANK_INDEX_FILE = "bank_index.parquet"
 
 
 @dataclass(frozen=True)
 class Stamp:
-    """What every scored row carries: which run, which model, when."""
+    """What every scored row carries beside the model's version: which run, and when."""
 
     run_id: str
     scored_at: datetime
@@ -57,81 +51,92 @@ class Done:
     detail: dict[str, Any]
 
 
-def model_version(model_key: str) -> str:
-    return model_key[:12]
-
-
-def select_unit(unit: Unit, config: RunConfig, paths: RunPaths) -> Done:
+def select_unit(unit: Unit, config: RunConfig, out: Store, scratch: Store) -> Done:
     """Greedy coreset of all fit patches' f(p): memory_bank.safetensors and where each entry came from."""
     use_threads(config.threads_per_unit)
-    folder = paths.model(unit.category) / unit.backbone
     with measured() as usage:
-        weight = _adapter_weight(folder, unit)
-        shards = [read_shard(Path(path)) for path in unit.fit_shards]
+        weight = read_adapter(out, unit.category, unit.backbone, unit.member.epochs > 0)
+        shards = [read_shard(scratch, name) for name in unit.fit_shards]
         image_paths = [path for shard in shards for path in shard.image_paths]
         if not image_paths:
             raise ValueError("No good image of this category could be read.")
-        features = np.concatenate([_embed_shard(shard, weight) for shard in shards])
-        grid = shards[0].grid
-        coreset = select_coreset(features, unit.member.coreset)
-        places = np.stack(np.unravel_index(coreset.indices, (len(image_paths), *grid)), axis=1)
+        features = np.concatenate([embed(image, weight) for shard in shards for image in shard.features])
+        selection = farthest_first(features, unit.member.coreset)
+        places = np.stack(np.unravel_index(selection.indices, (len(image_paths), *shards[0].grid)), axis=1)
         index = [
             {"category": unit.category, "image_path": image_paths[image], "row": row, "col": col}
             for image, row, col in places.tolist()
         ]
-        tensors = {"entries": features[coreset.indices], "radius": np.array(coreset.radius, np.float64)}
-        write_rows(folder / BANK_INDEX_FILE, index, BANK_INDEX, {"key": unit.model_key})
-        write_tensors(folder / BANK_FILE, tensors, unit.model_key)
-    detail = {"patches": len(features), "entries": len(index), "radius": float(coreset.radius)}
+        tensors = {"entries": features[selection.indices], "radius": np.array([selection.radius])}
+        write_rows(out, bank_index_file(*unit.name), index, BANK_INDEX, {"key": unit.keys.model})
+        write_tensors(out, bank_file(*unit.name), tensors, unit.keys.model)
+    detail = {"patches": len(features), "entries": len(index), "radius": float(selection.radius)}
     return Done(unit.name, usage.seconds, usage.peak_bytes, detail)
 
 
-def score_unit(unit: Unit, images: Sequence[Image], config: RunConfig, paths: RunPaths, stamp: Stamp) -> Done:
-    """Scores of every image of a unit, eq. 9 and 10: scores/members/<category>/<backbone>.parquet."""
+def score_unit(unit: Unit, config: RunConfig, out: Store, scratch: Store, stamp: Mapping[str, Any]) -> Done:
+    """Scores of a unit's images, eq. 9 and 10: scores/members/<category>/<backbone>.parquet.
+
+    Rows of images that have not changed since this bank scored them are kept as they are.
+    """
     use_threads(config.threads_per_unit)
-    folder = paths.model(unit.category) / unit.backbone
     with measured() as usage:
-        weight = _adapter_weight(folder, unit)
-        bank = MemoryBank(load_file(folder / BANK_FILE)["entries"], config.reweight)
-        own = _own_entries(read_rows(folder / BANK_INDEX_FILE))
-        by_path = {image.image_path: image for image in images}
-        rows: list[dict[str, Any]] = []
-        scores: list[np.ndarray] = []
-        nearest: list[np.ndarray] = []
-        for path in (*unit.fit_shards, *unit.test_shards):
-            shard = read_shard(Path(path))
-            if not shard.image_paths:
-                continue
-            found = bank.query(_embed_shard(shard, weight), _own_rows(shard, own))
-            for number, image_path in enumerate(shard.image_paths):
-                patches = slice(number * _cells(shard), (number + 1) * _cells(shard))
-                image = by_path[image_path]
-                rows.append(_member_row(image, found.scores[patches], shard.grid))
-                scores.append(found.scores[patches])
-                nearest.append(found.nearest[patches])
-        table = _member_table(rows, scores, nearest, stamp.columns(model_version(unit.model_key)))
-        write_table(paths.member_scores(unit.category, unit.backbone), table, {"key": unit.model_key})
-    return Done(unit.name, usage.seconds, usage.peak_bytes, {"images": len(rows)})
+        weight = read_adapter(out, unit.category, unit.backbone, unit.member.epochs > 0)
+        bank = MemoryBank(read_tensors(out, bank_file(*unit.name))["entries"], config.reweight)
+        own = _own_entries(read_rows(out, bank_index_file(*unit.name)))
+        by_path = {image.image_path: image for image in unit.images}
+        tables = []
+        for name in unit.score_shards:
+            shard = read_shard(scratch, name)
+            if shard.image_paths:
+                found = score_shard(shard, bank, weight, own)
+                tables.append(member_table([by_path[path] for path in shard.image_paths], found, shard.grid, stamp))
+        scored = sum(table.num_rows for table in tables)
+        table = _in_order(unit, tables, out)
+        metadata = {"key": unit.keys.scores, "rows_key": unit.keys.rows, "model_key": unit.keys.model}
+        write_table(out, member_scores_file(*unit.name), table, metadata)
+    return Done(unit.name, usage.seconds, usage.peak_bytes, {"images": scored, "kept": table.num_rows - scored})
 
 
-def _adapter_weight(folder: Path, unit: Unit) -> np.ndarray | None:
-    if not unit.member.epochs:
-        return None
-    weight: np.ndarray = load_file(folder / ADAPTER_FILE)["f.weight"]
-    return weight
+def read_adapter(out: Store, category: str, backbone: str, trained: bool) -> np.ndarray | None:
+    """f's weight, or None for the identity adapter."""
+    return read_tensors(out, adapter_file(category, backbone))["f.weight"] if trained else None
 
 
-def _embed_shard(shard: Shard, weight: np.ndarray | None) -> np.ndarray:
-    """f(p) of a shard's patches. A shard at a time in both stages: a bank entry then is, to the bit, the row that its
-    patch has when it is scored."""
-    if not shard.features:
-        return np.empty((0, 0), np.float32)
-    embedded: np.ndarray = embed(np.concatenate(shard.features), weight)
-    return embedded
+@dataclass(frozen=True)
+class ShardScores:
+    """Per image of a shard: its patches' scores and the bank entry each was compared with."""
+
+    scores: list[np.ndarray]
+    nearest: list[np.ndarray]
 
 
-def _cells(shard: Shard) -> int:
-    return shard.grid[0] * shard.grid[1]
+def score_shard(
+    shard: Shard,
+    bank: MemoryBank,
+    weight: np.ndarray | None,
+    own: Mapping[str, Sequence[tuple[int, int, int]]],
+) -> ShardScores:
+    """Scores of a shard's images; f(p) is computed image by image, so that it is the same to the bit wherever."""
+    features = np.concatenate([embed(image, weight) for image in shard.features])
+    found = bank.query(features, _own_rows(shard, own))
+    parts = len(shard.image_paths)
+    return ShardScores(np.split(found.scores, parts), np.split(found.nearest, parts))
+
+
+def _in_order(unit: Unit, tables: Sequence[pa.Table], out: Store) -> pa.Table:
+    """The new rows, and of the old file those whose images have not changed, in the order of the images."""
+    new = pa.concat_tables([MEMBER_SCORES.empty_table(), *tables])
+    place = {path: row for row, path in enumerate(new["image_path"].to_pylist())}
+    missing = [image for image in unit.images if image.image_path not in place]
+    if missing:
+        old = read_table(out, member_scores_file(*unit.name)).replace_schema_metadata(None)
+        rows = zip(old["image_path"].to_pylist(), old["content_sha256"].to_pylist(), strict=True)
+        found = {name: row for row, name in enumerate(rows)}
+        kept = [found[image.image_path, str(image.content_sha256)] for image in missing]
+        place |= {image.image_path: new.num_rows + row for row, image in enumerate(missing)}
+        new = pa.concat_tables([new, old.take(kept)])
+    return new.take([place[image.image_path] for image in unit.images]).combine_chunks()
 
 
 def _own_entries(bank_index: Sequence[dict[str, Any]]) -> dict[str, list[tuple[int, int, int]]]:
@@ -142,7 +147,7 @@ def _own_entries(bank_index: Sequence[dict[str, Any]]) -> dict[str, list[tuple[i
     return own
 
 
-def _own_rows(shard: Shard, own: dict[str, list[tuple[int, int, int]]]) -> np.ndarray:
+def _own_rows(shard: Shard, own: Mapping[str, Sequence[tuple[int, int, int]]]) -> np.ndarray:
     """The bank entry that each of a shard's patches is itself, -1 where it is none (leave-one-out)."""
     rows = np.full((len(shard.image_paths), *shard.grid), -1, np.int64)
     for number, path in enumerate(shard.image_paths):
@@ -151,30 +156,22 @@ def _own_rows(shard: Shard, own: dict[str, list[tuple[int, int, int]]]) -> np.nd
     return rows.reshape(-1)
 
 
-def _member_row(image: Image, scores: np.ndarray, grid: tuple[int, int]) -> dict[str, Any]:
-    # The only patch of a bank of one has no leave-one-out score: it does not count in its image's maximum.
-    known = scores[~np.isnan(scores)]
-    return {
-        "category": image.category,
-        "image_path": image.image_path,
-        "split": image.split,
-        "part": image.part,
-        "defect": image.defect,
-        "label": image.label,
-        "score": float(known.max()) if len(known) else None,
-        "grid_height": grid[0],
-        "grid_width": grid[1],
-    }
-
-
-def _member_table(
-    rows: list[dict[str, Any]], scores: list[np.ndarray], nearest: list[np.ndarray], stamp: dict[str, Any]
+def member_table(
+    images: Sequence[Image], found: ShardScores, grid: tuple[int, int], stamp: Mapping[str, Any]
 ) -> pa.Table:
-    lists = {"patch_scores": (scores, pa.float32()), "patch_nearest": (nearest, pa.int32())}
+    """Rows of scores/members, one an image."""
+    lists = {"patch_scores": (found.scores, pa.float32()), "patch_nearest": (found.nearest, pa.int32())}
+    # The only patch of a bank of one has no leave-one-out score: it does not count in its image's maximum.
+    largest = largest_scores(np.stack(found.scores)[:, None])
+    rows = [image.row() for image in images]
     columns: list[pa.Array] = []
     for field in MEMBER_SCORES:
         if field.name in lists:
             columns.append(_list_column(*lists[field.name]))
+        elif field.name == "score":
+            columns.append(pa.array(largest.astype(np.float64), field.type, mask=np.isnan(largest)))
+        elif field.name in ("grid_height", "grid_width"):
+            columns.append(pa.array([grid[field.name == "grid_width"]] * len(rows), field.type))
         elif field.name in stamp:
             columns.append(pa.array([stamp[field.name]] * len(rows), field.type))
         else:
@@ -198,15 +195,20 @@ class MemberScores:
     Attributes:
         table: the Parquet file without its lists.
         maps: (B, H, W) float32 patch scores; NaN where a patch has none.
+        nearest: (B, H, W) int32 rows of the bank index; -1 where a patch was compared with nothing.
     """
 
     table: pa.Table
     maps: np.ndarray
+    nearest: np.ndarray
 
 
-def read_member_scores(path: Path) -> MemberScores:
-    table = pq.read_table(path)
+def as_member_scores(table: pa.Table) -> MemberScores:
     height, width = table["grid_height"][0].as_py(), table["grid_width"][0].as_py()
-    values = table["patch_scores"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    maps = values.astype(np.float32).reshape(-1, height, width)
-    return MemberScores(table.drop_columns(["patch_scores", "patch_nearest"]), maps)
+    scores = table["patch_scores"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    nearest = table["patch_nearest"].combine_chunks().flatten().fill_null(-1).to_numpy()
+    return MemberScores(
+        table.drop_columns(["patch_scores", "patch_nearest"]),
+        scores.astype(np.float32).reshape(-1, height, width),
+        nearest.reshape(-1, height, width),
+    )

@@ -20,6 +20,8 @@ from pipelines.config import RunConfig, UsageError
 def ray_session(config: RunConfig) -> Iterator[int]:
     """Connect to `--address` (or RAY_ADDRESS), or start a local Ray; yields how many workers the run uses.
 
+    A session that the caller has started already is used, and left running.
+
     Raises:
         UsageError: the cluster cannot be reached, or has too few CPUs for one unit.
     """
@@ -31,6 +33,9 @@ def ray_session(config: RunConfig) -> Iterator[int]:
     context.print_on_execution_start = False
     # Ray's C++ side writes to the terminal behind Python's back, about matters that are no user's business.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    if ray.is_initialized():
+        yield _workers(config)
+        return
     dashboard = False if address == "local" else None
     on_sigterm = signal.getsignal(signal.SIGTERM)  # ray.init puts a handler of its own in place
     try:

@@ -1,259 +1,208 @@
-"""What a run directory holds: paths, schemas, and files that appear whole or not at all."""
+"""Folders on local disks and object stores, and files in them that appear whole or not at all."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.ipc
+import pyarrow.fs as pafs
 import pyarrow.parquet as pq
-from safetensors.numpy import save
+from safetensors.numpy import load, save
+
+from pipelines.config import UsageError
 
 SCHEMA_VERSION = "1"
 
-_SCORED: list[tuple[str, pa.DataType]] = [
-    ("run_id", pa.string()),
-    ("model_version", pa.string()),
-    ("scored_at", pa.timestamp("us", tz="UTC")),
-]
-_IMAGE: list[tuple[str, pa.DataType]] = [
-    ("category", pa.string()),
-    ("image_path", pa.string()),
-    ("split", pa.string()),
-    ("part", pa.string()),
-    ("defect", pa.string()),
-    ("label", pa.int8()),
-]
-
-INDEX = pa.schema(
-    [
-        ("category", pa.string()),
-        ("split", pa.string()),
-        ("part", pa.string()),
-        ("defect", pa.string()),
-        ("label", pa.int8()),
-        ("image_path", pa.string()),
-        ("mask_path", pa.string()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("content_sha256", pa.string()),
-        ("mask_sha256", pa.string()),
-        ("fingerprint", pa.string()),
-    ]
-)
-TRAIN = pa.schema(
-    [("category", pa.string()), ("image_path", pa.string()), ("content_sha256", pa.string()), ("part", pa.string())]
-)
-BANK_INDEX = pa.schema(
-    [("category", pa.string()), ("image_path", pa.string()), ("row", pa.int32()), ("col", pa.int32())]
-)
-MEMBER_SCORES = pa.schema(
-    [
-        *_IMAGE,
-        ("score", pa.float64()),
-        ("grid_height", pa.int32()),
-        ("grid_width", pa.int32()),
-        ("patch_scores", pa.list_(pa.float32())),
-        ("patch_nearest", pa.list_(pa.int32())),
-        *_SCORED,
-    ]
-)
-MAPS = pa.schema(
-    [
-        ("category", pa.string()),
-        ("image_path", pa.string()),
-        ("height", pa.int32()),
-        ("width", pa.int32()),
-        ("map", pa.list_(pa.float32())),
-        *_SCORED,
-    ]
-)
-METRICS = pa.schema(
-    [
-        ("category", pa.string()),
-        ("model", pa.string()),
-        ("image_auroc", pa.float64()),
-        ("image_ap", pa.float64()),
-        ("image_f1max", pa.float64()),
-        ("d_prime", pa.float64()),
-        ("pixel_auroc", pa.float64()),
-        ("pixel_ap", pa.float64()),
-        ("pixel_f1max", pa.float64()),
-        ("aupro", pa.float64()),
-        ("n_good", pa.int64()),
-        ("n_defect", pa.int64()),
-    ]
-)
-FAILURES = pa.schema(
-    [
-        ("category", pa.string()),
-        ("backbone", pa.string()),
-        ("stage", pa.string()),
-        ("image_path", pa.string()),
-        ("error", pa.string()),
-    ]
-)
-SHARD = pa.schema([("image_path", pa.string()), ("features", pa.large_binary())])
-
-
-def fused_schema(backbones: Sequence[str]) -> pa.Schema:
-    """scores/fused: one column score_<backbone> a member, the member's largest normalised score."""
-    return pa.schema(
-        [
-            *_IMAGE,
-            ("score", pa.float64()),
-            ("p_value", pa.float64()),
-            ("threshold", pa.float64()),
-            ("is_anomaly", pa.bool_()),
-            ("peak_row", pa.int32()),
-            ("peak_col", pa.int32()),
-            ("nearest_backbone", pa.string()),
-            ("nearest_image", pa.string()),
-            ("nearest_row", pa.int32()),
-            ("nearest_col", pa.int32()),
-            *((f"score_{backbone}", pa.float64()) for backbone in backbones),
-            *_SCORED,
-        ]
-    )
-
-
-def folder_name(category: str) -> str:
-    """A category as one path component: percent-quoted, so that every name comes back exactly."""
-    return quote(category, safe=" ")
-
 
 @dataclass(frozen=True)
-class RunPaths:
-    """Where everything of a run lies, below its root."""
+class Store:
+    """A folder that may be on a local disk or in an object store, named by a path or a URI of pyarrow's filesystems.
 
-    root: Path
+    Names below it are '/'-separated. Objects of this class travel to Ray's workers.
+
+    Attributes:
+        filesystem: pyarrow's.
+        root: the folder's path there.
+        uri: what it was named by, credentials masked.
+    """
+
+    filesystem: pafs.FileSystem
+    root: str
+    uri: str
+
+    @classmethod
+    def of(cls, where: str) -> Store:
+        """The folder of a path (made absolute: Ray's workers have working directories of their own) or URI.
+
+        Raises:
+            UsageError: a URI that pyarrow does not know.
+        """
+        if "://" not in where:
+            path = str(Path(where).resolve())
+            return cls(pafs.LocalFileSystem(), path, path)
+        try:
+            filesystem, root = pafs.FileSystem.from_uri(where)
+        except (pa.ArrowInvalid, OSError, NotImplementedError) as error:
+            raise UsageError(f"{masked(where)}: {' '.join(str(error).split())[:200]}") from error
+        return cls(filesystem, root.rstrip("/"), masked(where))
 
     @property
-    def run(self) -> Path:
-        return self.root / "run.json"
+    def is_local(self) -> bool:
+        return isinstance(self.filesystem, pafs.LocalFileSystem)
 
-    @property
-    def index(self) -> Path:
-        return self.root / "index.parquet"
+    def below(self, name: str) -> Store:
+        return Store(self.filesystem, self.path(name), f"{self.uri.partition('?')[0].rstrip('/')}/{name}")
 
-    @property
-    def metrics(self) -> Path:
-        return self.root / "metrics.parquet"
+    def path(self, name: str = "") -> str:
+        return f"{self.root}/{name}" if name else self.root
 
-    @property
-    def failures(self) -> Path:
-        return self.root / "failures.parquet"
+    def read(self, name: str) -> bytes:
+        """The whole file. Raises OSError where it is not there or cannot be read."""
+        with self.filesystem.open_input_file(self.path(name)) as file:
+            data: bytes = file.read()
+        return data
 
-    @property
-    def scratch(self) -> Path:
-        return self.root / "_scratch"
+    def read_json(self, name: str) -> Any:
+        """The file's JSON, or None where there is no such file."""
+        return json.loads(self.read(name)) if self.exists(name) else None
 
-    def model(self, category: str) -> Path:
-        return self.root / "models" / folder_name(category)
+    def exists(self, name: str) -> bool:
+        found: bool = self.filesystem.get_file_info(self.path(name)).type == pafs.FileType.File
+        return found
 
-    def member_scores(self, category: str, backbone: str) -> Path:
-        return self.root / "scores" / "members" / folder_name(category) / f"{backbone}.parquet"
+    def holds_something(self) -> bool:
+        selector = pafs.FileSelector(self.path(), allow_not_found=True)
+        return bool(self.filesystem.get_file_info(selector))
 
-    def fused_scores(self, category: str) -> Path:
-        return self.root / "scores" / "fused" / f"{folder_name(category)}.parquet"
+    def files(self, folder: str = "") -> list[pafs.FileInfo]:
+        """All files below a folder, at any depth, sorted by path; none where there is no such folder."""
+        selector = pafs.FileSelector(self.path(folder), recursive=True, allow_not_found=True)
+        found = [info for info in self.filesystem.get_file_info(selector) if info.type == pafs.FileType.File]
+        return sorted(found, key=lambda info: info.path)
 
-    def maps(self, category: str) -> Path:
-        return self.root / "maps" / f"{folder_name(category)}.parquet"
+    def folders(self, folder: str = "") -> list[str]:
+        """Names of the folders in a folder, sorted."""
+        selector = pafs.FileSelector(self.path(folder), allow_not_found=True)
+        found = self.filesystem.get_file_info(selector)
+        return sorted(info.base_name for info in found if info.type == pafs.FileType.Directory)
 
-    def shards(self, category: str, backbone: str) -> Path:
-        return self.scratch / "features" / folder_name(category) / backbone
+    def name_of(self, info: pafs.FileInfo) -> str:
+        """A listed file's name below this folder."""
+        name: str = info.path[len(self.root) + 1 :]
+        return name
 
-    def shard(self, category: str, backbone: str, number: int) -> Path:
-        return self.shards(category, backbone) / f"{number:06d}.arrow"
+    def write(self, name: str, data: bytes | pa.Buffer) -> None:
+        """Locally: aside, fsync, rename. On an object store: one upload of what is already serialised."""
+        if not self.is_local:
+            with self.filesystem.open_output_stream(self.path(name)) as stream:
+                stream.write(data)
+            return
+        path = Path(self.path(name))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:80]}.", suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(aside, 0o644)
+            os.replace(aside, path)
+        except BaseException:
+            Path(aside).unlink(missing_ok=True)
+            raise
 
-    def clear(self) -> None:
-        """Remove what a run writes, and nothing else that may lie in the folder."""
-        for folder in ("models", "scores", "maps", "report", "_scratch"):
-            shutil.rmtree(self.root / folder, ignore_errors=True)
-        for path in (self.run, self.index, self.metrics, self.metrics.with_suffix(".csv"), self.failures):
-            path.unlink(missing_ok=True)
+    def write_json(self, name: str, value: Mapping[str, Any]) -> None:
+        self.write(name, json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n")
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        if self.exists(name):
+            self.filesystem.delete_file(self.path(name))
+
+    def remove_folder(self, name: str = "") -> None:
+        """Remove a folder and all in it, if it is there."""
+        if self.filesystem.get_file_info(self.path(name)).type == pafs.FileType.Directory:
+            self.filesystem.delete_dir(self.path(name))
 
 
-def write_bytes(path: Path, data: bytes | pa.Buffer) -> None:
-    """Write aside, fsync, rename: a reader sees the whole file or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:80]}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(aside, 0o644)
-        os.replace(aside, path)
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)
-        raise
+def masked(uri: str) -> str:
+    """A URI without its credentials: what may be shown and written."""
+    uri = re.sub(r"://[^/@]*@", "://***@", uri)
+    return re.sub(r"(?i)\b((?:access|secret|session|account)[a-z_]*(?:key|token))=[^&]*", r"\1=***", uri)
 
 
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    write_bytes(path, json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n")
-
-
-def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], key: str) -> None:
+def write_tensors(store: Store, name: str, tensors: Mapping[str, np.ndarray], key: str) -> None:
     """Tensors and the key of what they came from, the only metadata: safetensors writes several in any order."""
-    contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
-    write_bytes(path, save(contiguous, metadata={"key": key}))
+    contiguous = {each: np.ascontiguousarray(tensor) for each, tensor in tensors.items()}
+    store.write(name, save(contiguous, metadata={"key": key}))
+
+
+def read_tensors(store: Store, name: str) -> dict[str, np.ndarray]:
+    tensors: dict[str, np.ndarray] = load(store.read(name))
+    return tensors
+
+
+def tensors_key(store: Store, name: str) -> str | None:
+    """The key of a file of tensors, from its header alone; None where there is no such file, or it is no such file."""
+    if not store.exists(name):
+        return None
+    with store.filesystem.open_input_file(store.path(name)) as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > file.size():
+            return None
+        try:
+            header = json.loads(file.read(length))
+        except ValueError:
+            return None
+    metadata = header.get("__metadata__", {}) if isinstance(header, dict) else {}
+    key: str | None = metadata.get("key")
+    return key
 
 
 def write_rows(
-    path: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema, metadata: Mapping[str, str] | None = None
+    store: Store,
+    name: str,
+    rows: Sequence[Mapping[str, Any]],
+    schema: pa.Schema,
+    metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Rows (a dict each; a missing key is null) as one zstd Parquet file."""
-    write_table(path, pa.Table.from_pylist(list(rows), schema=schema), metadata)
+    write_table(store, name, pa.Table.from_pylist(list(rows), schema=schema), metadata)
 
 
-def write_table(path: Path, table: pa.Table, metadata: Mapping[str, str] | None = None) -> None:
+def write_table(store: Store, name: str, table: pa.Table, metadata: Mapping[str, str] | None = None) -> None:
     table = table.replace_schema_metadata({"schema_version": SCHEMA_VERSION, **(metadata or {})})
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
-    write_bytes(path, sink.getvalue())
+    store.write(name, sink.getvalue())
 
 
-def read_rows(path: Path, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = pq.read_table(path, columns=columns).to_pylist()
+def read_table(store: Store, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+    # Not by path: pyarrow takes a folder name like a=b for a partition and adds a column of it.
+    with store.filesystem.open_input_file(store.path(name)) as file:
+        return pq.read_table(file, columns=columns)
+
+
+def read_rows(store: Store, name: str, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = read_table(store, name, columns).to_pylist()
     return rows
 
 
-def write_shard(path: Path, image_paths: Sequence[str], features: Sequence[np.ndarray], grid: tuple[int, int]) -> None:
-    """One chunk's patch features: a float16 (H·W, C') cell an image, uncompressed, so that it can be mapped."""
-    cells = pa.array([array.astype(np.float16, copy=False).tobytes() for array in features], pa.large_binary())
-    channels = features[0].shape[1] if features else 0
-    metadata = {"grid_height": str(grid[0]), "grid_width": str(grid[1]), "channels": str(channels)}
-    table = pa.table([pa.array(image_paths, pa.string()), cells], schema=SHARD.with_metadata(metadata))
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
-    write_bytes(path, sink.getvalue())
-
-
-@dataclass(frozen=True)
-class Shard:
-    """One chunk's patch features, mapped from disk: features[i] is (H·W, C') float16 of image_paths[i]."""
-
-    image_paths: list[str]
-    features: list[np.ndarray]
-    grid: tuple[int, int]
-
-
-def read_shard(path: Path) -> Shard:
-    with pa.memory_map(str(path)) as source:
-        table = pa.ipc.open_file(source).read_all()
-    metadata = {key.decode(): int(value) for key, value in table.schema.metadata.items()}
-    features = [
-        np.frombuffer(cell.as_buffer(), np.float16).reshape(-1, metadata["channels"]) for cell in table["features"]
-    ]
-    return Shard(table["image_path"].to_pylist(), features, (metadata["grid_height"], metadata["grid_width"]))
+def metadata_of(store: Store, name: str) -> dict[str, str]:
+    """A Parquet file's metadata; empty where there is no such file, or it is no Parquet."""
+    if not store.exists(name):
+        return {}
+    try:
+        with store.filesystem.open_input_file(store.path(name)) as file:
+            found = pq.read_schema(file).metadata or {}
+    except pa.ArrowInvalid:
+        return {}
+    return {key.decode(): value.decode() for key, value in found.items()}

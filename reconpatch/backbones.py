@@ -102,6 +102,7 @@ def load_backbone(
         raise BackboneError(f"timm has no backbone '{name}'; give one that timm.list_models() lists{hint}.")
     options = _size_options(name, image_size)
     state, source, digest = _load_state(name, weights, options)
+    network: Any
     try:
         with _quiet():
             network = timm.create_model(

@@ -184,7 +184,7 @@ def _select(
 
 
 def _largest(bounds: torch.Tensor, size: int) -> tuple[torch.Tensor, float, int]:
-    """Rows of the largest bounds, ascending, ties to the lowest; the largest bound outside, and the lowest row of it."""
+    """Rows of the largest bounds, ascending, ties to the lowest; the largest bound outside, and its lowest row."""
     if size == len(bounds):
         return torch.arange(size, device=bounds.device), -1.0, -1
     least = torch.kthvalue(bounds, len(bounds) - size + 1).values

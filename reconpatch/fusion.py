@@ -112,3 +112,54 @@ def fuse_maps(maps: Sequence[Array]) -> Array:
             member = F.interpolate(member[:, None], finest.shape[1:], mode="bilinear", align_corners=False)[:, 0]
         total = total + member
     return like(total / len(tensors), maps[0])
+
+
+@dataclass(frozen=True)
+class Peaks:
+    """Where each image's fused map is largest, and which member says so the loudest.
+
+    Attributes:
+        row, col: (B,) int64 cells of the fused grid; ties to the first in row order.
+        member: (B,) int64, the member whose own map is largest there; ties to the first.
+        member_row, member_col: (B,) int64, the cell of that member's grid which lies under the peak's centre.
+    """
+
+    row: Array
+    col: Array
+    member: Array
+    member_row: Array
+    member_col: Array
+
+
+def largest_scores(maps: Array) -> Array:
+    """(B,) the largest patch score of each (B, H, W) map, patches without a score (NaN) left out; NaN where all are."""
+    flat = as_tensor(maps).flatten(1)
+    found = flat.masked_fill(flat.isnan(), -torch.inf).amax(1)
+    return like(torch.where(flat.isnan().all(1), torch.nan, found), maps)
+
+
+def find_peaks(fused: Array, members: Sequence[Array]) -> Peaks:
+    """The peak of each fused map, and the member patch that it can be explained by.
+
+    Args:
+        fused: (B, H, W), of `fuse_maps`.
+        members: what it was fused from.
+
+    Returns:
+        Peaks, of the fused maps' kind.
+    """
+    tensor = as_tensor(fused)
+    height, width = tensor.shape[1:]
+    peak = tensor.nan_to_num(nan=-torch.inf).flatten(1).argmax(1)
+    row, col = peak // width, peak % width
+    image = torch.arange(len(tensor), device=tensor.device)
+    values, rows, cols = [], [], []
+    for each in members:
+        own = as_tensor(each).to(tensor)
+        # (cell + 1/2) · own / fused, in integers: a centre that falls on a border of cells must not be rounded.
+        rows.append((2 * row + 1) * own.shape[1] // (2 * height))
+        cols.append((2 * col + 1) * own.shape[2] // (2 * width))
+        values.append(own[image, rows[-1], cols[-1]].nan_to_num(nan=-torch.inf))
+    member = torch.stack(values).argmax(0)
+    found = (row, col, member, torch.stack(rows)[member, image], torch.stack(cols)[member, image])
+    return Peaks(*(like(each, fused) for each in found))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from io import BytesIO
+from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -14,78 +12,146 @@ from PIL import Image
 from torch.nn.functional import interpolate
 
 from reconpatch.arrays import Array, as_tensor
+from reconpatch.decoding import ImageError, damage_named, decode, opened, orientation, stored_bits, tiff_tag, upright
 from reconpatch.geometry import Geometry, resize_for
 
 __all__ = [
     "SUFFIXES",
     "Geometry",
     "ImageError",
-    "image_size",
+    "Picture",
     "preprocess",
     "preprocess_mask",
     "read_image",
     "read_mask",
+    "read_picture",
     "resize_for",
 ]
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 
-_FORMATS = ("PNG", "JPEG", "MPO", "BMP", "TIFF", "WEBP")  # MPO is Pillow's name for a JPEG of several frames
-_MEGAPIXELS = 200
-_ORIENTATION = 0x0112  # tag of EXIF and of TIFF
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_TURNED = (5, 6, 7, 8)  # these swap height and width
-# Chunks of a PNG that may hold its orientation; the text ones begin with a keyword.
-_PNG_ORIENTATION = (b"eXIf", b"tEXtRaw profile type exif", b"zTXtRaw profile type exif", b"iTXtXML:com.adobe.xmp")
+_MODES = ("1", "L", "P", "RGB", "CMYK", "YCbCr", "HSV")
+_PHOTOMETRIC = 0x0106
 
 
-class ImageError(ValueError):
-    """A file that cannot be read: one sentence, what is wrong and how to mend it. The path is the caller's to add."""
+@dataclass(frozen=True)
+class Picture:
+    """A picture as shown.
 
-
-def image_size(data: bytes) -> tuple[int, int]:
-    """(height, width) of the picture as shown, EXIF orientation applied, without decoding the pixels.
-
-    Raises:
-        ImageError: as `read_image`, wherever the header tells.
+    Attributes:
+        pixels: (H, W, 3) float32 in [0, 1], EXIF orientation applied, transparent parts over white; grey is repeated
+            over the three channels.
+        mode: Pillow's name for its kind, with the bits a channel where there are more than 8.
+        bits: a channel, as stored.
+        largest: its largest value as a share of what its bits can hold, before transparency.
+        frames: how many pictures the file holds; this is the first.
     """
-    with _opened(data) as picture:
-        _refuse_mode(picture, data)
-        width, height = picture.size
-        if picture.format == "PNG" and _orientation_is_late(data):
-            _decode(picture)
-        # Pillow has swapped the sides of a TIFF already if it is the TIFF's own tag that says so.
-        swapped = picture.format == "TIFF" and _tiff_tag(picture, _ORIENTATION) in _TURNED
-        if (_orientation(picture) in _TURNED) != swapped:
-            return width, height
-        return height, width
+
+    pixels: npt.NDArray[np.float32]
+    mode: str
+    bits: int
+    largest: float
+    frames: int
 
 
-def read_image(data: bytes) -> npt.NDArray[np.float32]:
-    """The picture as shown: PNG, JPEG, BMP, TIFF or WebP, by content; 1-bit, 8-bit grey, RGB or an opaque palette.
+def read_image(data: bytes, bit_depth: int = 16) -> npt.NDArray[np.float32]:
+    """The pixels of `read_picture`."""
+    return read_picture(data, bit_depth).pixels
+
+
+def read_picture(data: bytes, bit_depth: int = 16) -> Picture:
+    """The picture as shown: PNG, JPEG, BMP, TIFF or WebP, by content, of any mode; of several frames the first.
+
+    8-bit values are divided by 255, values of more bits by 2^bits - 1: always the same factor, never a stretch.
 
     Args:
         data: the whole file.
-
-    Returns:
-        (H, W, 3) float32 in [0, 1], EXIF orientation applied; grey is repeated over the three channels.
+        bit_depth: how many bits of a channel of more than 8 are used, 9 to 16 (a 12-bit camera's, say).
 
     Raises:
-        ImageError: the file is empty, no picture, truncated, of another format, above 200 megapixels, of several
-            frames, CMYK, floating-point, transparent, or has more than 8 bits a channel.
+        ImageError: the file is empty, no picture, truncated, of another format, above 200 megapixels, floating-point,
+            of more than 16 bits or of LAB; or it has a value above `bit_depth`.
+        ValueError: a bit depth out of range.
     """
-    with _opened(data) as picture:
-        _refuse_mode(picture, data)
-        values = np.asarray(_upright(_decode(picture)).convert("RGB")).astype(np.float32)
+    if not 9 <= bit_depth <= 16:
+        raise ValueError(f"The bit depth is {bit_depth}; give 9 to 16.")
+    with opened(data) as picture:
+        bits, mode = stored_bits(picture, data), picture.mode
+        if mode == "F":
+            raise ImageError("The picture has floating-point values; scale them and save it as 8-bit grey.")
+        if bits > 16:
+            raise ImageError(f"The picture has {bits} bits a channel; save it with 16 or 8.")
+        with damage_named():
+            frames = int(getattr(picture, "n_frames", 1))
+        decode(picture)
+        with damage_named():
+            if bits > 8:
+                values, opacity, largest = _deep(picture, data, min(bits, bit_depth))
+            else:
+                values, opacity = _shallow(upright(picture))
+                largest = float(values.max())
+    if opacity is not None:  # over white; where all is opaque nothing changes, to the bit
+        values = values * opacity + (1.0 - opacity)
+    pixels = np.ascontiguousarray(np.broadcast_to(values, (*values.shape[:2], 3)), dtype=np.float32)
+    return Picture(pixels, f"{mode}, {bits} bits" if bits > 8 else mode, bits, largest, frames)
+
+
+def _shallow(picture: Image.Image) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
+    """Values (H, W, 3) and opacity (H, W, 1) in [0, 1] of a picture of at most 8 bits a channel."""
+    if picture.has_transparency_data:
+        values = np.asarray(picture.convert("RGBA")).astype(np.float32)
+        values /= 255
+        return values[:, :, :3], values[:, :, 3:]
+    if picture.mode not in _MODES:
+        raise ImageError(f"The picture is of mode {picture.mode}; convert it to RGB or grey.")
+    values = np.asarray(picture.convert("RGB")).astype(np.float32)
     values /= 255
+    return values, None
+
+
+def _deep(
+    picture: Image.Image, data: bytes, depth: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None, float]:
+    """Values (H, W, 1 or 3), opacity (H, W, 1) and the largest value, of a picture of 9 to 16 bits a channel."""
+    full = 2**depth - 1
+    if picture.mode.startswith("I"):
+        stored = np.asarray(picture)[:, :, None]
+        key = picture.info.get("transparency")
+        opacity = None if not isinstance(key, int) else (stored != key).astype(np.float32)
+    else:  # of 16-bit colour Pillow reads the high byte only
+        channels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        if channels is None or channels.dtype != np.uint16 or channels.ndim != 3:
+            raise ImageError(f"The picture's 16-bit {picture.mode} cannot be read in full; save it as PNG.")
+        stored = channels[:, :, 2::-1]
+        opacity = channels[:, :, 3:].astype(np.float32) / np.float32(65535) if channels.shape[2] > 3 else None
+    largest = int(stored.max())
+    if largest > full:
+        raise ImageError(f"The picture has a value of {largest}, above the {full} of --bit-depth {depth}; raise it.")
+    if picture.format == "TIFF" and tiff_tag(picture, _PHOTOMETRIC) == 0:  # its 0 is white
+        stored = full - stored
+    # In float32, 257 v / 65535 is v / 255 to the bit.
+    values = stored.astype(np.float32) / np.float32(full)
+    turned = orientation(picture)
+    return _turn(values, turned), None if opacity is None else _turn(opacity, turned), largest / full
+
+
+def _turn(values: npt.NDArray[np.float32], orientation: int) -> npt.NDArray[np.float32]:
+    """What `upright` does to a picture, done to its values."""
+    match orientation:
+        case 2:
+            return values[:, ::-1]
+        case 3:
+            return values[::-1, ::-1]
+        case 4:
+            return values[::-1]
+        case 5:
+            return values.swapaxes(0, 1)
+        case 6:
+            return np.rot90(values, -1)
+        case 7:
+            return values[::-1, ::-1].swapaxes(0, 1)
+        case 8:
+            return np.rot90(values, 1)
     return values
 
 
@@ -102,12 +168,12 @@ def read_mask(data: bytes) -> npt.NDArray[np.bool_]:
     Raises:
         ImageError: as `read_image`, except for the mode; 16-bit *colour* is refused too (Pillow drops its low byte).
     """
-    with _opened(data) as picture:
-        bits = _bits(picture, data)
+    with opened(data) as picture:
+        bits = stored_bits(picture, data)
         if bits > 8 and not picture.mode.startswith(("I", "F")):
             raise ImageError(f"The mask has {bits} bits a colour channel; save it as grey.")
-        picture = _upright(_decode(picture))
-        with _damage_named():
+        picture = upright(decode(picture))
+        with damage_named():
             values = _mask_values(picture)
     maximum = np.fmax.reduce(values, axis=None)
     return np.asarray((values > maximum / 2) & (maximum > 0), dtype=np.bool_)
@@ -155,130 +221,6 @@ def preprocess_mask(mask: npt.NDArray[np.bool_], geometry: Geometry) -> npt.NDAr
     centres = [geometry.patch_centre(i, i, (size, size)) for i in range(size)]
     rows, cols = zip(*centres, strict=True)
     return mask[np.ix_(rows, cols)]
-
-
-_reading = threading.Lock()
-_readers = 0
-_pillow_limit: int | None = None
-
-
-@contextmanager
-def _limit_lifted() -> Iterator[None]:
-    """Pillow's limit on pixels, a global that warns at 89 and raises at 179 megapixels, is off while we read."""
-    global _readers, _pillow_limit
-    with _reading:
-        if _readers == 0:
-            _pillow_limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        _readers += 1
-    try:
-        yield
-    finally:
-        with _reading:
-            _readers -= 1
-            if _readers == 0:
-                Image.MAX_IMAGE_PIXELS = _pillow_limit
-
-
-@contextmanager
-def _opened(data: bytes) -> Iterator[Image.Image]:
-    """The picture, header read, of a format, size and number of frames that are read."""
-    if not data:
-        raise ImageError("The file is empty; copy or export it again.")
-    with _limit_lifted():
-        try:
-            picture: Image.Image = Image.open(BytesIO(data))
-        except MemoryError:
-            raise
-        except Exception as error:  # Pillow's readers raise nearly everything on a broken header
-            raise ImageError(
-                "The file is not a picture that can be recognised, or it is cut off within its header; "
-                "export it again as PNG, JPEG, BMP, TIFF or WebP."
-            ) from error
-        with picture:
-            if picture.format not in _FORMATS:
-                raise ImageError(f"{picture.format} pictures are not read; save it as PNG, JPEG, BMP, TIFF or WebP.")
-            width, height = picture.size
-            if width * height > _MEGAPIXELS * 1_000_000:
-                raise ImageError(
-                    f"The picture has {width} x {height} pixels, above the limit of {_MEGAPIXELS} megapixels; "
-                    "scale it down or cut it into tiles."
-                )
-            with _damage_named():
-                frames = getattr(picture, "n_frames", 1)
-            if frames > 1:
-                raise ImageError(f"The file holds {frames} frames; save the one that counts as a file of its own.")
-            yield picture
-
-
-@contextmanager
-def _damage_named() -> Iterator[None]:
-    try:
-        yield
-    except MemoryError:
-        raise
-    except Exception as error:  # as in _opened
-        reason = str(error) or type(error).__name__
-        raise ImageError(
-            f"The picture is damaged or cut off and cannot be decoded ({reason}); copy or export it again."
-        ) from error
-
-
-def _refuse_mode(picture: Image.Image, data: bytes) -> None:
-    mode, bits = picture.mode, _bits(picture, data)
-    if mode == "F":
-        raise ImageError("The picture has floating-point values; scale them and save it as 8-bit grey.")
-    if mode == "CMYK":
-        raise ImageError("The picture is CMYK; convert it to RGB.")
-    if bits > 8:
-        raise ImageError(f"The picture has {bits} bits a channel; save it with 8 bits a channel.")
-    if picture.has_transparency_data:
-        raise ImageError(f"The picture has transparency (mode {mode}); flatten it and save it as RGB or grey.")
-    if mode not in ("1", "L", "P", "RGB"):
-        raise ImageError(f"The picture is of mode {mode}; convert it to RGB or grey.")
-
-
-def _bits(picture: Image.Image, data: bytes) -> int:
-    """Bits a channel as stored: of 16-bit colour Pillow reads the high byte and calls the result RGB."""
-    if picture.format == "PNG" and data[12:16] == b"IHDR":
-        return data[24]
-    if picture.format == "TIFF":
-        return max(_tiff_tag(picture, 0x0102) or (8,))
-    return 8
-
-
-def _tiff_tag(picture: Image.Image, tag: int) -> Array:
-    return picture.tag_v2.get(tag)  # type: ignore[attr-defined]
-
-
-def _decode(picture: Image.Image) -> Image.Image:
-    with _damage_named():
-        picture.load()
-    return picture
-
-
-def _orientation(picture: Image.Image) -> int:
-    try:
-        # Not the PNG reader's own getexif: it decodes the pixels first.
-        return int(Image.Image.getexif(picture).get(_ORIENTATION, 1))
-    except Exception:  # a broken EXIF block is no reason to refuse the pixels: every viewer shows them as they are
-        return 1
-
-
-def _orientation_is_late(data: bytes) -> bool:
-    """Whether a PNG has its orientation after its pixels, as it may."""
-    place, pixels_seen = 8, False
-    while place < len(data):
-        pixels_seen |= data.startswith(b"IDAT", place + 4)
-        if pixels_seen and data.startswith(_PNG_ORIENTATION, place + 4):
-            return True
-        place += 12 + int.from_bytes(data[place : place + 4], "big")
-    return False
-
-
-def _upright(picture: Image.Image) -> Image.Image:
-    """The decoded picture as shown. (Of a TIFF Pillow has done this in decoding, and taken the tag away.)"""
-    turn = _UPRIGHT.get(_orientation(picture))
-    return picture if turn is None else picture.transpose(turn)
 
 
 def _mask_values(picture: Image.Image) -> Array:

@@ -7,20 +7,23 @@ first two are one grouped convolution, which never holds the s·s-fold unfolded 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from math import gcd
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F  # noqa: N812 (torch's own name for it)
 
 from reconpatch.arrays import Array, as_tensor, like
 
 AGGREGATIONS = ("patchcore", "concat")
+CHANNELS = 1024  # C' of patchcore
 
 
 def patch_features(
-    level_maps: Sequence[Array], patch_size: int = 3, aggregation: str = "patchcore", channels: int = 1024
+    level_maps: Sequence[Array], patch_size: int = 3, aggregation: str = "patchcore", channels: int = CHANNELS
 ) -> Array:
     """Patch features of a batch of images.
 
@@ -62,6 +65,28 @@ def patch_features(
     if aggregation == "patchcore":
         features = F.adaptive_avg_pool1d(features.contiguous(), channels)
     return like(features.contiguous(), level_maps[0])
+
+
+def extract_features(
+    backbone: Callable[[torch.Tensor], Sequence[torch.Tensor]],
+    images: npt.NDArray[np.float32],
+    patch_size: int,
+    aggregation: str,
+) -> tuple[npt.NDArray[np.float16], tuple[int, int]]:
+    """A batch's patch features as everything after them sees them: rounded to float16, part of their definition.
+
+    Args:
+        backbone: images to level maps, such as `reconpatch.backbones.Backbone`.
+        images: (B, 3, S, S) in [0, 1].
+        patch_size, aggregation: as `patch_features`.
+
+    Returns:
+        (B, H·W, C') float16, and the grid (H, W).
+    """
+    maps = backbone(torch.from_numpy(images))
+    features = patch_features(maps, patch_size, aggregation).half().cpu().numpy()
+    height, width = max((level.shape[2:] for level in maps), key=lambda grid: grid[0] * grid[1])
+    return features, (int(height), int(width))
 
 
 def _neighbourhood_means(level: torch.Tensor, patch_size: int, channels: int | None) -> torch.Tensor:

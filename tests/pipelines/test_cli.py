@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipelines.cli import main
+from pipelines.config import RunConfig
 from tests.pipelines.runs import make_category
 
 
@@ -22,7 +23,7 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-@pytest.mark.parametrize("command", ["ensemble", "single", "demo"])
+@pytest.mark.parametrize("command", ["ensemble", "single", "demo", "evaluate", "score"])
 def test_every_command_explains_itself_with_its_defaults(command: str) -> None:
     for flag in ("-h", "--help"):
         code, output = invoke(command, flag)
@@ -34,7 +35,7 @@ def test_every_command_explains_itself_with_its_defaults(command: str) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--data", "nowhere"], "error: --data nowhere: there is no such folder."),
+        (["--data", "/nowhere"], "error: --data /nowhere: there is no such folder."),
         (["--category", "bolt"], "error: --category bolt: not in "),
         (["--backbone", "no_such_net"], "error: timm has no backbone 'no_such_net'"),
         (["--levels", "2,9"], "error: tf_efficientnet_lite0 has no levels (2, 9)"),
@@ -71,16 +72,8 @@ def test_a_folder_that_holds_other_files_is_left_alone(data: Path, tmp_path: Pat
     (tmp_path / "run" / "thesis.txt").write_text("mine")
     code, output = invoke("ensemble", "--data", str(data), "--out", str(tmp_path / "run"), *LITE, "--fresh")
     assert code == 2
-    assert "is not an empty folder and holds no run" in output
+    assert "is not empty and holds no run" in output
     assert (tmp_path / "run" / "thesis.txt").read_text() == "mine"
-
-
-def test_a_run_is_not_overwritten_unasked(data: Path, tmp_path: Path) -> None:
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "run.json").write_text("{}")
-    code, output = invoke("ensemble", "--data", str(data), "--out", str(tmp_path / "run"), *LITE)
-    assert code == 2
-    assert "--fresh" in output
 
 
 def test_nothing_is_written_into_the_data(data: Path) -> None:
@@ -88,3 +81,55 @@ def test_nothing_is_written_into_the_data(data: Path) -> None:
     assert code == 2
     assert "lies inside the data" in output
     assert not (data / "run").exists()
+
+
+def test_options_come_from_a_file_and_the_command_line_wins(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "night.yaml").write_text(
+        f"data: {data}\nout: {tmp_path / 'run'}\nbackbone: tf_efficientnet_lite0\nimage-size: 96\n"
+        f"levels: [1, 2]\nmaps: true\nseed: 7\nholdout: 0.0\n"
+    )
+    (tmp_path / "night.json").write_text(f'{{"data": "{data}", "out": "x", "image_size": 96, "levels": "1,2"}}')
+    asked = []
+
+    def listen(config: RunConfig, screen: object) -> int:
+        asked.append(config)
+        return 0
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipelines.cli.run", listen)
+        code, output = invoke("ensemble", "--config", str(tmp_path / "night.yaml"), "--seed", "8")
+        assert code == 0, output
+        code, output = invoke("ensemble", *LITE, "--config", str(tmp_path / "night.json"), "--out", "y")
+        assert code == 0, output
+    first, second = asked
+    assert (first.out, first.image_size, first.maps, first.seed) == (str(tmp_path / "run"), 96, True, 8)
+    assert [(member.backbone, member.levels) for member in first.members] == [("tf_efficientnet_lite0", (1, 2))]
+    assert (second.out, second.image_size, second.members[0].levels) == ("y", 96, (1, 2))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("image-sise: 96", "ensemble has no option 'image-sise'; it has address, aggregation"),
+        ("- a list", "give a mapping such as 'image-size: 224'"),
+        ("a: b: c", "mapping values are not allowed here"),
+        (None, "No such file"),
+    ],
+)
+def test_a_file_of_options_that_cannot_be_used_is_one_sentence(tmp_path: Path, text: str | None, sentence: str) -> None:
+    if text is not None:
+        (tmp_path / "night.yaml").write_text(text)
+    code, output = invoke("ensemble", "--config", str(tmp_path / "night.yaml"))
+    assert code == 2
+    assert output.startswith(f"error: --config {tmp_path / 'night.yaml'}: ")
+    assert sentence in output
+    assert output.count("\n") == 1
+
+
+def test_the_papers_recipe_counts_all_steps_and_holds_nothing_out(data: Path, tmp_path: Path) -> None:
+    asked = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipelines.cli.run", lambda config, screen: asked.append(config) or 0)
+        for more in ([], ["--recipe", "paper"], ["--recipe", "paper", "--holdout", "0.1", "--max-steps", "5"]):
+            assert invoke("ensemble", "--data", str(data), "--out", str(tmp_path / "run"), *LITE, *more)[0] == 0
+    assert [(config.max_steps, config.holdout) for config in asked] == [(3000, 0.2), (0, 0.0), (5, 0.1)]

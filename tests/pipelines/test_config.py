@@ -12,8 +12,6 @@ from pipelines.config import (
     SINGLE_BACKBONE,
     RunConfig,
     UsageError,
-    category_key,
-    model_key,
     resolve_members,
 )
 
@@ -74,6 +72,10 @@ def config(**changes: object) -> RunConfig:
         ({"threads_per_unit": 0}, "--threads-per-unit"),
         ({"reweight": 0}, "--reweight"),
         ({"fusion": "mean"}, "--fusion"),
+        ({"holdout": 1.0}, "--holdout"),
+        ({"false_alarms": 0.0}, "--false-alarms"),
+        ({"bit_depth": 8}, "--bit-depth"),
+        ({"scratch_gb": 0.0}, "--scratch-gb"),
         ({"gpus_per_actor": -1.0}, "--gpus-per-actor"),
         ({"neighbours": 3}, "neighbours"),
         ({"alpha": 1.5}, "alpha"),
@@ -82,42 +84,3 @@ def config(**changes: object) -> RunConfig:
 def test_bad_values_are_one_sentence(changes: dict[str, object], sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
         config(**changes)
-
-
-IMAGES = [("c/a.png", "1" * 64), ("c/b.png", "2" * 64)]
-
-
-def key(images: list[tuple[str, str]] = IMAGES, sha: str = "w", **changes: object) -> str:
-    run = config(**changes)
-    return model_key(run, run.members[0], sha, images)
-
-
-MATTERS = {"image_size": 256, "full_frame": True, "chunk": 8, "seed": 1, "sigma": 1.0, "gamma": 0.9, "batch_size": 256}
-DOES_NOT = {"workers": 2, "address": "x", "maps": True, "reweight": 1, "fusion": "image", "out": "o", "strict": True}
-
-
-@pytest.mark.parametrize(("field", "value"), MATTERS.items())
-def test_a_models_key_changes_with_what_its_numbers_depend_on(field: str, value: object) -> None:
-    assert key(**{field: value}) != key()
-
-
-@pytest.mark.parametrize(("field", "value"), DOES_NOT.items())
-def test_a_models_key_does_not_change_with_the_rest(field: str, value: object) -> None:
-    assert key(**{field: value}) == key()
-
-
-def test_a_models_key_depends_on_its_images_and_weights_but_not_on_their_order() -> None:
-    assert key(IMAGES[::-1]) == key()
-    assert key(IMAGES[:1]) != key()
-    assert key(sha="other") != key()
-
-
-def test_the_identity_adapters_key_does_not_depend_on_training() -> None:
-    members = resolve_members("ensemble", DEMO_BACKBONES[:1], 224, {"epochs": 0})
-    others = resolve_members("ensemble", DEMO_BACKBONES[:1], 224, {"epochs": 0, "dim": 64, "lr": 1.0})
-    assert key(members=members) == key(members=others, gamma=0.5)
-
-
-def test_a_categorys_key_depends_on_fusion_and_reweighting() -> None:
-    keys = {category_key(config(**changes), ["m"]) for changes in ({}, {"fusion": "image"}, {"reweight": 1})}
-    assert len(keys) == 3

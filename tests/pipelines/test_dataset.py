@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 from PIL import Image as Pillow
 
 from pipelines.config import UsageError
-from pipelines.dataset import Image, cut_chunks, examine, list_images
+from pipelines.dataset import Image, Listing, assign_parts, cut_chunks, examine, list_images, list_new, trust
+from pipelines.storage import Store
 
 
 def touch(root: Path, *names: str) -> None:
@@ -20,15 +22,19 @@ def touch(root: Path, *names: str) -> None:
         path.write_bytes(b"x")
 
 
+def look(root: Path, *categories: str) -> Listing:
+    return list_images(Store.of(str(root)), categories)
+
+
 def listed(root: Path) -> dict[str, Image]:
-    return {image.image_path: image for image in list_images(root).images}
+    return {image.image_path: image for image in look(root).images}
 
 
 def test_splits_defects_and_labels_come_from_the_folders(tmp_path: Path) -> None:
     touch(tmp_path, "nut/train/good/a.png", "nut/test/good/b.png", "nut/test/bent/c.png")
     images = listed(tmp_path)
     assert {path: (i.split, i.part, i.defect, i.label) for path, i in images.items()} == {
-        "nut/train/good/a.png": ("train", "fit", "good", 0),
+        "nut/train/good/a.png": ("train", None, "good", 0),
         "nut/test/good/b.png": ("test", None, "good", 0),
         "nut/test/bent/c.png": ("test", None, "bent", 1),
     }
@@ -36,7 +42,7 @@ def test_splits_defects_and_labels_come_from_the_folders(tmp_path: Path) -> None
 
 def test_train_good_alone_is_a_category(tmp_path: Path) -> None:
     touch(tmp_path, "nut/train/good/a.png")
-    assert list_images(tmp_path).categories == ("nut",)
+    assert look(tmp_path).categories == ("nut",)
 
 
 def test_suffixes_count_in_any_case(tmp_path: Path) -> None:
@@ -44,21 +50,21 @@ def test_suffixes_count_in_any_case(tmp_path: Path) -> None:
         tmp_path,
         *(f"nut/train/good/{name}" for name in ("a.PNG", "b.Jpg", "c.JPEG", "d.bmp", "e.TIF", "f.tiff", "g.webp")),
     )
-    assert len(list_images(tmp_path).images) == 7
+    assert len(look(tmp_path).images) == 7
 
 
 def test_hidden_and_foreign_files_are_passed_over_without_a_word(tmp_path: Path) -> None:
     touch(tmp_path, "nut/train/good/a.png", "nut/train/good/.b.png", "nut/train/good/Thumbs.db", "LICENSE.txt")
     touch(tmp_path, ".cache/train/good/x.png", "notes/readme.md", "nut/test/.hidden/x.png")
     (tmp_path / "nut/test/empty").mkdir(parents=True)
-    listing = list_images(tmp_path)
+    listing = look(tmp_path)
     assert [image.image_path for image in listing.images] == ["nut/train/good/a.png"]
     assert listing.warnings == ()
 
 
 def test_kinds_of_image_that_are_not_read_are_named(tmp_path: Path) -> None:
     touch(tmp_path, "nut/train/good/a.png", "nut/train/good/b.GIF")
-    assert list_images(tmp_path).warnings == ("nut/train/good/b.GIF: .gif images are not read; convert it to PNG.",)
+    assert look(tmp_path).warnings == ("nut/train/good/b.GIF: .gif images are not read; convert it to PNG.",)
 
 
 def test_folders_below_a_defect_belong_to_it(tmp_path: Path) -> None:
@@ -90,7 +96,7 @@ def test_masks_are_paired_by_stem_never_by_order(tmp_path: Path) -> None:
         "stray_mask.png",
     ):
         touch(tmp_path, f"nut/ground_truth/bent/{name}")
-    listing = list_images(tmp_path)
+    listing = look(tmp_path)
     masks = {Path(i.image_path).name: i.mask_path for i in listing.images if i.split == "test"}
     assert {name: mask and Path(mask).name for name, mask in masks.items()} == {
         "1.png": "1_mask.png",
@@ -110,8 +116,8 @@ def test_masks_are_paired_by_stem_never_by_order(tmp_path: Path) -> None:
 
 def test_categories_come_in_order_and_can_be_chosen(tmp_path: Path) -> None:
     touch(tmp_path, *(f"{name}/train/good/a.png" for name in ("zebra", "a=b", "x y", "x%20y", "lot#7")))
-    assert list_images(tmp_path).categories == ("a=b", "lot#7", "x y", "x%20y", "zebra")
-    assert list_images(tmp_path, ["x y"]).categories == ("x y",)
+    assert look(tmp_path).categories == ("a=b", "lot#7", "x y", "x%20y", "zebra")
+    assert look(tmp_path, "x y").categories == ("x y",)
 
 
 @pytest.mark.parametrize(
@@ -125,41 +131,108 @@ def test_categories_come_in_order_and_can_be_chosen(tmp_path: Path) -> None:
 def test_what_is_not_there_is_said(tmp_path: Path, root: str, categories: tuple[str, ...], sentence: str) -> None:
     touch(tmp_path, "nut/train/good/a.png", "notes/readme.md")
     with pytest.raises(UsageError, match=sentence):
-        list_images(tmp_path / root, categories)
+        look(tmp_path / root, *categories)
 
 
 def test_an_image_is_hashed_and_measured(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     Pillow.fromarray(np.zeros((20, 30), np.uint8)).save(tmp_path / "a/b.png")
-    os.utime(tmp_path / "a/b.png", ns=(0, 1234))
-    image, error = examine(tmp_path, Image("a", "train", "good", "a/b.png"))
-    assert error is None
-    assert (image.height, image.width) == (20, 30)
-    assert image.content_sha256 is not None
-    assert len(image.content_sha256) == 64
-    assert image.fingerprint == f"{(tmp_path / 'a/b.png').stat().st_size}-1234"
+    found = examine(Store.of(str(tmp_path)), Image("a", "train", "good", "a/b.png"), 16)
+    assert found.error is None
+    assert (found.image.height, found.image.width) == (20, 30)
+    assert found.image.content_sha256 == hashlib.sha256((tmp_path / "a/b.png").read_bytes()).hexdigest()
+    assert (found.frames, found.lowest_sixteenth) == (1, None)
 
 
 @pytest.mark.parametrize("content", [b"", b"text, not a picture", None])
 def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
         (tmp_path / "b.png").write_bytes(content)
-    image, error = examine(tmp_path, Image("a", "train", "good", "b.png"))
-    assert image.width is None
-    assert error
+    found = examine(Store.of(str(tmp_path)), Image("a", "train", "good", "b.png"), 16)
+    assert found.image.width is None
+    assert found.error
 
 
-def test_chunks_hold_one_category_and_one_split_each_in_order() -> None:
-    images = [Image("a", "train", "good", f"a/{n}") for n in range(5)] + [
-        Image("a", "test", "good", f"a/t{n}") for n in range(3)
+def test_a_picture_that_breaks_off_is_found_before_anything_is_fitted(tmp_path: Path) -> None:
+    Pillow.fromarray(np.random.default_rng(0).integers(0, 255, (90, 90), np.uint8)).save(tmp_path / "b.png")
+    content = (tmp_path / "b.png").read_bytes()
+    (tmp_path / "b.png").write_bytes(content[: len(content) * 6 // 10])
+    found = examine(Store.of(str(tmp_path)), Image("a", "train", "good", "b.png"), 16)
+    assert found.error is not None
+    assert "damaged" in found.error
+
+
+def test_fingerprints_tell_of_the_picture_and_of_its_mask(tmp_path: Path) -> None:
+    touch(tmp_path, "nut/train/good/a.png", "nut/test/bent/c.png", "nut/ground_truth/bent/c_mask.png")
+    os.utime(tmp_path / "nut/test/bent/c.png", ns=(0, 5000))
+    os.utime(tmp_path / "nut/ground_truth/bent/c_mask.png", ns=(0, 7000))
+    assert listed(tmp_path)["nut/test/bent/c.png"].fingerprint == "1-5000|1-7000"
+
+
+def test_an_unchanged_fingerprint_is_trusted_and_a_changed_one_is_not() -> None:
+    row = {"fingerprint": "1-2", "mask_path": None, "width": 3, "height": 4, "content_sha256": "s", "mask_sha256": None}
+    image = Image("a", "test", "good", "a/b.png", fingerprint="1-2")
+    known = trust(image, {"a/b.png": row})
+    assert known is not None
+    assert (known.width, known.height, known.content_sha256) == (3, 4, "s")
+    assert trust(image, {"a/b.png": {**row, "fingerprint": "1-3"}}) is None
+    assert trust(image, {"a/b.png": {**row, "mask_path": "m"}}) is None
+    assert trust(image, {}) is None
+
+
+def contents(n: int, split: str = "train") -> list[Image]:
+    return [
+        Image("a", split, "good", f"a/{split}/{k}", content_sha256=hashlib.sha256(bytes([k])).hexdigest())
+        for k in range(n)
     ]
-    images += [Image("b", "train", "good", "b/0")]
-    chunks = cut_chunks(images, "net", 2)
-    assert [(c.category, c.split, c.number, c.paths) for c in chunks] == [
-        ("a", "train", 0, ("a/0", "a/1")),
-        ("a", "train", 1, ("a/2", "a/3")),
-        ("a", "train", 2, ("a/4",)),
-        ("a", "test", 3, ("a/t0", "a/t1")),
-        ("a", "test", 4, ("a/t2",)),
-        ("b", "train", 0, ("b/0",)),
+
+
+def test_good_training_images_are_fitted_or_held_out_by_content_and_no_others_are() -> None:
+    parts = {image.image_path: image.part for image in assign_parts([*contents(200), *contents(50, "test")], 0.2)}
+    assert {part for path, part in parts.items() if "/test/" in path} == {None}
+    train = [part for path, part in parts.items() if "/train/" in path]
+    assert set(train) == {"fit", "holdout"}
+    assert 20 <= train.count("holdout") <= 60
+    alone = {image.image_path: image.part for image in assign_parts(contents(120), 0.2)}
+    assert all(parts[path] == part for path, part in alone.items())  # new images moved nobody
+
+
+def test_with_nothing_to_hold_out_all_are_fitted() -> None:
+    assert {image.part for image in assign_parts(contents(9), 0.5)} == {"fit"}
+    assert {image.part for image in assign_parts(contents(200), 0.0)} == {"fit"}
+
+
+def test_chunks_hold_fit_images_or_others_in_order() -> None:
+    images = [Image("a", "train", "good", f"a/{n}", part="fit") for n in range(3)]
+    images += [Image("a", "train", "good", "a/h", part="holdout")]
+    images += [Image("a", "test", "good", f"a/t{n}") for n in range(2)]
+    chunks = [[image.image_path for image in chunk] for chunk in cut_chunks(images, 2)]
+    assert chunks == [["a/0", "a/1"], ["a/2"], ["a/h", "a/t0"], ["a/t1"]]
+
+
+def test_new_images_are_found_at_any_depth_and_nothing_is_known_of_them(tmp_path: Path) -> None:
+    touch(tmp_path, "x.png", "monday/y.JPG", "monday/notes.txt", ".z.png")
+    found = list_new(Store.of(str(tmp_path)), "nut").images
+    assert [image.image_path for image in found] == ["monday/y.JPG", "x.png"]
+    assert {(i.category, i.split, i.label, i.part, i.mask_path) for i in found} == {("nut", "new", None, None, None)}
+    with pytest.raises(UsageError, match="no image in it"):
+        list_new(Store.of(str(tmp_path / "empty")), "nut")
+
+
+@pytest.mark.parametrize("root", ["local", "s3"])
+def test_a_data_root_may_be_an_object_store(request: pytest.FixtureRequest, tmp_path: Path, root: str) -> None:
+    store = Store.of(str(tmp_path) if root == "local" else request.getfixturevalue("bucket")).below("data x=y")
+    for name in (
+        "a=b/train/good/1.png",
+        "a=b/test/cut/2.png",
+        "a=b/ground_truth/cut/2_mask.png",
+        "x%20y/test/good/3.png",
+    ):
+        store.write(name, b"x")
+    listing = list_images(store)
+    assert listing.categories == ("a=b", "x%20y")
+    assert [(image.image_path, image.mask_path) for image in listing.images] == [
+        ("a=b/train/good/1.png", None),
+        ("a=b/test/cut/2.png", "a=b/ground_truth/cut/2_mask.png"),
+        ("x%20y/test/good/3.png", None),
     ]

@@ -9,10 +9,11 @@ import pytest
 from pipelines.config import UsageError
 from pipelines.dataset import examine, list_images
 from pipelines.demo import CATEGORIES, FIT_GOOD, TEST_DEFECT, TEST_GOOD, prepare_demo
+from pipelines.storage import Store
 
 
 def test_the_subset_is_real_disjoint_and_the_same_each_time(tmp_path: Path) -> None:
-    listing = list_images(prepare_demo(tmp_path / "run"))
+    listing = list_images(Store.of(str(prepare_demo(tmp_path / "run"))))
     assert listing.categories == tuple(CATEGORIES.values())
     assert listing.warnings == ()
     for category in listing.categories:
@@ -22,11 +23,11 @@ def test_the_subset_is_real_disjoint_and_the_same_each_time(tmp_path: Path) -> N
             counts[image.split, image.defect] += 1
         assert list(counts.values()) == [FIT_GOOD, TEST_GOOD, TEST_DEFECT]
         assert len({Path(image.image_path).name for image in mine}) == len(mine)
-    again = list_images(prepare_demo(tmp_path / "run"))
+    again = list_images(Store.of(str(prepare_demo(tmp_path / "run"))))
     assert again.images == listing.images
-    image, error = examine(tmp_path / "run-data", listing.images[0])
-    assert error is None
-    assert (image.width, image.height) == (300, 300)
+    found = examine(Store.of(str(tmp_path / "run-data")), listing.images[0], 16)
+    assert found.error is None
+    assert (found.image.width, found.image.height) == (300, 300)
     assert all(path.is_symlink() for path in (tmp_path / "run-data").rglob("*.png"))
 
 

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from pipelines.config import resolve_members
-from pipelines.fit import Fitted, Unit, UnitQueue
+from pipelines.dataset import Image
+from pipelines.fit import Fitted, UnitQueue
+from pipelines.keys import Keys
+from pipelines.plan import Network, Unit
 
 
 def units(*images: int) -> list[Unit]:
     (member,) = resolve_members("ensemble", ["tf_efficientnet_lite0"], 224, {})
-    return [Unit(f"c{number}", member, (), (), count, "key") for number, count in enumerate(images)]
+    keys, network = Keys("", "", "", "", ""), Network("", "", 1, 1)
+    fit = [tuple(Image("", "train", "good", str(image), part="fit") for image in range(count)) for count in images]
+    return [
+        Unit(f"c{number}", member, keys, network, mine, (), (), True, True, True) for number, mine in enumerate(fit)
+    ]
 
 
 def test_the_largest_unit_goes_first() -> None:
     queue = UnitQueue(units(5, 50, 20))
     taken = [queue.take(0) for _ in range(4)]
-    assert [unit and unit.images for unit in taken] == [50, 20, 5, None]
+    assert [unit and unit.fit_images for unit in taken] == [50, 20, 5, None]
 
 
 def test_what_a_dead_worker_held_is_handed_out_again_first() -> None:

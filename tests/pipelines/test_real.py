@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.pipelines.runs import Finished, call
+from tests.pipelines.runs import Finished, call_alone
 
 pytestmark = pytest.mark.slow
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     out = tmp_path_factory.mktemp("two") / "run"
-    return call("demo", "--out", str(out), "--workers", "2", timeout=600)
+    return call_alone("demo", "--out", str(out), "--workers", "2", timeout=600)
 
 
 def test_broken_cells_score_above_whole_ones(two_workers: Finished) -> None:
@@ -29,7 +29,7 @@ def test_broken_cells_score_above_whole_ones(two_workers: Finished) -> None:
 
 
 def test_one_worker_gives_the_same_numbers(two_workers: Finished, tmp_path: Path) -> None:
-    one = call("demo", "--out", str(tmp_path / "run"), "--workers", "1", timeout=600)
+    one = call_alone("demo", "--out", str(tmp_path / "run"), "--workers", "1", timeout=600)
     assert one.code == 0, one.stderr
     files = [path.relative_to(one.out) for path in one.out.rglob("*.parquet")]
     assert len(files) == 19

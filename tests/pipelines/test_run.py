@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
-from pipelines import storage
+from pipelines import rundir
 from reconpatch.fusion import modified_z_score, score_statistics
 from reconpatch.metrics import image_metrics
 from tests.pipelines.runs import BACKBONES, Finished, ensemble
@@ -31,6 +31,11 @@ def fused(run: Finished, category: str) -> list[dict]:
 
 def member(run: Finished, category: str, backbone: str) -> list[dict]:
     return rows(run.out / "scores" / "members" / FOLDERS[category] / f"{backbone}.parquet")
+
+
+def fit_images(run: Finished, category: str) -> int:
+    index = rows(run.out / "index.parquet")
+    return sum(row["category"] == category and row["part"] == "fit" for row in index)
 
 
 def test_the_run_ends_well_and_says_where_everything_lies(finished: Finished) -> None:
@@ -64,11 +69,11 @@ def test_run_json_tells_how_and_at_what_cost(finished: Finished) -> None:
     run = json.loads((finished.out / "run.json").read_text())
     assert run["status"] == "complete"
     assert list(run["stages"]) == ["index", "extract", "fit", "select", "score", "fuse"]
-    for name in ("extract", "fit", "select", "score", "fuse"):
+    for name in ("index", "extract", "fit", "select", "score", "fuse"):
         assert run["stages"][name]["seconds"] > 0
         assert run["stages"][name]["peak_bytes"] > 50e6
     fit = run["units"]["cloth/tf_efficientnet_lite0"]["fit"]
-    steps = 60 * -(-12 * 144 // 512)  # 60 epochs over 12 images of 12 x 12 patches, 512 patches a step
+    steps = 60 * -(-fit_images(finished, "cloth") * 144 // 512)  # 60 epochs, 12 x 12 patches an image, 512 a step
     assert (fit["steps"], fit["full_steps"]) == (40, steps)
     assert fit["lr"] == pytest.approx(1e-4 * steps / 40)
     assert run["versions"]["ray"]
@@ -77,14 +82,14 @@ def test_run_json_tells_how_and_at_what_cost(finished: Finished) -> None:
 
 def test_every_file_has_its_documented_columns_and_version(finished: Finished) -> None:
     documented = {
-        "index.parquet": storage.INDEX,
-        "metrics.parquet": storage.METRICS,
-        "failures.parquet": storage.FAILURES,
-        "maps/cloth.parquet": storage.MAPS,
-        "models/cloth/train.parquet": storage.TRAIN,
-        f"models/cloth/{BACKBONES[0]}/bank_index.parquet": storage.BANK_INDEX,
-        f"scores/members/cloth/{BACKBONES[0]}.parquet": storage.MEMBER_SCORES,
-        "scores/fused/cloth.parquet": storage.fused_schema(BACKBONES),
+        "index.parquet": rundir.INDEX,
+        "metrics.parquet": rundir.METRICS,
+        "failures.parquet": rundir.FAILURES,
+        "maps/cloth.parquet": rundir.MAPS,
+        "models/cloth/train.parquet": rundir.TRAIN,
+        f"models/cloth/{BACKBONES[0]}/bank_index.parquet": rundir.BANK_INDEX,
+        f"scores/members/cloth/{BACKBONES[0]}.parquet": rundir.MEMBER_SCORES,
+        "scores/fused/cloth.parquet": rundir.fused_schema(BACKBONES),
     }
     for name, schema in documented.items():
         written = pq.read_schema(finished.out / name)
@@ -107,7 +112,12 @@ def test_the_index_describes_every_readable_image(finished: Finished, data: Path
     index = {row["image_path"]: row for row in rows(finished.out / "index.parquet")}
     assert len(index) == (12 + 10) + (10 + 10)
     good = index["cloth/train/good/003.png"]
-    assert (good["split"], good["part"], good["defect"], good["label"]) == ("train", "fit", "good", 0)
+    assert (good["split"], good["defect"], good["label"]) == ("train", "good", 0)
+    for row in index.values():
+        if row["split"] == "train":  # 12 and 10 good images: enough to hold some out
+            fraction = int(row["content_sha256"][:16], 16) / 2**64
+            assert row["part"] == ("holdout" if fraction < 0.2 else "fit")
+    assert {row["part"] for row in index.values()} == {"fit", "holdout", None}
     assert (good["width"], good["height"], good["mask_path"]) == (110, 120, None)
     bad = index["cloth/test/blot/002.png"]
     assert (bad["split"], bad["part"], bad["defect"], bad["label"]) == ("test", None, "blot", 1)
@@ -122,24 +132,69 @@ def test_unreadable_images_are_named_and_cost_nothing_else(finished: Finished) -
     scored = {row["image_path"] for row in fused(finished, "cloth")}
     assert len(scored) == 12 + 10
     assert not scored & set(failures)
-    fitted = {row["image_path"] for row in rows(finished.out / "models/cloth/train.parquet")}
-    assert fitted == {f"cloth/train/good/{number:03d}.png" for number in range(12)}
+    known = {row["image_path"] for row in rows(finished.out / "models/cloth/train.parquet")}
+    assert known == {f"cloth/train/good/{number:03d}.png" for number in range(12)}
     for path in failures:
         assert f"warning: {path}" in finished.stderr
 
 
 @pytest.mark.parametrize("category", CATEGORIES)
-def test_fused_rows_are_complete_and_promise_nothing_yet(finished: Finished, category: str) -> None:
+def test_fused_rows_are_complete(finished: Finished, category: str) -> None:
+    index = {
+        backbone: {
+            (place["image_path"], place["row"], place["col"])
+            for place in rows(finished.out / "models" / FOLDERS[category] / backbone / "bank_index.parquet")
+        }
+        for backbone in BACKBONES
+    }
     for row in fused(finished, category):
         assert row["category"] == category
         assert row["image_path"].startswith(f"{category}/")
         assert np.isfinite(row["score"])
-        assert row["p_value"] is row["threshold"] is row["is_anomaly"] is None
-        assert row["nearest_image"] is row["nearest_row"] is row["nearest_col"] is None
-        assert row["nearest_backbone"] in BACKBONES
+        assert (row["nearest_image"], row["nearest_row"], row["nearest_col"]) in index[row["nearest_backbone"]]
         assert row["run_id"]
         assert row["model_version"]
         assert row["scored_at"].tzinfo is not None
+
+
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_verdicts_come_from_the_held_out_images_and_training_images_have_none(
+    finished: Finished, category: str
+) -> None:
+    table = fused(finished, category)
+    held = sorted(row["score"] for row in table if row["part"] == "holdout")
+    model = json.loads((finished.out / "models" / FOLDERS[category] / "model.json").read_text())
+    assert model["holdout_scores"] == held
+    assert model["threshold"] == held[-1]  # far fewer than 99: the largest is all that can be promised
+    assert model["false_alarm_bound"] == pytest.approx(1 / (len(held) + 1))
+    assert f"{category}: {len(held)} held-out good images bound the false-alarm rate by" in finished.stderr
+    for row in table:
+        if row["split"] == "train":
+            assert row["p_value"] is row["threshold"] is row["is_anomaly"] is None
+        else:
+            assert row["threshold"] == held[-1]
+            assert row["is_anomaly"] == (row["score"] > held[-1])
+            assert row["p_value"] == (1 + sum(score >= row["score"] for score in held)) / (len(held) + 1)
+
+
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_the_nearest_good_patch_is_what_the_peak_was_compared_with(finished: Finished, category: str) -> None:
+    members = {backbone: member(finished, category, backbone) for backbone in BACKBONES}
+    model = json.loads((finished.out / "models" / FOLDERS[category] / "model.json").read_text())
+    for number, row in enumerate(fused(finished, category)):
+        maps = {
+            each["backbone"]: (np.array(members[each["backbone"]][number]["patch_scores"]) - each["median"])
+            / each["mad"]
+            for each in model["members"]
+        }
+        peak = int(np.mean(list(maps.values()), axis=0).argmax())
+        loudest = max(BACKBONES, key=lambda backbone: maps[backbone][peak])
+        assert row["nearest_backbone"] == loudest
+        entry = members[loudest][number]["patch_nearest"][peak]
+        place = rows(finished.out / "models" / FOLDERS[category] / loudest / "bank_index.parquet")[entry]
+        assert [row[f"nearest_{name}"] for name in ("image", "row", "col")] == [
+            place[name] for name in ("image_path", "row", "col")
+        ]
 
 
 @pytest.mark.parametrize("category", CATEGORIES)
@@ -185,7 +240,7 @@ def test_a_members_score_is_the_largest_of_its_patches(finished: Finished) -> No
 def test_a_bank_entry_is_scored_against_the_others(finished: Finished) -> None:
     """Leave-one-out: a patch that is in the bank neither names itself nor scores 0."""
     index = rows(finished.out / "models/cloth" / BACKBONES[0] / "bank_index.parquet")
-    assert len(index) == round(0.05 * 12 * 144)
+    assert len(index) == round(0.05 * fit_images(finished, "cloth") * 144)
     scored = {row["image_path"]: row for row in member(finished, "cloth", BACKBONES[0])}
     for entry, place in enumerate(index):
         patch = place["row"] * 12 + place["col"]
@@ -198,12 +253,11 @@ def test_models_are_tensors_without_pickle_and_json(finished: Finished) -> None:
     folder = finished.out / "models" / "cloth"
     model = json.loads((folder / "model.json").read_text())
     assert [each["backbone"] for each in model["members"]] == list(BACKBONES)
-    assert model["threshold"] is None
     for each in model["members"]:
         adapter = load_file(folder / each["backbone"] / "adapter.safetensors")["f.weight"]
         entries = load_file(folder / each["backbone"] / "memory_bank.safetensors")["entries"]
         assert adapter.shape == (152, 152)  # D = 256 > C' = 152: the narrow form with the same distances
-        assert entries.shape == (round(0.05 * 12 * 144), 152)
+        assert entries.shape == (round(0.05 * fit_images(finished, "cloth") * 144), 152)
         scores = [row["patch_scores"] for row in member(finished, "cloth", each["backbone"]) if row["part"] == "fit"]
         statistics = score_statistics(np.array(scores, dtype=np.float32))
         assert (each["median"], each["mad"]) == pytest.approx((statistics.median, statistics.mad))

@@ -1,5 +1,6 @@
 """Equation 11 and the fusion of maps, against plain arithmetic in float64."""
 
+import math
 import statistics
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconpatch.fusion import fuse_maps, modified_z_score, score_statistics
+from reconpatch.fusion import find_peaks, fuse_maps, largest_scores, modified_z_score, score_statistics
 
 
 def naive_statistics(scores):
@@ -163,3 +164,39 @@ def test_fusing_leaves_the_maps_alone():
 def test_maps_that_cannot_be_fused(maps, message):
     with pytest.raises(ValueError, match=message):
         fuse_maps(maps)
+
+
+def plain_peak(fused, members, image):
+    """The first largest cell, and the loudest member's cell that holds its centre."""
+    height, width = fused[image].shape
+    best = max((value, -row, -col) for (row, col), value in np.ndenumerate(fused[image]) if not np.isnan(value))
+    row, col = -best[1], -best[2]
+    cells = [
+        (math.floor((row + 0.5) * own.shape[1] / height + 1e-9), math.floor((col + 0.5) * own.shape[2] / width + 1e-9))
+        for own in members
+    ]
+    values = [
+        -np.inf if np.isnan(own[image][cell]) else own[image][cell] for own, cell in zip(members, cells, strict=True)
+    ]
+    loudest = int(np.argmax(values))
+    return row, col, loudest, *cells[loudest]
+
+
+@pytest.mark.parametrize("grids", [[(5, 7)], [(4, 4), (4, 4)], [(6, 8), (3, 4), (2, 2)], [(2, 3), (5, 7)]])
+def test_a_peak_is_explained_by_the_member_that_is_loudest_there(grids):
+    random = np.random.default_rng(5)
+    members = [random.integers(0, 6, (9, *grid)).astype(np.float32) for grid in grids]
+    members[0][3, 1, 1] = np.nan
+    fused = fuse_maps([np.nan_to_num(member) for member in members])
+    found = find_peaks(fused, members)
+    for image in range(9):
+        mine = tuple(int(getattr(found, name)[image]) for name in ("row", "col", "member", "member_row", "member_col"))
+        assert mine == plain_peak(fused, members, image)
+
+
+def test_the_largest_score_leaves_out_patches_without_one():
+    maps = np.array([[[1.0, np.nan], [3.0, 2.0]], [[np.nan, np.nan], [np.nan, np.nan]]], np.float32)
+    found = largest_scores(maps)
+    assert found[0] == 3.0
+    assert np.isnan(found[1])
+    assert isinstance(largest_scores(torch.from_numpy(maps)), torch.Tensor)

@@ -1,0 +1,84 @@
+"""What depends on what: SHA-256 keys that stand in the metadata of everything a run writes.
+
+Each key is the hash of canonical JSON of the key before it and of what its own stage adds, so a changed option or
+picture redoes exactly what comes after it:
+
+    features  image size, crop, bit depth, levels, s, aggregation, weights, chunk, threads, device
+    adapter   features, the fit images, D, epochs, steps, lr, σ, k, α, m, γ, N, seed (and who is held out)
+    model     adapter, the bank's share
+    rows      model, b                          (a row of one image; new images need no other rows)
+    scores    rows, the scored images
+    fused     the members' scores, fusion, the wished false-alarm rate, the masks
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pipelines.config import MODEL_VERSION, Member, RunConfig
+from pipelines.dataset import Image
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The keys of a (category, backbone) unit; see the module's table."""
+
+    features: str
+    adapter: str
+    model: str
+    rows: str
+    scores: str
+
+
+def unit_keys(config: RunConfig, member: Member, weights_sha256: str, images: Sequence[Image]) -> Keys:
+    """The keys of a member on a category's images; neither their order nor the number of workers matters."""
+    features = key_of(
+        {
+            "backbone": member.backbone,
+            "weights": weights_sha256,
+            "levels": member.levels,
+            "patch_size": member.patch_size,
+            "aggregation": member.aggregation,
+            "image_size": config.image_size,
+            "full_frame": config.full_frame,
+            "bit_depth": config.bit_depth,
+            "chunk": config.chunk,
+            "threads_per_unit": config.threads_per_unit,
+            "device": config.device,
+            "version": MODEL_VERSION,
+        }
+    )
+    training = asdict(config.adapter_config(member)) if member.epochs else "identity"
+    adapter = key_of([features, training, _contents(image for image in images if image.part == "fit")])
+    model = key_of([adapter, member.coreset])
+    rows = key_of([model, config.reweight])
+    return Keys(features, adapter, model, rows, key_of([rows, _contents(images)]))
+
+
+def fused_key(config: RunConfig, scores: Sequence[str], images: Sequence[Image]) -> str:
+    """The key of a category's fused scores, verdicts and metrics; the members' order is theirs."""
+    masks = sorted((image.image_path, image.mask_sha256) for image in images if image.mask_sha256 is not None)
+    return key_of([list(scores), config.fusion, config.false_alarms, masks, MODEL_VERSION])
+
+
+def model_version(config: RunConfig, models: Sequence[str]) -> str:
+    """The name of a category's model in every row that it scores: its members, the reweighting and the fusion."""
+    return key_of([list(models), config.reweight, config.fusion, MODEL_VERSION])[:12]
+
+
+def shard_key(features: str, images: Sequence[Image]) -> str:
+    """The name of a chunk's shard: what was read, and how."""
+    return key_of([features, [(image.image_path, image.content_sha256) for image in images]])[:24]
+
+
+def key_of(value: Any) -> str:
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _contents(images: Iterable[Image]) -> list[tuple[str, str | None, str | None]]:
+    return sorted((image.image_path, image.content_sha256, image.part) for image in images)

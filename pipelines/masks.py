@@ -1,0 +1,45 @@
+"""Masks of defects, as the metrics want them: on the network's grid, resized and cropped like their images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pipelines.dataset import Image
+from pipelines.storage import Store
+from reconpatch.geometry import Geometry
+from reconpatch.images import preprocess_mask, read_mask
+from reconpatch.model import Model
+
+
+def read_masks(data: Store, images: Sequence[Image], model: Model) -> tuple[dict[str, np.ndarray], list[str]]:
+    """image_path → (S, S) bool, and sentences about masks that are unreadable, empty, of another size, or cut off."""
+    masks: dict[str, np.ndarray] = {}
+    cut = 0
+    warnings: list[str] = []
+    for image in images:
+        if image.split != "test" or image.mask_path is None:
+            continue
+        try:
+            mask = read_mask(data.read(image.mask_path))
+        except (ValueError, OSError) as error:
+            warnings.append(f"{image.mask_path}: {error} Its image is left out of the pixel metrics.")
+            continue
+        if mask.shape != (image.height, image.width):
+            warnings.append(
+                f"{image.mask_path}: the mask is {mask.shape[1]} x {mask.shape[0]} and its image {image.width} x "
+                f"{image.height}; it is stretched over the image."
+            )
+        seen = preprocess_mask(mask, Geometry.of(mask.shape[0], mask.shape[1], model.image_size, model.full_frame))
+        masks[image.image_path] = seen
+        if not mask.any():
+            warnings.append(f"{image.mask_path}: the mask of a defect is empty.")
+        elif not seen.any():
+            cut += 1
+    if cut:
+        warnings.append(
+            f"{model.category}: the centre crop hides the whole defect in {cut} of {len(masks)} images with masks; "
+            f"--full-frame looks at the whole picture."
+        )
+    return masks, warnings

@@ -1,0 +1,197 @@
+"""What is to be done: which stages of which units are missing or stale, and in which waves they go."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.config import Member, RunConfig
+from pipelines.dataset import Chunk, Image, cut_chunks
+from pipelines.keys import Keys, fused_key, shard_key, unit_keys
+from pipelines.rundir import (
+    adapter_file,
+    bank_file,
+    bank_index_file,
+    fused_scores_file,
+    maps_file,
+    member_scores_file,
+    model_file,
+    shards_folder,
+    train_file,
+)
+from pipelines.storage import Store, metadata_of, read_table, tensors_key
+from reconpatch.backbones import load_backbone
+from reconpatch.patches import CHANNELS
+
+
+@dataclass(frozen=True)
+class Network:
+    """A member's backbone, as far as it can be known without running it.
+
+    Attributes:
+        source, sha256: where its weights came from, and their digest.
+        cells: patches an image, at most.
+        channels: C'.
+    """
+
+    source: str
+    sha256: str
+    cells: int
+    channels: int
+
+    @property
+    def bytes_per_image(self) -> int:
+        return self.cells * self.channels * 2
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A (category, backbone) of the run, and what of it is to be done.
+
+    Attributes:
+        images: all images of the category that are scored, in order.
+        fit_shards: shards of the fit images, where adapter or bank are to be made.
+        score_shards: shards of the images that are to be scored; rows of others are kept as they are.
+        fit, select, score: the stages that are due. Each brings those after it along.
+    """
+
+    category: str
+    member: Member
+    keys: Keys
+    network: Network
+    images: tuple[Image, ...]
+    fit_shards: tuple[str, ...]
+    score_shards: tuple[str, ...]
+    fit: bool
+    select: bool
+    score: bool
+
+    @property
+    def backbone(self) -> str:
+        return self.member.backbone
+
+    @property
+    def name(self) -> tuple[str, str]:
+        return self.category, self.backbone
+
+    @property
+    def fit_images(self) -> int:
+        """How many images it is fitted on: its weight in the queue."""
+        return sum(image.part == "fit" for image in self.images)
+
+
+@dataclass(frozen=True)
+class CategoryPlan:
+    """A category's units, the chunks they need, and whether its fused scores are due.
+
+    Attributes:
+        fused_key: what its fused scores will depend on.
+        scratch_bytes: of the features that have to exist at the same time.
+    """
+
+    category: str
+    images: tuple[Image, ...]
+    units: tuple[Unit, ...]
+    chunks: tuple[Chunk, ...]
+    fuse: bool
+    fused_key: str
+    scratch_bytes: int
+
+
+def load_networks(config: RunConfig) -> dict[str, Network]:
+    """Load every backbone once: what is wrong with its weights or levels is said before an hour is spent."""
+    found = {}
+    for member in config.members:
+        backbone = load_backbone(member.backbone, member.levels, image_size=config.image_size, weights=config.weights)
+        channels = sum(backbone.channels) if member.aggregation == "concat" else CHANNELS
+        side = -(-config.image_size // min(backbone.strides))  # or one less, where a network does not pad
+        found[member.backbone] = Network(backbone.weights_source, backbone.weights_sha256, side**2, channels)
+    return found
+
+
+def plan_category(
+    category: str, images: Sequence[Image], config: RunConfig, networks: Mapping[str, Network], out: Store
+) -> CategoryPlan:
+    """Compare what a category's files say they were made from with what they would be made from now."""
+    units, chunks, scratch_bytes = [], [], 0
+    for member in config.members:
+        network = networks[member.backbone]
+        unit, wanted = _plan_unit(category, member, images, config, network, out)
+        units.append(unit)
+        chunks += wanted
+        scratch_bytes += network.bytes_per_image * sum(len(chunk.images) for chunk in wanted)
+    key = fused_key(config, [unit.keys.scores for unit in units], images)
+    fused = (
+        metadata_of(out, fused_scores_file(category)).get("key") == key
+        and out.exists(model_file(category))
+        and out.exists(train_file(category))
+        and (not config.maps or metadata_of(out, maps_file(category)).get("key") == key)
+        and not any(unit.score for unit in units)
+    )
+    return CategoryPlan(category, tuple(images), tuple(units), tuple(chunks), not fused, key, scratch_bytes)
+
+
+def _plan_unit(
+    category: str, member: Member, images: Sequence[Image], config: RunConfig, network: Network, out: Store
+) -> tuple[Unit, list[Chunk]]:
+    name = (category, member.backbone)
+    keys = unit_keys(config, member, network.sha256, images)
+    fit = member.epochs > 0 and tensors_key(out, adapter_file(*name)) != keys.adapter
+    select = (
+        fit
+        or tensors_key(out, bank_file(*name)) != keys.model
+        or metadata_of(out, bank_index_file(*name)).get("key") != keys.model
+    )
+    scored = metadata_of(out, member_scores_file(*name))
+    score = select or scored.get("key") != keys.scores
+    kept = set()
+    if not select and score and scored.get("rows_key") == keys.rows:
+        kept = kept_rows(out, *name)
+    due = [image for image in images if (image.image_path, image.content_sha256) not in kept] if score else []
+    chunks = [
+        Chunk(category, member.backbone, f"{shards_folder(*name)}/{shard_key(keys.features, group)}.arrow", group)
+        for group in cut_chunks(due, config.chunk)
+    ]
+    shards = tuple(chunk.shard for chunk in chunks)
+    fit_shards = tuple(chunk.shard for chunk in chunks if chunk.images[0].part == "fit") if select else ()
+    unit = Unit(category, member, keys, network, tuple(images), fit_shards, shards, fit, select, score)
+    return unit, chunks
+
+
+def kept_rows(out: Store, category: str, backbone: str) -> set[tuple[str, str]]:
+    """(image_path, content_sha256) of the rows that a member's scores hold already."""
+    table = read_table(out, member_scores_file(category, backbone), ["image_path", "content_sha256"])
+    return set(zip(table["image_path"].to_pylist(), table["content_sha256"].to_pylist(), strict=True))
+
+
+def cut_waves(plans: Sequence[CategoryPlan], limit_bytes: float) -> list[list[CategoryPlan]]:
+    """Categories in order, as many a wave as have room for their features; one that is larger goes alone."""
+    waves: list[list[CategoryPlan]] = []
+    room = 0.0
+    for plan in plans:
+        if not waves or plan.scratch_bytes > room:
+            waves.append([])
+            room = limit_bytes
+        waves[-1].append(plan)
+        room -= plan.scratch_bytes
+    return waves
+
+
+def stored_story(out: Store, category: str) -> dict[str, Any] | None:
+    """The metrics and warnings of fused scores that stand as they are."""
+    story = metadata_of(out, fused_scores_file(category)).get("story")
+    found: dict[str, Any] | None = None if story is None else json.loads(story)
+    return found
+
+
+def oversized(plans: Sequence[CategoryPlan], config: RunConfig) -> list[str]:
+    """Sentences about categories whose features alone exceed --scratch-gb."""
+    limit = config.scratch_gb * 1e9
+    return [
+        f"{plan.category}: its features take {plan.scratch_bytes / 1e9:.1f} GB of scratch, above --scratch-gb "
+        f"{config.scratch_gb:g}; it goes alone."
+        for plan in plans
+        if plan.scratch_bytes > limit
+    ]

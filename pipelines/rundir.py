@@ -1,0 +1,172 @@
+"""What a run directory holds: names and schemas. Plain files that every tool reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import quote
+
+import pyarrow as pa
+
+_SCORED: list[tuple[str, pa.DataType]] = [
+    ("run_id", pa.string()),
+    ("model_version", pa.string()),
+    ("scored_at", pa.timestamp("us", tz="UTC")),
+]
+_IMAGE: list[tuple[str, pa.DataType]] = [
+    ("category", pa.string()),
+    ("image_path", pa.string()),
+    ("split", pa.string()),
+    ("part", pa.string()),
+    ("defect", pa.string()),
+    ("label", pa.int8()),
+]
+
+INDEX = pa.schema(
+    [
+        ("category", pa.string()),
+        ("split", pa.string()),
+        ("part", pa.string()),
+        ("defect", pa.string()),
+        ("label", pa.int8()),
+        ("image_path", pa.string()),
+        ("mask_path", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("content_sha256", pa.string()),
+        ("mask_sha256", pa.string()),
+        ("fingerprint", pa.string()),
+    ]
+)
+TRAIN = pa.schema(
+    [("category", pa.string()), ("image_path", pa.string()), ("content_sha256", pa.string()), ("part", pa.string())]
+)
+BANK_INDEX = pa.schema(
+    [("category", pa.string()), ("image_path", pa.string()), ("row", pa.int32()), ("col", pa.int32())]
+)
+MEMBER_SCORES = pa.schema(
+    [
+        *_IMAGE,
+        ("score", pa.float64()),
+        ("grid_height", pa.int32()),
+        ("grid_width", pa.int32()),
+        ("patch_scores", pa.list_(pa.float32())),
+        ("patch_nearest", pa.list_(pa.int32())),
+        ("content_sha256", pa.string()),
+        *_SCORED,
+    ]
+)
+MAPS = pa.schema(
+    [
+        ("category", pa.string()),
+        ("image_path", pa.string()),
+        ("height", pa.int32()),
+        ("width", pa.int32()),
+        ("map", pa.list_(pa.float32())),
+        *_SCORED,
+    ]
+)
+METRICS = pa.schema(
+    [
+        ("category", pa.string()),
+        ("model", pa.string()),
+        ("image_auroc", pa.float64()),
+        ("image_ap", pa.float64()),
+        ("image_f1max", pa.float64()),
+        ("d_prime", pa.float64()),
+        ("pixel_auroc", pa.float64()),
+        ("pixel_ap", pa.float64()),
+        ("pixel_f1max", pa.float64()),
+        ("aupro", pa.float64()),
+        ("n_good", pa.int64()),
+        ("n_defect", pa.int64()),
+    ]
+)
+FAILURES = pa.schema(
+    [
+        ("category", pa.string()),
+        ("backbone", pa.string()),
+        ("stage", pa.string()),
+        ("image_path", pa.string()),
+        ("error", pa.string()),
+    ]
+)
+
+
+def fused_schema(backbones: Sequence[str]) -> pa.Schema:
+    """scores/fused: one column score_<backbone> a member, the member's largest normalised score."""
+    return pa.schema(
+        [
+            *_IMAGE,
+            ("score", pa.float64()),
+            ("p_value", pa.float64()),
+            ("threshold", pa.float64()),
+            ("is_anomaly", pa.bool_()),
+            ("peak_row", pa.int32()),
+            ("peak_col", pa.int32()),
+            ("nearest_backbone", pa.string()),
+            ("nearest_image", pa.string()),
+            ("nearest_row", pa.int32()),
+            ("nearest_col", pa.int32()),
+            *((f"score_{backbone}", pa.float64()) for backbone in backbones),
+            *_SCORED,
+        ]
+    )
+
+
+def folder_name(category: str) -> str:
+    """A category as one path component: percent-quoted, so that every name comes back exactly."""
+    return quote(category, safe=" ")
+
+
+RUN = "run.json"
+INDEX_FILE = "index.parquet"
+METRICS_FILE = "metrics.parquet"
+METRICS_CSV = "metrics.csv"
+FAILURES_FILE = "failures.parquet"
+LEASE = "lease.json"
+SCRATCH = "_scratch"
+
+# What a fresh run removes, and nothing else that may lie in the folder.
+FOLDERS = ("models", "scores", "maps", "report", SCRATCH)
+FILES = (RUN, INDEX_FILE, METRICS_FILE, METRICS_CSV, FAILURES_FILE)
+
+
+def model_folder(category: str) -> str:
+    return f"models/{folder_name(category)}"
+
+
+def model_file(category: str) -> str:
+    return f"{model_folder(category)}/model.json"
+
+
+def train_file(category: str) -> str:
+    return f"{model_folder(category)}/train.parquet"
+
+
+def adapter_file(category: str, backbone: str) -> str:
+    return f"{model_folder(category)}/{backbone}/adapter.safetensors"
+
+
+def bank_file(category: str, backbone: str) -> str:
+    return f"{model_folder(category)}/{backbone}/memory_bank.safetensors"
+
+
+def bank_index_file(category: str, backbone: str) -> str:
+    return f"{model_folder(category)}/{backbone}/bank_index.parquet"
+
+
+def member_scores_file(category: str, backbone: str) -> str:
+    return f"scores/members/{folder_name(category)}/{backbone}.parquet"
+
+
+def fused_scores_file(category: str) -> str:
+    return f"scores/fused/{folder_name(category)}.parquet"
+
+
+def maps_file(category: str) -> str:
+    return f"maps/{folder_name(category)}.parquet"
+
+
+def shards_folder(category: str, backbone: str) -> str:
+    """In scratch."""
+    return f"features/{folder_name(category)}/{backbone}"

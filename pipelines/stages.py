@@ -1,0 +1,194 @@
+"""The stages of a wave of categories: extract → fit → select → score → fuse; each leaves files for the next."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+
+from pipelines.config import RunConfig
+from pipelines.dataset import Chunk
+from pipelines.extract import extract
+from pipelines.fit import fit_adapters
+from pipelines.fuse import Fusion, fuse_category, model_of
+from pipelines.keys import model_version
+from pipelines.plan import CategoryPlan, Unit
+from pipelines.progress import Screen, Stage
+from pipelines.record import Record
+from pipelines.rundir import shards_folder
+from pipelines.score import Done, Stamp, score_unit, select_unit
+from pipelines.storage import Store
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Where a run's stages work and whom they tell.
+
+    Attributes:
+        data, out, scratch: the pictures, the run directory, the features.
+        workers: how many units run at once.
+    """
+
+    config: RunConfig
+    data: Store
+    out: Store
+    scratch: Store
+    record: Record
+    screen: Screen
+    workers: int
+    stamp: Stamp
+
+    def do(self, wave: Sequence[CategoryPlan], number: int, waves: int) -> dict[str, list[dict[str, Any]]]:
+        """Bring a wave's categories up to date; returns the metrics' rows of those that were fused."""
+        label = f" {number}/{waves}" if waves > 1 else ""
+        self.extract([chunk for plan in wave for chunk in plan.chunks], label)
+        units = self._alive([unit for plan in wave for unit in plan.units])
+        units = self._fit(units, f"fit{label}", f"fit-{self.record.run_id}-{number}")
+        units = self._each([unit for unit in units if unit.select], units, "select", label, select_unit, self._select)
+        units = self._each([unit for unit in units if unit.score], units, "score", label, score_unit, self._score)
+        done = self._fuse([plan for plan in wave if plan.fuse and plan.category not in self.record.failed], label)
+        if not self.config.keep_features:
+            for plan in wave:
+                for unit in plan.units:
+                    self.scratch.remove_folder(shards_folder(*unit.name))
+        return done
+
+    def _select(self, unit: Unit) -> tuple[Any, ...]:
+        return unit, self.config, self.out, self.scratch
+
+    def _score(self, unit: Unit) -> tuple[Any, ...]:
+        return unit, self.config, self.out, self.scratch, self.stamp.columns(unit.keys.rows[:12])
+
+    def extract(self, chunks: Sequence[Chunk], label: str) -> None:
+        """Write the shards that are not there yet; a picture that cannot be read now was changed under the run."""
+        there = {
+            self.scratch.name_of(info)
+            for folder in {shards_folder(chunk.category, chunk.backbone) for chunk in chunks}
+            for info in self.scratch.files(folder)
+        }
+        missing = [chunk for chunk in chunks if chunk.shard not in there]
+        if not missing:
+            return
+        with self.stage("extract", label, sum(len(chunk.images) for chunk in missing), "images") as stage:
+            for receipt in extract(missing, self.config, self.data, self.scratch, self.workers):
+                for path, error in receipt.errors:
+                    self.scratch.remove(receipt.shard)
+                    self.record.category_failed(receipt.category, "extract", f"{path}: {error}", receipt.backbone)
+                self.record.cost("extract", receipt.peak_bytes)
+                stage.advance(receipt.images)
+
+    def _fit(self, units: list[Unit], label: str, name: str) -> list[Unit]:
+        """Adapters with Ray Train; units of the identity adapter, and those that have theirs, pass through."""
+        due = [unit for unit in units if unit.fit]
+        if not due:
+            return units
+        with self.stage("fit", label.removeprefix("fit"), len(due), "units") as stage:
+            results = fit_adapters(due, self.config, self.out, self.scratch, self.workers, name, stage.reach)
+            stage.reach(len(due))
+        for unit, fitted in zip(due, results, strict=True):
+            if fitted.error is not None:
+                self.record.category_failed(unit.category, "fit", fitted.error, unit.backbone)
+                continue
+            self.record.cost("fit", fitted.peak_bytes)
+            self.record.note(unit.name, "fit", fitted.seconds, {**fitted.schedule, "last_loss": fitted.last_loss})
+        capped = [fitted.schedule["lr"] for fitted in results if fitted.schedule.get("lr_capped")]
+        if capped:
+            self.record.warn(
+                f"--max-steps {self.config.max_steps} asks for a learning rate above {max(capped):g} in {len(capped)} "
+                f"of {len(due)} units; it is held there."
+            )
+        return self._alive(units)
+
+    def _fuse(self, plans: Sequence[CategoryPlan], label: str) -> dict[str, list[dict[str, Any]]]:
+        fusions = {}
+        for plan in plans:
+            version = model_version(self.config, [unit.keys.model for unit in plan.units])
+            fusions[plan.category] = Fusion(
+                model_of(plan.units, self.config, version),
+                plan.images,
+                plan.fused_key,
+                self.config.maps,
+                self.config.threads_per_unit,
+            )
+        return self.fuse(fusions, label)
+
+    def fuse(self, fusions: Mapping[str, Fusion], label: str = "") -> dict[str, list[dict[str, Any]]]:
+        """Fuse categories, a Ray task each; returns their rows of metrics.parquet."""
+        metrics: dict[str, list[dict[str, Any]]] = {}
+        if not fusions:
+            return metrics
+
+        def arguments(category: str) -> tuple[Any, ...]:
+            return fusions[category], self.data, self.out, self.stamp
+
+        with self.stage("fuse", label, len(fusions), "categories") as stage:
+            for category, answer in self.tasks(fuse_category, list(fusions), arguments):
+                stage.advance()
+                if isinstance(answer, Exception):
+                    self.record.category_failed(category, "fuse", _sentence(answer))
+                    continue
+                self.record.cost("fuse", answer.peak_bytes)
+                metrics[category] = answer.detail["metrics"]
+                for sentence in answer.detail["warnings"]:
+                    self.record.warn(sentence)
+        return metrics
+
+    def _each(
+        self,
+        due: Sequence[Unit],
+        units: list[Unit],
+        name: str,
+        label: str,
+        function: Callable[..., Done],
+        arguments: Callable[[Unit], tuple[Any, ...]],
+    ) -> list[Unit]:
+        """One Ray task a unit that is due; returns the units of the categories in which none has failed."""
+        if not due:
+            return units
+        with self.stage(name, label, len(due), "units") as stage:
+            for unit, answer in self.tasks(function, due, arguments):
+                stage.advance()
+                if isinstance(answer, Exception):
+                    self.record.category_failed(unit.category, name, _sentence(answer), unit.backbone)
+                    continue
+                self.record.cost(name, answer.peak_bytes)
+                self.record.note(unit.name, name, answer.seconds, answer.detail)
+        return self._alive(units)
+
+    def _alive(self, units: list[Unit]) -> list[Unit]:
+        return [unit for unit in units if unit.category not in self.record.failed]
+
+    def tasks(
+        self, function: Callable[..., Any], items: Sequence[Any], arguments: Callable[[Any], tuple[Any, ...]]
+    ) -> Iterator[tuple[Any, Any]]:
+        """Run a Ray task an item, as many at once as there are workers; yields (item, answer or exception)."""
+        options = {"num_cpus": self.config.threads_per_unit, "num_gpus": self.config.gpus_per_actor or None}
+        remote: Any = ray.remote(function).options(**options, max_retries=3)
+        waiting = list(reversed(items))
+        running: dict[Any, Any] = {}
+        while waiting or running:
+            while waiting and len(running) < self.workers:
+                item = waiting.pop()
+                running[remote.remote(*arguments(item))] = item
+            ready, _ = ray.wait(list(running))
+            item = running.pop(ready[0])
+            try:
+                yield item, ray.get(ready[0])
+            except ray.exceptions.RayError as error:
+                yield item, error
+
+    @contextmanager
+    def stage(self, name: str, label: str, total: int, unit: str) -> Iterator[Stage]:
+        start = time.perf_counter()
+        with self.screen.stage(f"{name}{label}", total, unit) as stage:
+            yield stage
+        self.record.took(name, time.perf_counter() - start)
+
+
+def _sentence(error: Exception) -> str:
+    cause = getattr(error, "cause", None) or error
+    return f"{type(cause).__name__}: {' '.join(str(cause).split())}"[:500]

@@ -1,0 +1,162 @@
+"""One image, in process, without Ray: the same functions as the batch, on a stored model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+import torch
+from safetensors.numpy import load_file
+
+from reconpatch.adapter import embed
+from reconpatch.backbones import Backbone, load_backbone
+from reconpatch.geometry import Geometry
+from reconpatch.images import preprocess, read_image
+from reconpatch.maps import anomaly_map, to_original
+from reconpatch.model import Model, ModelError, from_json, judge
+from reconpatch.patches import extract_features
+from reconpatch.scoring import MemoryBank, PatchScores
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a model says of one image; the columns of scores/fused.
+
+    Attributes:
+        score: fused image score, eq. 11.
+        p_value, threshold, is_anomaly: None where the model has no held-out images to promise anything from.
+        map: (height, width) float32 on the picture's own pixels, NaN where the crop did not look.
+        peak_row, peak_col: the picture's pixel under the centre of the patch with the largest fused score.
+        nearest_backbone: the member that is loudest there.
+        nearest_image, nearest_row, nearest_col: the good patch it was compared with, on that member's grid.
+        member_scores: backbone → its largest modified z-score.
+    """
+
+    score: float
+    p_value: float | None
+    threshold: float | None
+    is_anomaly: bool | None
+    map: npt.NDArray[np.float32]
+    peak_row: int
+    peak_col: int
+    nearest_backbone: str
+    nearest_image: str
+    nearest_row: int
+    nearest_col: int
+    member_scores: dict[str, float]
+
+
+@dataclass(frozen=True)
+class _Member:
+    backbone: Backbone
+    weight: npt.NDArray[np.float32] | None
+    bank: MemoryBank
+    places: dict[str, list[object]]
+
+
+@dataclass(frozen=True, eq=False)
+class Detector:
+    """A category's model, loaded: `Detector.load(path).score(image)`."""
+
+    model: Model
+    chunk: int
+    _members: tuple[_Member, ...]
+
+    @classmethod
+    def load(
+        cls, path: str | Path, weights: str | Path | None = None, *, chunk: int = 1, device: str = "cpu"
+    ) -> Detector:
+        """Load models/<category> of a run.
+
+        Args:
+            path: the folder that holds model.json.
+            weights: folder with the backbones' weights; without it an installed weight package, then timm's hub.
+            chunk: images of a forward pass, the rest of them black. With the model's own chunk, on the same machine,
+                scores are the batch's to the bit; with 1 they are as near as rounding and many times faster.
+            device: where the networks and the banks run.
+
+        Raises:
+            ModelError: there is no model, it is damaged or of a later format, or the weights found are not those
+                it was fitted with.
+            BackboneError: a backbone without weights.
+        """
+        folder = Path(path)
+        try:
+            model = from_json((folder / "model.json").read_bytes())
+        except FileNotFoundError:
+            raise ModelError(f"{folder}: there is no model.json; give models/<category> of a run.") from None
+        members = []
+        for each in model.members:
+            backbone = load_backbone(
+                each.backbone, each.levels, image_size=model.image_size, weights=weights, device=device
+            )
+            if backbone.weights_sha256 != each.weights_sha256:
+                raise ModelError(
+                    f"{each.backbone}: the weights from {backbone.weights_source} have SHA-256 "
+                    f"{backbone.weights_sha256[:12]}, but the model was fitted with {each.weights_sha256[:12]} from "
+                    f"{each.weights}; give those with `weights`."
+                )
+            place = folder / each.backbone
+            try:
+                weight = load_file(place / "adapter.safetensors")["f.weight"] if each.dim else None
+                entries = load_file(place / "memory_bank.safetensors")["entries"]
+                # Not by path: pyarrow takes a folder name like a=b for a partition.
+                with (place / "bank_index.parquet").open("rb") as file:
+                    places = pq.read_table(file).to_pydict()
+            except (OSError, KeyError) as error:
+                raise ModelError(f"{place}: the model is not whole ({error}); fit it again.") from error
+            bank = MemoryBank(torch.from_numpy(entries).to(device), model.reweight)
+            members.append(_Member(backbone, weight, bank, places))
+        return cls(model, chunk, tuple(members))
+
+    def score(self, image: str | Path | bytes | npt.NDArray[np.float32]) -> Verdict:
+        """Score one image.
+
+        Args:
+            image: a file's path or its bytes, or (H, W, 3) float32 in [0, 1].
+
+        Raises:
+            ImageError: the file cannot be read.
+        """
+        if isinstance(image, str | Path):
+            image = Path(image).read_bytes()
+        if isinstance(image, bytes):
+            image = read_image(image, self.model.bit_depth)
+        geometry = Geometry.of(image.shape[0], image.shape[1], self.model.image_size, self.model.full_frame)
+        batch = np.zeros((self.chunk, 3, self.model.image_size, self.model.image_size), np.float32)
+        batch[0] = np.asarray(preprocess(image, geometry))
+        found: list[PatchScores] = []
+        maps = []
+        for member, each in zip(self._members, self.model.members, strict=True):
+            features, grid = extract_features(member.backbone, batch, each.patch_size, each.aggregation)
+            found.append(member.bank.query(embed(features[0], member.weight)))
+            maps.append(np.asarray(found[-1].scores, np.float32).reshape(1, *grid))
+        judged = judge(self.model, maps)
+        loudest = int(judged.peaks.member[0])
+        cell = int(judged.peaks.member_row[0]) * maps[loudest].shape[2] + int(judged.peaks.member_col[0])
+        entry = int(found[loudest].nearest[cell])
+        places = self._members[loudest].places
+        peak = geometry.patch_centre(
+            int(judged.peaks.row[0]), int(judged.peaks.col[0]), (judged.fused.shape[1], judged.fused.shape[2])
+        )
+        network_map = anomaly_map(judged.fused[0], self.model.image_size)
+        return Verdict(
+            score=float(judged.scores[0]),
+            p_value=None if judged.p_values is None else float(judged.p_values[0]),
+            threshold=self.model.threshold,
+            is_anomaly=None if judged.is_anomaly is None else bool(judged.is_anomaly[0]),
+            map=np.asarray(to_original(network_map, geometry)),
+            peak_row=peak[0],
+            peak_col=peak[1],
+            nearest_backbone=self.model.members[loudest].backbone,
+            nearest_image=str(places["image_path"][entry]),
+            nearest_row=int(str(places["row"][entry])),
+            nearest_col=int(str(places["col"][entry])),
+            member_scores={
+                each.backbone: float(judged.member_scores[position, 0])
+                for position, each in enumerate(self.model.members)
+            },
+        )

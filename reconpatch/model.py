@@ -1,0 +1,206 @@
+"""A category's model: what its members are, what their scores mean, and what is said of an image.
+
+`model.json` holds it as plain JSON; adapters and memory banks lie beside it as safetensors. Nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from reconpatch.fusion import (
+    Peaks,
+    ScoreStatistics,
+    find_peaks,
+    fuse_maps,
+    largest_scores,
+    modified_z_score,
+    score_statistics,
+)
+from reconpatch.thresholds import conformal_threshold, p_values
+
+FORMAT = 1  # of model.json; a model of a later format is refused
+FUSIONS = ("patch", "image")
+
+
+class ModelError(ValueError):
+    """A stored model cannot be used; the sentence says why and what to do."""
+
+
+@dataclass(frozen=True)
+class MemberModel:
+    """One network of a category's model.
+
+    Attributes:
+        backbone: timm's name.
+        levels, patch_size, aggregation: how its patch features are made.
+        dim: D; 0 for the identity adapter.
+        weights, weights_sha256: where the backbone's weights came from, and their digest.
+        key: SHA-256 of all that adapter and bank depend on.
+        median, mad, beta: of equation 11, over the fit images; None until they are scored.
+    """
+
+    backbone: str
+    levels: tuple[int, ...]
+    patch_size: int
+    aggregation: str
+    dim: int
+    weights: str
+    weights_sha256: str
+    key: str
+    median: float | None = None
+    mad: float | None = None
+    beta: float | None = None
+
+
+@dataclass(frozen=True)
+class Model:
+    """A category's model, whole.
+
+    Attributes:
+        image_size, full_frame, bit_depth, chunk: how pictures become the networks' input.
+        fusion: 'patch' or 'image': which scores equation 11 normalises.
+        reweight: b of equation 10.
+        holdout_scores: the fused image scores of the held-out good images, sorted.
+        false_alarms: the wished false-alarm rate.
+        threshold, false_alarm_bound: of `conformal_threshold`; None where nothing is held out.
+        version: of this model, in every row that it scores.
+        code_version: of the numbers that this code computes.
+    """
+
+    category: str
+    version: str
+    members: tuple[MemberModel, ...]
+    image_size: int
+    full_frame: bool
+    bit_depth: int
+    chunk: int
+    fusion: str
+    reweight: int
+    false_alarms: float
+    code_version: int
+    holdout_scores: tuple[float, ...] = ()
+    threshold: float | None = None
+    false_alarm_bound: float | None = None
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a model says of a batch of B images.
+
+    Attributes:
+        scores: (B,) float64 fused image scores, eq. 11.
+        fused: (B, H, W) float32 fused map of modified z-scores.
+        member_scores: (members, B) float64, each member's largest modified z-score.
+        peaks: where each fused map is largest.
+        p_values: (B,) float64, or None where nothing is held out.
+        is_anomaly: (B,) bool, or None likewise.
+    """
+
+    scores: npt.NDArray[np.float64]
+    fused: npt.NDArray[np.float32]
+    member_scores: npt.NDArray[np.float64]
+    peaks: Peaks
+    p_values: npt.NDArray[np.float64] | None
+    is_anomaly: npt.NDArray[np.bool_] | None
+
+
+def normalise(model: Model, fit_maps: Sequence[npt.NDArray[np.float32]]) -> tuple[Model, list[ScoreStatistics]]:
+    """The model with each member's median and MAD over the fit images' scores.
+
+    Args:
+        model: of which the members' statistics are replaced.
+        fit_maps: one (n, H, W) array of the fit images' patch scores a member.
+
+    Raises:
+        ValueError: scores without spread; the sentence names the category and the member.
+    """
+    members, statistics = [], []
+    for member, maps in zip(model.members, fit_maps, strict=True):
+        try:
+            each = score_statistics(maps if model.fusion == "patch" else largest_scores(maps))
+        except ValueError as error:
+            raise ValueError(f"{model.category}, {member.backbone}: {error}") from error
+        members.append(replace(member, median=each.median, mad=each.mad, beta=each.beta))
+        statistics.append(each)
+    return replace(model, members=tuple(members)), statistics
+
+
+def calibrate(model: Model, holdout_scores: npt.ArrayLike) -> Model:
+    """The model with its held-out fused image scores, and the threshold and bound that follow from them."""
+    scores = np.sort(np.asarray(holdout_scores, dtype=np.float64))
+    threshold = conformal_threshold(scores, model.false_alarms)
+    return replace(
+        model,
+        holdout_scores=tuple(scores.tolist()),
+        threshold=None if threshold is None else threshold.value,
+        false_alarm_bound=None if threshold is None else threshold.false_alarm_bound,
+    )
+
+
+def judge(model: Model, maps: Sequence[npt.NDArray[np.float32]]) -> Judgement:
+    """Fuse the members' patch scores of a batch of images, and say what the threshold makes of them.
+
+    Args:
+        model: with its members' statistics; a threshold only if it is calibrated.
+        maps: one (B, H, W) array of patch scores a member, in the members' order; NaN where a patch has none.
+
+    Raises:
+        ValueError: a member without statistics.
+    """
+    normalised = []
+    for member, scores in zip(model.members, maps, strict=True):
+        if member.median is None or member.mad is None or member.beta is None:
+            raise ValueError(f"{model.category}, {member.backbone}: the model has no median and MAD; fit it again.")
+        normalised.append(modified_z_score(scores, member.median, member.mad, member.beta))
+    fused = fuse_maps(normalised)
+    largest = np.stack([largest_scores(each) for each in normalised]).astype(np.float64)
+    scores = largest_scores(fused).astype(np.float64) if model.fusion == "patch" else largest.mean(axis=0)
+    return Judgement(
+        scores=scores,
+        fused=np.asarray(fused, dtype=np.float32),
+        member_scores=largest,
+        peaks=find_peaks(fused, normalised),
+        p_values=p_values(scores, model.holdout_scores),
+        is_anomaly=None if model.threshold is None else scores > model.threshold,
+    )
+
+
+def to_json(model: Model) -> str:
+    """The text of model.json: keys as the attributes above, and `format`."""
+    return json.dumps({"format": FORMAT, **asdict(model)}, indent=2, ensure_ascii=False) + "\n"
+
+
+def from_json(text: str | bytes) -> Model:
+    """Read model.json.
+
+    Raises:
+        ModelError: it is no JSON, of a later format, or lacks something.
+    """
+    try:
+        stored: dict[str, Any] = json.loads(text)
+        if stored["format"] > FORMAT:
+            raise ModelError(
+                f"The model is of format {stored['format']}, and this version reads up to {FORMAT}; update "
+                f"reconpatch-ray."
+            )
+        members = tuple(
+            MemberModel(**{**_known(each, MemberModel), "levels": tuple(each["levels"])}) for each in stored["members"]
+        )
+        scores = tuple(float(score) for score in stored["holdout_scores"])
+        return Model(**{**_known(stored, Model), "members": members, "holdout_scores": scores})
+    except ModelError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"model.json is damaged ({type(error).__name__}: {reason}); fit the model again.") from error
+
+
+def _known(stored: dict[str, Any], kind: type) -> dict[str, Any]:
+    names = {field.name for field in fields(kind)}
+    return {name: value for name, value in stored.items() if name in names}

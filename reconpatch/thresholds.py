@@ -1,0 +1,122 @@
+"""Thresholds that promise a false-alarm rate: split-conformal prediction on good images that no model has seen.
+
+Bank, median and MAD make their own training images' scores optimistic, so nothing can be promised from those. A
+share of the good images is kept aside instead; if a new good image is exchangeable with them, its score is above the
+r-th smallest of n held-out scores with probability at most 1 - r/(n + 1) (Vovk, Gammerman and Shafer 2005, Algorithmic
+Learning in a Random World, section 2; Papadopoulos et al. 2002 for the split).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+_FEWEST = 10  # distinct contents below which nothing is held out
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A threshold and what it promises.
+
+    Attributes:
+        value: an image whose score is above it is called an anomaly.
+        false_alarm_bound: a new good image is called one with at most this probability.
+        rank: r, the place of the threshold among the held-out scores, from 1.
+        n: how many held-out scores there are.
+    """
+
+    value: float
+    false_alarm_bound: float
+    rank: int
+    n: int
+
+    def keeps(self, false_alarms: float) -> bool:
+        """Whether the bound is as low as was wished; with n < 1/a - 1 it cannot be."""
+        return self.false_alarm_bound <= false_alarms * (1.0 + 1e-12)
+
+
+def held_out(content_sha256: Sequence[str], share: float) -> npt.NDArray[np.bool_]:
+    """Which good images are kept aside: those whose SHA-256's first 8 bytes, read as a fraction, are below `share`.
+
+    Copies of a picture stay together, and a new image moves no other. With fewer than 10 distinct contents nothing is
+    held out; the content with the largest fraction is always fitted.
+
+    Args:
+        content_sha256: a hex digest an image.
+        share: of the contents, in [0, 1).
+
+    Returns:
+        (n,) bool.
+
+    Raises:
+        ValueError: a share out of range.
+    """
+    if not 0.0 <= share < 1.0:
+        raise ValueError(f"The share to hold out is {share}; give at least 0 and less than 1.")
+    fractions = np.array([int(digest[:16], 16) for digest in content_sha256], dtype=np.uint64)
+    if len(np.unique(fractions)) < _FEWEST:
+        return np.zeros(len(fractions), dtype=np.bool_)
+    # Compared as integers: a share below one is at most 2^64 - 2^11 there, and nothing is rounded.
+    aside = fractions < np.uint64(share * 2.0**64)
+    return np.asarray(aside & (fractions != fractions.max()), dtype=np.bool_)
+
+
+def conformal_threshold(holdout_scores: npt.ArrayLike, false_alarms: float = 0.01) -> Threshold | None:
+    """The smallest held-out score that keeps the wished false-alarm rate, or the largest where none can.
+
+    r = min(⌈(n + 1)(1 - a)⌉, n), the threshold is the r-th smallest of the n scores, and the bound 1 - r/(n + 1).
+    When n < 1/a - 1 the bound is above a.
+
+    Args:
+        holdout_scores: (n,) scores of good images that neither adapter, bank, median nor MAD has seen.
+        false_alarms: a, the wished rate.
+
+    Returns:
+        The threshold, or None where nothing is held out and nothing can be promised.
+
+    Raises:
+        ValueError: a rate outside (0, 1), or a score that is not finite.
+    """
+    if not 0.0 < false_alarms < 1.0:
+        raise ValueError(f"The false-alarm rate is {false_alarms}; give a share above 0 and below 1.")
+    scores = _sorted(holdout_scores)
+    n = len(scores)
+    if n == 0:
+        return None
+    # (n + 1) · (1 - a) in floats can land just above a whole number that it should be.
+    rank = min(max(math.ceil((n + 1) * (1.0 - false_alarms) - 1e-9), 1), n)
+    return Threshold(float(scores[rank - 1]), 1.0 - rank / (n + 1), rank, n)
+
+
+def p_values(scores: npt.ArrayLike, holdout_scores: npt.ArrayLike) -> npt.NDArray[np.float64] | None:
+    """(1 + #{held-out scores ≥ score}) / (n + 1): how often a good image would look at least as anomalous.
+
+    Args:
+        scores: (m,) image scores.
+        holdout_scores: (n,) as for `conformal_threshold`.
+
+    Returns:
+        (m,) float64 in (0, 1], or None where nothing is held out.
+
+    Raises:
+        ValueError: a score that is not finite.
+    """
+    held = _sorted(holdout_scores)
+    new = np.asarray(scores, dtype=np.float64)
+    if not np.isfinite(new).all():
+        raise ValueError("A score is not finite; it has no p-value.")
+    if len(held) == 0:
+        return None
+    at_least = len(held) - np.searchsorted(held, new, side="left")
+    return np.asarray((1.0 + at_least) / (len(held) + 1.0), dtype=np.float64)
+
+
+def _sorted(holdout_scores: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    scores = np.sort(np.asarray(holdout_scores, dtype=np.float64))
+    if scores.ndim != 1 or not np.isfinite(scores).all():
+        raise ValueError("The held-out scores must be one list of finite numbers.")
+    return scores

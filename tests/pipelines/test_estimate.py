@@ -1,0 +1,33 @@
+"""The estimate of --dry-run: no work is no time, more work is more."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pipelines.config import RunConfig, resolve_members
+from pipelines.dataset import Chunk, Image
+from pipelines.estimate import estimated_hours
+from pipelines.keys import Keys
+from pipelines.plan import CategoryPlan, Network, Unit
+
+(MEMBER,) = resolve_members("ensemble", ["tf_efficientnet_lite0"], 96, {})
+CONFIG = RunConfig("ensemble", "data", "out", (MEMBER,), 96, workers=1)
+NETWORKS = {MEMBER.backbone: Network("", "", 144, 152)}
+
+
+def plan(images: int, *, fit: bool) -> CategoryPlan:
+    mine = tuple(Image("c", "train", "good", str(number), part="fit") for number in range(images))
+    unit = Unit("c", MEMBER, Keys("", "", "", "", ""), NETWORKS[MEMBER.backbone], mine, (), (), fit, True, True)
+    return CategoryPlan("c", mine, (unit,), (Chunk("c", MEMBER.backbone, "s", mine),), True, "", 0)
+
+
+def test_no_work_takes_no_time() -> None:
+    assert estimated_hours([], CONFIG, NETWORKS) == 0.0
+
+
+def test_more_images_and_training_take_longer_and_workers_share_it() -> None:
+    few, many = (estimated_hours([plan(images, fit=False)], CONFIG, NETWORKS) for images in (200, 4000))
+    assert 0 < few < many
+    assert estimated_hours([plan(200, fit=True)], CONFIG, NETWORKS) > few
+    shared = estimated_hours([plan(4000, fit=False)], replace(CONFIG, workers=8), NETWORKS)
+    assert shared < many

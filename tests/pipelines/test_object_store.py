@@ -1,0 +1,82 @@
+"""Data, scratch and results in an object store: the same numbers as on a local disk, and nothing half written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.storage import Store, read_rows, read_table, read_tensors
+from tests.pipelines.runs import BACKBONES, SIZE, Finished, call
+
+CATEGORY = "a=b x%20y"
+FOLDER = "a%3Db x%2520y"
+
+
+@pytest.fixture(scope="module")
+def remote(data: Path, bucket: str) -> tuple[Store, Finished, str]:
+    """The category with an odd name, fitted from an object store into an object store."""
+    base, query = bucket.split("?")
+    source, local = Store.of(f"{base}/data%20in?{query}"), Store.of(str(data))
+    for info in local.files(CATEGORY):
+        source.write(local.name_of(info), local.read(local.name_of(info)))
+    out = f"{base}/run=1?{query}"
+    members = [option for backbone in BACKBONES for option in ("--backbone", backbone)]
+    options = ["--image-size", str(SIZE), "--max-steps", "40", "--coreset", "0.05", "--maps", *members]
+    done = call("ensemble", "--data", f"{base}/data%20in?{query}", "--out", out, *options)
+    return Store.of(out), done, out
+
+
+def test_it_ends_well_and_says_where_everything_lies(remote: tuple[Store, Finished, str]) -> None:
+    out, done, _ = remote
+    assert done.code == 0, done.stderr
+    assert "metrics  s3://lake/runs/run=1/metrics.parquet" in done.stdout
+    assert out.read_json("run.json")["status"] == "complete"
+
+
+def test_the_numbers_are_those_of_a_local_disk(remote: tuple[Store, Finished, str], finished: Finished) -> None:
+    out, local = remote[0], Store.of(str(finished.out))
+    names = [f"scores/fused/{FOLDER}.parquet", f"models/{FOLDER}/train.parquet"]
+    names += [f"scores/members/{FOLDER}/{backbone}.parquet" for backbone in BACKBONES]
+    for name in names:
+        tables = [read_table(store, name) for store in (out, local)]
+        kept = [column for column in tables[0].column_names if column not in ("run_id", "scored_at")]
+        assert tables[0].select(kept).equals(tables[1].select(kept)), name
+    bank = f"models/{FOLDER}/{BACKBONES[0]}/memory_bank.safetensors"
+    assert (read_tensors(out, bank)["entries"] == read_tensors(local, bank)["entries"]).all()
+    mine, theirs = (read_rows(store, "metrics.parquet") for store in (out, local))
+    assert mine == [row for row in theirs if row["category"] == CATEGORY]
+
+
+def test_nothing_but_the_run_is_left(remote: tuple[Store, Finished, str]) -> None:
+    names = [remote[0].name_of(info) for info in remote[0].files()]
+    assert not [name for name in names if name.startswith("_scratch") or "lease" in name or ".part" in name]
+
+
+def test_a_second_call_and_evaluate_go_on_from_there(
+    remote: tuple[Store, Finished, str], bucket: str, finished: Finished
+) -> None:
+    out, _, uri = remote
+    before = {info.path: info.mtime_ns for info in out.files("scores")}
+    base, query = bucket.split("?")
+    members = [option for backbone in BACKBONES for option in ("--backbone", backbone)]
+    options = ["--image-size", str(SIZE), "--max-steps", "40", "--coreset", "0.05", "--maps", *members]
+    again = call("ensemble", "--data", f"{base}/data%20in?{query}", "--out", uri, *options)
+    assert again.code == 0, again.stderr
+    assert "reused   2 of 2 units" in again.stdout
+    assert {info.path: info.mtime_ns for info in out.files("scores")} == before
+    done = call("evaluate", "--run", uri, "--false-alarms", "0.3")
+    assert done.code == 0, done.stderr
+
+
+def test_new_images_are_scored_from_there(
+    remote: tuple[Store, Finished, str], data: Path, tmp_path: Path, finished: Finished
+) -> None:
+    folder = str(data / CATEGORY / "test" / "blot")
+    done = call("score", "--model", remote[2], "--images", folder, "--category", CATEGORY, "--out", str(tmp_path / "s"))
+    assert done.code == 0, done.stderr
+    rows = read_rows(Store.of(str(tmp_path / "s")), f"scores/fused/{FOLDER}/part-00000.parquet")
+    batch = {row["image_path"]: row for row in read_rows(Store.of(str(finished.out)), f"scores/fused/{FOLDER}.parquet")}
+    assert len(rows) == 5
+    for row in rows:
+        assert row["score"] == batch[f"{CATEGORY}/test/blot/{row['image_path']}"]["score"]

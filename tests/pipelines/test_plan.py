@@ -1,0 +1,209 @@
+"""What a changed option or picture redoes: a row of the table each, read from what a finished run left."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields, replace
+
+import pytest
+
+from pipelines.config import Member, RunConfig
+from pipelines.dataset import Image
+from pipelines.plan import CategoryPlan, Network, cut_waves, plan_category
+from pipelines.rundir import RUN, adapter_file, bank_index_file, fused_scores_file, model_file
+from pipelines.storage import Store, read_rows
+from tests.pipelines.runs import BACKBONES, Finished
+
+STAGES = ("extract", "fit", "select", "score", "fuse")
+
+
+@pytest.fixture(scope="module")
+def state(finished: Finished) -> tuple[Store, RunConfig, dict[str, Network], list[Image]]:
+    """A finished run: its directory, its configuration, its networks and the images of one category."""
+    out = Store.of(str(finished.out))
+    told = out.read_json(RUN)
+    names = {field.name for field in fields(RunConfig)}
+    stored = {name: value for name, value in told["config"].items() if name in names}
+    members = tuple(Member(**{**each, "levels": tuple(each["levels"])}) for each in stored["members"])
+    config = RunConfig(**{**stored, "members": members, "categories": tuple(stored["categories"])})
+    networks = {name: Network(each["source"], each["sha256"], 144, 152) for name, each in told["weights"].items()}
+    rows = [row for row in read_rows(out, "index.parquet") if row["category"] == "cloth"]
+    return out, config, networks, [Image(**row) for row in rows]
+
+
+def due(plan: CategoryPlan) -> dict[str, bool]:
+    """Which stages are due, for all units alike."""
+    found = {"extract": bool(plan.chunks), "fuse": plan.fuse}
+    for stage in ("fit", "select", "score"):
+        (found[stage],) = {getattr(unit, stage) for unit in plan.units}
+    return found
+
+
+def changed(config: RunConfig, option: str, value: object) -> RunConfig:
+    if option in {field.name for field in fields(RunConfig)}:
+        return replace(config, **{option: value})
+    return replace(config, members=tuple(replace(member, **{option: value}) for member in config.members))
+
+
+def from_stage(first: str) -> dict[str, bool]:
+    """All stages from one on; features are gone with their wave, so whatever reads them has them extracted again."""
+    start = STAGES.index(first)
+    return {stage: STAGES.index(stage) >= start or (stage == "extract" and first != "fuse") for stage in STAGES}
+
+
+NOTHING = dict.fromkeys(STAGES, False)
+TABLE = [
+    # all
+    ("image_size", 128, "extract"),
+    ("full_frame", True, "extract"),
+    ("levels", (1, 2), "extract"),
+    ("patch_size", 5, "extract"),
+    ("aggregation", "patchcore", "extract"),
+    ("bit_depth", 12, "extract"),
+    ("chunk", 8, "extract"),
+    ("threads_per_unit", 2, "extract"),
+    ("gpus_per_actor", 1.0, "extract"),
+    # from the adapter on
+    ("dim", 64, "fit"),
+    ("epochs", 30, "fit"),
+    ("max_steps", 41, "fit"),
+    ("lr", 1e-3, "fit"),
+    ("sigma", 1.0, "fit"),
+    ("neighbours", 6, "fit"),
+    ("alpha", 0.4, "fit"),
+    ("margin", 2.0, "fit"),
+    ("gamma", 0.99, "fit"),
+    ("batch_size", 256, "fit"),
+    ("seed", 1, "fit"),
+    # from the bank on
+    ("coreset", 0.04, "select"),
+    # from the scores on
+    ("reweight", 5, "score"),
+    # fusion alone
+    ("fusion", "image", "fuse"),
+    ("false_alarms", 0.05, "fuse"),
+]
+
+
+@pytest.mark.parametrize(("option", "value", "first"), TABLE, ids=[row[0] for row in TABLE])
+def test_an_option_redoes_what_depends_on_it(state, option: str, value: object, first: str) -> None:  # type: ignore[no-untyped-def]
+    out, config, networks, images = state
+    plan = plan_category("cloth", images, changed(config, option, value), networks, out)
+    expected = from_stage(first)
+    if first == "extract":
+        expected["fit"] = True
+    assert due(plan) == expected
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("workers", 7), ("address", "x"), ("strict", True), ("scratch", "/s"), ("scratch_gb", 1.0), ("maps", False)],
+)
+def test_where_it_runs_redoes_nothing(state, option: str, value: object) -> None:  # type: ignore[no-untyped-def]
+    out, config, networks, images = state
+    assert due(plan_category("cloth", images, changed(config, option, value), networks, out)) == NOTHING
+
+
+def test_other_weights_redo_all(state) -> None:  # type: ignore[no-untyped-def]
+    out, config, networks, images = state
+    others = {name: replace(network, sha256="0" * 64) for name, network in networks.items()}
+    assert due(plan_category("cloth", images, config, others, out)) == dict.fromkeys(STAGES, True)
+
+
+def test_who_is_held_out_redoes_the_adapter(state) -> None:  # type: ignore[no-untyped-def]
+    out, config, networks, images = state
+    first = next(image for image in images if image.part == "fit")
+    moved = [replace(image, part="holdout") if image is first else image for image in images]
+    assert due(plan_category("cloth", moved, config, networks, out)) == dict.fromkeys(STAGES, True)
+
+
+def test_nothing_changed_redoes_nothing_in_any_order(state) -> None:  # type: ignore[no-untyped-def]
+    out, config, networks, images = state
+    assert due(plan_category("cloth", images[::-1], config, networks, out)) == NOTHING
+
+
+def test_a_changed_test_image_is_extracted_and_scored_alone(state) -> None:  # type: ignore[no-untyped-def]
+    out, config, networks, images = state
+    last = next(image for image in images[::-1] if image.split == "test")
+    now = [replace(image, content_sha256="1" * 64) if image is last else image for image in images]
+    plan = plan_category("cloth", now, config, networks, out)
+    assert due(plan) == from_stage("score")
+    assert [[image.image_path for image in chunk.images] for chunk in plan.chunks] == [[last.image_path]] * 2
+
+
+def test_a_test_image_that_is_gone_is_no_work_but_its_row(state) -> None:  # type: ignore[no-untyped-def]
+    out, config, networks, images = state
+    plan = plan_category("cloth", images[:-1], config, networks, out)
+    assert due(plan) == {**from_stage("score"), "extract": False}
+
+
+def test_a_changed_training_image_redoes_the_model(state) -> None:  # type: ignore[no-untyped-def]
+    out, config, networks, images = state
+    first = next(image for image in images if image.part == "fit")
+    now = [replace(image, content_sha256="1" * 64) if image is first else image for image in images]
+    assert due(plan_category("cloth", now, config, networks, out)) == dict.fromkeys(STAGES, True)
+
+
+def test_a_changed_mask_redoes_the_metrics_alone(state) -> None:  # type: ignore[no-untyped-def]
+    out, config, networks, images = state
+    now = [replace(image, mask_sha256="1" * 64) if image.mask_path else image for image in images]
+    assert due(plan_category("cloth", now, config, networks, out)) == from_stage("fuse")
+
+
+def test_maps_that_are_wanted_and_not_there_redo_the_fusion(state) -> None:  # type: ignore[no-untyped-def]
+    out, config, networks, _ = state
+    rows = [row for row in read_rows(out, "index.parquet") if row["category"] == "cloth"]
+    elsewhere = Store(out.filesystem, out.root + "-nowhere", "")
+    assert plan_category("cloth", [Image(**row) for row in rows], config, networks, elsewhere).fuse
+
+
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [
+        (adapter_file("cloth", BACKBONES[0]), "fit"),
+        (bank_index_file("cloth", BACKBONES[0]), "select"),
+        (model_file("cloth"), "fuse"),
+        (fused_scores_file("cloth"), "fuse"),
+    ],
+)
+def test_a_lost_file_is_made_again(state, tmp_path, name: str, first: str) -> None:  # type: ignore[no-untyped-def]
+    out, config, networks, images = state
+    copy = Store.of(str(tmp_path))
+    for info in out.files():
+        if out.name_of(info) != name:
+            copy.write(out.name_of(info), out.read(out.name_of(info)))
+    plan = plan_category("cloth", images, config, networks, copy)
+    mine = next(unit for unit in plan.units if unit.backbone == BACKBONES[0])
+    expected = from_stage(first)
+    assert (mine.fit, mine.select, mine.score, plan.fuse) == tuple(expected[stage] for stage in STAGES[1:])
+
+
+def test_a_file_that_is_no_file_of_ours_is_made_again(state, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    out, config, networks, images = state
+    copy = Store.of(str(tmp_path))
+    for info in out.files():
+        copy.write(
+            out.name_of(info),
+            b"garbage" if out.name_of(info).endswith("memory_bank.safetensors") else out.read(out.name_of(info)),
+        )
+    assert due(plan_category("cloth", images, config, networks, copy)) == from_stage("select")
+
+
+def plan_of(name: str, scratch_bytes: int) -> CategoryPlan:
+    return CategoryPlan(name, (), (), (), True, "", scratch_bytes)
+
+
+def test_waves_have_room_for_their_features() -> None:
+    plans = [plan_of(name, size) for name, size in (("a", 4), ("b", 5), ("c", 2), ("d", 30), ("e", 0), ("f", 9))]
+    waves = [[plan.category for plan in wave] for wave in cut_waves(plans, 10)]
+    assert waves == [["a", "b"], ["c"], ["d"], ["e", "f"]]
+
+
+def test_the_story_of_a_finished_category_stands_in_its_file(state) -> None:  # type: ignore[no-untyped-def]
+    out, *_ = state
+    from pipelines.plan import stored_story
+
+    story = stored_story(out, "cloth")
+    assert story is not None
+    assert [row["model"] for row in story["metrics"]] == ["ensemble", *BACKBONES]
+    assert json.dumps(story)

@@ -1,0 +1,152 @@
+"""A second call goes on where the first stopped: what stands is left alone, what changed is redone, nothing else."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.pipelines.runs import BACKBONES, Finished, call, ensemble, make_category, save, texture
+
+
+def files(out: Path) -> dict[str, tuple[int, int]]:
+    """Every file but those that tell of the call itself → (time, inode): what was not written again is the same."""
+    told = {"run.json", "index.parquet", "metrics.parquet", "metrics.csv", "failures.parquet"}
+    return {
+        path.relative_to(out).as_posix(): (path.stat().st_mtime_ns, path.stat().st_ino)
+        for path in out.rglob("*")
+        if path.is_file() and path.name not in told
+    }
+
+
+def table(out: Path, name: str) -> list[dict]:
+    return pq.read_table(out / name).to_pylist()
+
+
+@pytest.fixture
+def copied(finished: Finished, tmp_path: Path) -> Path:
+    """A copy of the finished run, to go on with."""
+    shutil.copytree(finished.out, tmp_path / "run", copy_function=shutil.copy2)
+    return tmp_path / "run"
+
+
+def stages(run: Finished) -> list[str]:
+    names = ("index", "extract", "fit", "select", "score", "fuse")
+    return [line.split()[0] for line in run.stdout.splitlines() if line.split() and line.split()[0] in names]
+
+
+def test_an_identical_second_call_does_no_work(finished: Finished, data: Path, copied: Path) -> None:
+    before = files(copied)
+    again = ensemble(data, copied, "--maps", "--workers", "1")
+    assert again.code == 0, again.stderr
+    assert "reused   4 of 4 units" in again.stdout
+    # The two broken files are the only ones that are read: nothing that is known of them could be trusted.
+    assert stages(again) == ["index"]
+    assert files(copied) == before
+    assert table(copied, "metrics.parquet") == table(finished.out, "metrics.parquet")
+    for warning in ("cut.png", "held-out good images bound"):
+        assert warning in again.stderr
+    assert json.loads((copied / "run.json").read_text())["status"] == "complete"
+
+
+def test_other_verdicts_cost_the_fusion_alone(data: Path, copied: Path) -> None:
+    before = files(copied)
+    again = ensemble(data, copied, "--maps", "--workers", "1", "--false-alarms", "0.5")
+    assert again.code == 0, again.stderr
+    assert stages(again) == ["index", "fuse"]
+    changed = {name for name, stamp in files(copied).items() if before[name] != stamp}
+    assert {name for name in changed if not name.startswith(("scores/fused", "maps/"))} == {
+        f"models/{folder}/{name}" for folder in ("cloth", "a%3Db x%2520y") for name in ("model.json", "train.parquet")
+    }
+    model = json.loads((copied / "models" / "cloth" / "model.json").read_text())
+    assert model["threshold"] < max(model["holdout_scores"])
+
+
+def test_new_and_lost_pictures_are_the_rows_of_todays_folder_once(finished: Finished, tmp_path: Path) -> None:
+    data, out = tmp_path / "data", tmp_path / "run"
+    make_category(data / "cloth", seed=0)
+    first = ensemble(data, out, "--epochs", "0")
+    assert first.code == 0, first.stderr
+    kept = {row["image_path"]: row for row in table(out, f"scores/members/cloth/{BACKBONES[0]}.parquet")}
+    save(data / "cloth" / "test" / "good" / "zz_new.png", texture(4242))
+    (data / "cloth" / "test" / "good" / "000.png").unlink()
+    second = ensemble(data, out, "--epochs", "0")
+    assert second.code == 0, second.stderr
+    assert "extract  2/2 images" in second.stdout  # one picture, two networks
+    assert stages(second) == ["index", "extract", "score", "fuse"]
+    rows = table(out, f"scores/members/cloth/{BACKBONES[0]}.parquet")
+    paths = [row["image_path"] for row in rows]
+    assert len(paths) == len(set(paths)) == 22
+    assert "cloth/test/good/zz_new.png" in paths
+    assert "cloth/test/good/000.png" not in paths
+    assert all(row == kept[row["image_path"]] for row in rows if row["image_path"] in kept)
+    assert [row["image_path"] for row in table(out, "scores/fused/cloth.parquet")] == paths
+    whole = ensemble(data, tmp_path / "whole", "--epochs", "0")
+    for name in (f"scores/members/cloth/{BACKBONES[1]}.parquet", "scores/fused/cloth.parquet"):
+        ours, theirs = (
+            [{k: v for k, v in row.items() if k not in ("run_id", "scored_at")} for row in table(run, name)]
+            for run in (out, whole.out)
+        )
+        assert ours == theirs
+
+
+def test_a_run_that_died_goes_on_from_its_features(tmp_path: Path) -> None:
+    """Shards of an unfinished wave are used again, and they are gone when the wave is done."""
+    make_category(tmp_path / "data" / "cloth", seed=0)
+    out = tmp_path / "run"
+    kept = ensemble(tmp_path / "data", out, "--epochs", "0", "--keep-features")
+    assert kept.code == 0, kept.stderr
+    assert list((out / "_scratch" / "features").rglob("*.arrow"))
+    shutil.rmtree(out / "models")
+    again = ensemble(tmp_path / "data", out, "--epochs", "0")
+    assert again.code == 0, again.stderr
+    assert stages(again) == ["select", "score", "fuse"]
+    assert not (out / "_scratch").exists()
+
+
+def test_fresh_replaces_a_run_and_leaves_what_is_not_its_own(copied: Path, data: Path) -> None:
+    (copied / "notes.txt").write_text("mine")
+    again = ensemble(data, copied, "--epochs", "0", "--fresh", "--category", "cloth")
+    assert again.code == 0, again.stderr
+    assert (copied / "notes.txt").read_text() == "mine"
+    assert sorted(path.name for path in (copied / "models").iterdir()) == ["cloth"]
+    assert not (copied / "maps").exists()
+
+
+def test_a_call_for_one_category_leaves_the_others_as_they_are(finished: Finished, data: Path, copied: Path) -> None:
+    again = ensemble(data, copied, "--maps", "--workers", "1", "--category", "cloth")
+    assert again.code == 0, again.stderr
+    assert table(copied, "metrics.parquet") == table(finished.out, "metrics.parquet")
+    paths = {row["image_path"] for row in table(copied, "index.parquet")}
+    assert paths == {row["image_path"] for row in table(finished.out, "index.parquet")}
+
+
+def test_a_dry_run_says_what_would_be_done_and_writes_nothing(data: Path, copied: Path, tmp_path: Path) -> None:
+    before = files(copied)
+    same = ensemble(data, copied, "--maps", "--workers", "1", "--dry-run")
+    assert same.code == 0, same.stderr
+    assert "units    4, of which 4 are reused" in same.stdout
+    other = ensemble(data, copied, "--maps", "--workers", "1", "--dry-run", "--coreset", "0.1")
+    assert "units    4, of which 0 are reused; 1 waves" in other.stdout
+    assert files(copied) == before
+    new = ensemble(data, tmp_path / "new", "--dry-run")
+    assert "units    4, of which 0 are reused" in new.stdout
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_directory_in_use_is_refused(data: Path, copied: Path) -> None:
+    from pipelines.lease import leased
+    from pipelines.storage import Store
+
+    with leased(Store.of(str(copied))):
+        for arguments in (
+            ("ensemble", "--data", str(data), "--out", str(copied), "--backbone", BACKBONES[0]),
+            ("evaluate", "--run", str(copied)),
+        ):
+            refused = call(*arguments)
+            assert refused.code == 2
+            assert "is in use by process" in refused.stderr
+            assert refused.stderr.count("\n") == 1

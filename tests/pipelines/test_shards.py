@@ -1,0 +1,33 @@
+"""Feature shards come back exactly, mapped from a local disk or fetched from an object store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipelines.shards import read_shard, write_shard
+from pipelines.storage import Store
+
+
+@pytest.mark.parametrize("where", ["local", "s3"])
+def test_a_shard_comes_back_exactly_and_can_be_empty(
+    request: pytest.FixtureRequest, tmp_path: Path, where: str
+) -> None:
+    uri = str(tmp_path) if where == "local" else request.getfixturevalue("bucket")
+    store = Store.of(uri).below("shards a=b")
+    features = [np.random.default_rng(seed).normal(size=(6, 5)).astype(np.float16) for seed in range(3)]
+    write_shard(store, "s.arrow", ["a", "b", "c"], features, (2, 3))
+    shard = read_shard(store, "s.arrow")
+    assert (shard.image_paths, shard.grid) == (["a", "b", "c"], (2, 3))
+    for read, written in zip(shard.features, features, strict=True):
+        assert np.array_equal(read, written)
+    write_shard(store, "e.arrow", [], [], (2, 3))
+    assert read_shard(store, "e.arrow").features == []
+
+
+def test_a_local_shard_is_mapped_not_copied(tmp_path: Path) -> None:
+    store = Store.of(str(tmp_path))
+    write_shard(store, "s.arrow", ["a"], [np.ones((6, 5), np.float16)], (2, 3))
+    assert not read_shard(store, "s.arrow").features[0].flags.writeable

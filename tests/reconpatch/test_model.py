@@ -1,0 +1,120 @@
+"""A category's model: its statistics, its threshold, what it says of images, and its JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from reconpatch.model import FORMAT, MemberModel, Model, ModelError, calibrate, from_json, judge, normalise, to_json
+
+
+def model(**changes: object) -> Model:
+    members = tuple(
+        MemberModel(f"net{number}", (2, 3), 3, "concat", 256, "package x", "ab" * 32, "cd" * 32) for number in range(2)
+    )
+    made = Model("nut=1", "v1", members, 224, False, 16, 16, "patch", 9, 0.1, 1)
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def maps(seed: int, images: int, grids: tuple[tuple[int, int], ...] = ((6, 6), (3, 3))) -> list[np.ndarray]:
+    generator = np.random.default_rng(seed)
+    return [generator.gamma(2.0, size=(images, *grid)).astype(np.float32) for grid in grids]
+
+
+@pytest.fixture
+def fitted() -> Model:
+    found, _ = normalise(model(), maps(0, 30))
+    return calibrate(found, judge(found, maps(1, 40)).scores)
+
+
+def test_statistics_are_median_and_mad_of_the_fit_images_patches() -> None:
+    fit = maps(0, 30)
+    found, statistics = normalise(model(), fit)
+    for member, scores, each in zip(found.members, fit, statistics, strict=True):
+        median = np.median(scores.astype(np.float64))
+        assert member.median == pytest.approx(median)
+        assert member.mad == pytest.approx(np.median(np.abs(scores.astype(np.float64) - median)))
+        assert member.beta == 1.4826
+        assert not each.fallback
+
+
+def test_with_image_fusion_they_are_those_of_the_fit_images_largest_scores() -> None:
+    fit = maps(0, 30)
+    found, _ = normalise(model(fusion="image"), fit)
+    largest = fit[0].reshape(30, -1).max(axis=1).astype(np.float64)
+    assert found.members[0].median == pytest.approx(np.median(largest))
+
+
+def test_scores_without_spread_name_category_and_member() -> None:
+    with pytest.raises(ValueError, match="nut=1, net1: All"):
+        normalise(model(), [maps(0, 5)[0], np.ones((5, 3, 3), np.float32)])
+
+
+def test_the_verdict_is_equation_11_against_the_threshold(fitted: Model) -> None:
+    new = maps(2, 25, ((6, 6), (6, 6)))
+    found = judge(fitted, new)
+    fused = np.mean(
+        [(each - m.median) / (1.4826 * m.mad) for each, m in zip(new, fitted.members, strict=True)],  # type: ignore[operator]
+        axis=0,
+    )
+    np.testing.assert_allclose(found.scores, fused.reshape(25, -1).max(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(found.fused, fused, rtol=1e-4, atol=1e-5)
+    held = np.array(fitted.holdout_scores)
+    assert found.p_values is not None
+    assert found.is_anomaly is not None
+    assert found.p_values.tolist() == [(1 + (held >= score).sum()) / 41 for score in found.scores]
+    assert fitted.threshold == sorted(held)[36]  # r = ⌈41 · 0.9⌉ = 37
+    assert found.is_anomaly.tolist() == [score > fitted.threshold for score in found.scores]
+    for number in range(25):
+        row, col = np.unravel_index(found.fused[number].argmax(), (6, 6))
+        assert (found.peaks.row[number], found.peaks.col[number]) == (row, col)
+
+
+def test_an_image_score_of_image_fusion_is_the_mean_of_the_members() -> None:
+    found, _ = normalise(model(fusion="image"), maps(0, 30))
+    judged = judge(found, maps(2, 5))
+    np.testing.assert_allclose(judged.scores, judged.member_scores.mean(axis=0))
+
+
+def test_what_is_said_of_an_image_does_not_depend_on_its_batch(fitted: Model) -> None:
+    new = maps(3, 6)
+    together = judge(fitted, new)
+    for number in range(6):
+        alone = judge(fitted, [each[number : number + 1] for each in new])
+        assert alone.scores[0] == together.scores[number]
+        assert np.array_equal(alone.fused[0], together.fused[number])
+
+
+def test_without_held_out_images_nothing_is_promised() -> None:
+    found, _ = normalise(model(), maps(0, 30))
+    calibrated = calibrate(found, [])
+    assert (calibrated.threshold, calibrated.false_alarm_bound, calibrated.holdout_scores) == (None, None, ())
+    judged = judge(calibrated, maps(2, 3))
+    assert judged.p_values is judged.is_anomaly is None
+
+
+def test_a_model_without_statistics_says_so() -> None:
+    with pytest.raises(ValueError, match="nut=1, net0: the model has no median and MAD"):
+        judge(model(), maps(0, 2))
+
+
+def test_a_model_comes_back_from_its_json_exactly(fitted: Model) -> None:
+    text = to_json(fitted)
+    assert from_json(text) == fitted
+    assert from_json(text.encode()) == fitted
+    assert json.loads(text)["holdout_scores"] == sorted(fitted.holdout_scores)
+
+
+def test_a_model_of_a_later_format_is_refused(fitted: Model) -> None:
+    stored = {**json.loads(to_json(fitted)), "format": FORMAT + 1, "new_field": 1}
+    with pytest.raises(ModelError, match=f"format {FORMAT + 1}, and this version reads up to {FORMAT}"):
+        from_json(json.dumps(stored))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "{", '{"format": 1}', '{"format": 1, "members": 3}', b"\xff\xfe"])
+def test_a_damaged_model_is_refused_in_one_sentence(text: str | bytes) -> None:
+    with pytest.raises(ModelError, match=r"^model\.json is damaged \(.*\); fit the model again\.$"):
+        from_json(text)
