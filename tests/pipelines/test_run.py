@@ -9,8 +9,11 @@ import numpy as np
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
+import timm
+import torch
 from PIL import Image
 from safetensors.numpy import load_file
+from safetensors.torch import save_file
 
 from pipelines import rundir
 from reconpatch.fusion import modified_z_score, score_statistics
@@ -319,6 +322,27 @@ def test_two_workers_give_the_same_as_one(finished: Finished, data: Path, tmp_pa
     assert list(one) == list(two)
     for name in one:
         assert one[name] == two[name], name
+
+
+def test_a_vision_transformer_is_a_member_and_grids_are_fused_on_the_finest(data: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    name = "vit_tiny_patch16_224"
+    (tmp_path / "weights").mkdir()
+    save_file(timm.create_model(name).state_dict(), tmp_path / "weights" / f"{name}.safetensors")
+    options = ("--backbone", name, "--levels", "2,3", "--weights", str(tmp_path / "weights"))
+    run = ensemble(data, tmp_path / "run", "--epochs", "0", "--category", "cloth", "--aggregation", "concat", *options)
+    assert run.code == 0, run.stderr
+    assert f"{name}: weights from {tmp_path / 'weights' / name}.safetensors, SHA-256 " in run.stdout
+    grids = {row["grid_height"] for backbone in (name, *BACKBONES) for row in member(run, "cloth", backbone)}
+    assert grids == {6, 12}
+    for number, row in enumerate(fused(run, "cloth")):
+        if row["nearest_backbone"] == name:
+            place = member(run, "cloth", name)[number]
+            index = rows(run.out / "models/cloth" / name / "bank_index.parquet")
+            named = {(index[entry]["image_path"], index[entry]["row"]) for entry in place["patch_nearest"]}
+            assert (row["nearest_image"], row["nearest_row"]) in named
+    test = [row for row in fused(run, "cloth") if row["split"] == "test"]
+    assert min(r["score"] for r in test if r["label"] == 1) > max(r["score"] for r in test if r["label"] == 0)
 
 
 def test_the_identity_adapter_is_patchcore_and_one_category_can_be_asked_for(data: Path, tmp_path: Path) -> None:

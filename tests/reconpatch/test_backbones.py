@@ -117,18 +117,24 @@ def test_a_file_with_code_in_it_is_refused_and_its_code_never_runs(tmp_path: Pat
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_weights_folder_without_the_backbone_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BackboneError, match=r"has no resnet18\.safetensors or resnet18\.pth"):
-        load_backbone("resnet18", weights=tmp_path)
+def test_what_a_weights_folder_lacks_comes_from_an_installed_package(tmp_path: Path) -> None:
+    assert load_backbone(LITE, weights=tmp_path).weights_source == load_backbone(LITE).weights_source
 
 
-def test_no_weights_names_all_three_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_weights_folder_that_is_none_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BackboneError, match="nowhere is no folder"):
+        load_backbone(LITE, weights=tmp_path / "nowhere")
+
+
+def test_no_weights_names_all_three_ways(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def unreachable(name: str, **options: object) -> None:
         raise OSError("the hub cannot be reached")
 
     monkeypatch.setattr("reconpatch.backbones.timm.create_model", unreachable)
-    with pytest.raises(BackboneError, match=r"--weights.*pip install.*hub"):
+    with pytest.raises(BackboneError, match=r"--weights, or install.*pip install.*hub"):
         load_backbone("resnet18.tv_in1k")
+    with pytest.raises(BackboneError, match=rf"--weights \({tmp_path} has neither\), or install.*hub"):
+        load_backbone("resnet18.tv_in1k", weights=tmp_path)
 
 
 def test_an_unknown_backbone_is_named() -> None:
