@@ -262,6 +262,9 @@ def _do(work: Callable[[], int]) -> NoReturn:
         code = work()
     except (UsageError, BackboneError, ModelError) as error:
         _refuse(error)
+    except OSError as error:  # a full disk, a folder that cannot be written, a store that cannot be reached
+        click.echo(f"error: {' '.join(str(error).split())}", err=True)
+        code = 1
     except KeyboardInterrupt:
         click.echo("interrupted", err=True)
         code = 143 if received else 130

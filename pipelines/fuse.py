@@ -118,7 +118,9 @@ def fuse_category(fusion: Fusion, data: Store, out: Store, stamp: Stamp) -> Done
         out.write(model_file(category), to_json(model).encode())
         _write_train(category, images, out)
         if fusion.maps:
-            _write_maps(model, images, judged.fused, out, columns, fusion.key)
+            test = [number for number, image in enumerate(images) if image.split == "test"]
+            maps = map_rows(model, [images[number] for number in test], judged.fused[test], columns)
+            write_rows(out, maps_file(category), maps, MAPS, {"key": fusion.key})
         # Last, since its key says that all of this stands.
         story = json.dumps({"metrics": metrics, "warnings": warnings + mask_warnings}, ensure_ascii=False)
         schema = fused_schema([member.backbone for member in model.members])
@@ -240,26 +242,14 @@ def _write_train(category: str, images: Sequence[Image], out: Store) -> None:
     write_table(out, train_file(category), table)
 
 
-def _write_maps(
-    model: Model, images: Sequence[Image], fused: np.ndarray, out: Store, stamp: Mapping[str, Any], key: str
-) -> None:
-    """Fused maps of the test images on their own pixels."""
-    rows = [
-        {
-            "category": image.category,
-            "image_path": image.image_path,
-            "height": image.height,
-            "width": image.width,
-            "map": original_map(model, image, patch_map).reshape(-1),
-            **stamp,
-        }
-        for image, patch_map in zip(images, fused, strict=True)
-        if image.split == "test"
-    ]
-    write_rows(out, maps_file(model.category), rows, MAPS, {"key": key})
-
-
-def original_map(model: Model, image: Image, patch_map: np.ndarray) -> np.ndarray:
-    """(height, width) float32 on the picture's own pixels, NaN where the crop did not look."""
-    network_map = anomaly_map(np.asarray(patch_map, np.float32), model.image_size)
-    return np.asarray(to_original(network_map, geometry_of(image, model)))
+def map_rows(
+    model: Model, images: Sequence[Image], fused: np.ndarray, stamp: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Rows of maps/, one an image: its fused map on its own pixels, NaN where the crop did not look."""
+    rows = []
+    for image, patch_map in zip(images, fused, strict=True):
+        network_map = anomaly_map(np.asarray(patch_map, np.float32), model.image_size)
+        on_picture = np.asarray(to_original(network_map, geometry_of(image, model)))
+        place = {"category": image.category, "image_path": image.image_path}
+        rows.append({**place, "height": image.height, "width": image.width, "map": on_picture.reshape(-1), **stamp})
+    return rows

@@ -152,7 +152,8 @@ def _up_to_date(
     config, record, out = stages.config, stages.record, stages.out
     images = index(stages, listing.images, known)
     images = usable(record, listing.categories, assign_parts(images, config.holdout), config)
-    others = [row for row in known.values() if config.categories and row["category"] not in config.categories]
+    not_asked = _not_asked(stages, config)
+    others = [row for row in read_rows(out, INDEX_FILE) if row["category"] in not_asked] if not_asked else []
     write_rows(out, INDEX_FILE, [*(image.row() for image in images), *others], INDEX)
     plans = _plans(listing.categories, images, config, networks, out)
     units = [unit for plan in plans for unit in plan.units]
@@ -171,7 +172,7 @@ def _up_to_date(
     waves = cut_waves([plan for plan in plans if plan.fuse], config.scratch_gb * 1e9)
     for number, wave in enumerate(waves, start=1):
         metrics |= stages.do(wave, number, len(waves))
-    for category in _not_asked(stages, config):
+    for category in not_asked:
         story = stored_story(out, category)
         metrics[category] = [] if story is None else story["metrics"]
     return [row for category in sorted(metrics) for row in metrics[category]]
@@ -179,7 +180,7 @@ def _up_to_date(
 
 def _not_asked(stages: Stages, config: RunConfig) -> list[str]:
     """Categories of the data that this call was not asked for: what an earlier one said of them stays."""
-    if not config.categories:
+    if not config.categories or not stages.out.exists(INDEX_FILE):
         return []
     return [category for category in find_categories(stages.data) if category not in config.categories]
 

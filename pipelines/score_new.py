@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from pipelines.config import Member, RunConfig, UsageError
 from pipelines.dataset import Chunk, Image, list_new
-from pipelines.fuse import fused_rows, nearest_patches, original_map
+from pipelines.fuse import fused_rows, map_rows, nearest_patches
 from pipelines.keys import key_of
 from pipelines.lease import leased
 from pipelines.plan import Network, load_networks
@@ -218,17 +218,7 @@ def _score_group(
         rows = fused_rows(model, images, judged, nearest, columns)
         rows = [{**row, "split": "new", "defect": None, "label": None} for row in rows]
         if maps is not None:
-            written = [
-                {
-                    "category": image.category,
-                    "image_path": image.image_path,
-                    "height": image.height,
-                    "width": image.width,
-                    "map": original_map(model, image, patch_map).reshape(-1),
-                    **columns,
-                }
-                for image, patch_map in zip(images, judged.fused, strict=True)
-            ]
+            written = map_rows(model, images, judged.fused, columns)
             write_rows(out, f"maps/{folder_name(model.category)}/part-{maps}.parquet", written, MAPS)
         schema = fused_schema([member.backbone for member in model.members])
         table = pa.Table.from_pylist(rows, schema=schema)

@@ -76,6 +76,15 @@ def test_a_folder_that_holds_other_files_is_left_alone(data: Path, tmp_path: Pat
     assert (tmp_path / "run" / "thesis.txt").read_text() == "mine"
 
 
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="a folder that not even root can write")
+def test_a_folder_that_cannot_be_written_is_one_sentence(data: Path) -> None:
+    code, output = invoke("ensemble", "--data", str(data), "--out", "/proc/run", *LITE)
+    assert code == 1
+    assert output.startswith("error: ")
+    assert "/proc/run" in output
+    assert output.count("\n") == 1
+
+
 def test_nothing_is_written_into_the_data(data: Path) -> None:
     code, output = invoke("ensemble", "--data", str(data), "--out", str(data / "run"), *LITE)
     assert code == 2

@@ -117,7 +117,7 @@ def test_fresh_replaces_a_run_and_leaves_what_is_not_its_own(copied: Path, data:
 
 
 def test_a_call_for_one_category_leaves_the_others_as_they_are(finished: Finished, data: Path, copied: Path) -> None:
-    again = ensemble(data, copied, "--maps", "--workers", "1", "--category", "cloth")
+    again = ensemble(data, copied, "--maps", "--workers", "1", "--category", "cloth", "--rehash")
     assert again.code == 0, again.stderr
     assert table(copied, "metrics.parquet") == table(finished.out, "metrics.parquet")
     paths = {row["image_path"] for row in table(copied, "index.parquet")}
