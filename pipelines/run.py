@@ -59,6 +59,7 @@ def run(config: RunConfig, screen: Screen) -> int:
         if config.fresh:
             clear(out)
         record = Record(config, out, screen, networks, run_id=uuid.uuid4().hex, started_at=datetime.now(UTC))
+        record.units.update((out.read_json(RUN) or {}).get("units", {}))  # what the units that stand have cost
         for name, each in networks.items():
             screen.say(f"{name}: weights from {each.source}, SHA-256 {each.sha256[:12]}")
         for sentence in listing.warnings:

@@ -49,7 +49,9 @@ def test_an_identical_second_call_does_no_work(finished: Finished, data: Path, c
     assert table(copied, "metrics.parquet") == table(finished.out, "metrics.parquet")
     for warning in ("cut.png", "held-out good images bound"):
         assert warning in again.stderr
-    assert json.loads((copied / "run.json").read_text())["status"] == "complete"
+    told, first = (json.loads((run / "run.json").read_text()) for run in (copied, finished.out))
+    assert told["status"] == "complete"
+    assert told["units"] == first["units"]
 
 
 def test_other_verdicts_cost_the_fusion_alone(data: Path, copied: Path) -> None:
