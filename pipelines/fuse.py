@@ -35,6 +35,7 @@ from reconpatch.geometry import Geometry
 from reconpatch.maps import anomaly_map, to_original
 from reconpatch.metrics import image_metrics, pixel_metrics
 from reconpatch.model import Judgement, MemberModel, Model, calibrate, judge, normalise, to_json
+from reconpatch.thresholds import bound_keeps, images_needed
 
 
 @dataclass(frozen=True)
@@ -140,11 +141,11 @@ def _in_order(images: Sequence[Image], members: Sequence[MemberScores]) -> list[
 
 def _promises(model: Model) -> list[str]:
     n, bound = len(model.holdout_scores), model.false_alarm_bound
-    if bound is None or bound <= model.false_alarms * (1 + 1e-12):
+    if bound is None or bound_keeps(bound, model.false_alarms):
         return []
     return [
         f"{model.category}: {n} held-out good images bound the false-alarm rate by {bound:.1%}, not by the "
-        f"{model.false_alarms:.1%} wished for; that takes {int(np.ceil(1 / model.false_alarms - 1 - 1e-9))} of them."
+        f"{model.false_alarms:.1%} wished for; that takes {images_needed(model.false_alarms)} of them."
     ]
 
 
@@ -184,7 +185,7 @@ def fused_rows(
     for number, image in enumerate(images):
         cell = int(judged.peaks.row[number]), int(judged.peaks.col[number])
         peak_row, peak_col = geometry_of(image, model).patch_centre(*cell, grid)
-        row = {name: value for name, value in image.row().items() if name not in ("width", "height")}
+        row = image.row()  # the schema takes what it has columns for
         row |= {"score": float(judged.scores[number]), "peak_row": peak_row, "peak_col": peak_col, **nearest[number]}
         if image.split != "train" and judged.p_values is not None and judged.is_anomaly is not None:
             row |= {

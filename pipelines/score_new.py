@@ -80,11 +80,7 @@ def score_new(options: NewImages, screen: Screen) -> int:
     config = _config(model, options)
     networks = load_networks(config)
     for member in model.members:
-        if networks[member.backbone].sha256 != member.weights_sha256:
-            raise ModelError(
-                f"{member.backbone}: the weights from {networks[member.backbone].source} are not those that the model "
-                f"was fitted with, from {member.weights}; give them with --weights."
-            )
+        member.require_weights(networks[member.backbone].source, networks[member.backbone].sha256)
     if out.holds_something():
         raise UsageError(f"--out {options.out}: is not empty; give another folder.")
     with leased(out):

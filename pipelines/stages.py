@@ -43,14 +43,14 @@ class Stages:
     stamp: Stamp
 
     def do(self, wave: Sequence[CategoryPlan], number: int, waves: int) -> dict[str, list[dict[str, Any]]]:
-        """Bring a wave's categories up to date; returns the metrics' rows of those that were fused."""
+        """Bring a wave's categories, all of them due, up to date; returns the metrics' rows of those that are."""
         label = f" {number}/{waves}" if waves > 1 else ""
         self.extract([chunk for plan in wave for chunk in plan.chunks], label)
         units = self._alive([unit for plan in wave for unit in plan.units])
-        units = self._fit(units, f"fit{label}", f"fit-{self.record.run_id}-{number}")
+        units = self._fit(units, label, f"fit-{self.record.run_id}-{number}")
         units = self._each([unit for unit in units if unit.select], units, "select", label, select_unit, self._select)
         units = self._each([unit for unit in units if unit.score], units, "score", label, score_unit, self._score)
-        done = self._fuse([plan for plan in wave if plan.fuse and plan.category not in self.record.failed], label)
+        done = self._fuse([plan for plan in wave if plan.category not in self.record.failed], label)
         if not self.config.keep_features:
             for plan in wave:
                 for unit in plan.units:
@@ -86,7 +86,7 @@ class Stages:
         due = [unit for unit in units if unit.fit]
         if not due:
             return units
-        with self.stage("fit", label.removeprefix("fit"), len(due), "units") as stage:
+        with self.stage("fit", label, len(due), "units") as stage:
             results = fit_adapters(due, self.config, self.out, self.scratch, self.workers, name, stage.reach)
             stage.reach(len(due))
         for unit, fitted in zip(due, results, strict=True):

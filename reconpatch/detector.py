@@ -93,12 +93,7 @@ class Detector:
             backbone = load_backbone(
                 each.backbone, each.levels, image_size=model.image_size, weights=weights, device=device
             )
-            if backbone.weights_sha256 != each.weights_sha256:
-                raise ModelError(
-                    f"{each.backbone}: the weights from {backbone.weights_source} have SHA-256 "
-                    f"{backbone.weights_sha256[:12]}, but the model was fitted with {each.weights_sha256[:12]} from "
-                    f"{each.weights}; give those with `weights`."
-                )
+            each.require_weights(backbone.weights_source, backbone.weights_sha256)
             place = folder / each.backbone
             try:
                 weight = load_file(place / "adapter.safetensors")["f.weight"] if each.dim else None

@@ -57,6 +57,14 @@ class MemberModel:
     mad: float | None = None
     beta: float | None = None
 
+    def require_weights(self, source: str, sha256: str) -> None:
+        """ModelError unless the weights that were found, and where, are those that this member was fitted with."""
+        if sha256 != self.weights_sha256:
+            raise ModelError(
+                f"{self.backbone}: the weights from {source} have SHA-256 {sha256[:12]}, but the model was fitted with "
+                f"{self.weights_sha256[:12]} from {self.weights}; name the folder that holds those as the weights."
+            )
+
 
 @dataclass(frozen=True)
 class Model:

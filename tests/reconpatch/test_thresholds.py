@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconpatch.thresholds import conformal_threshold, held_out, p_values
+from reconpatch.thresholds import conformal_threshold, held_out, images_needed, p_values
 
 
 def digests(n: int) -> list[str]:
@@ -76,6 +76,7 @@ def test_one_percent_takes_ninety_nine_held_out_images(n: int, keeps: bool) -> N
     assert found is not None
     assert found.keeps(0.01) == keeps
     assert found.n == n
+    assert images_needed(0.01) == 99
     if not keeps:
         assert (found.rank, found.false_alarm_bound) == (n, pytest.approx(1 / (n + 1)))
 
