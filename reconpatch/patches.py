@@ -1,15 +1,16 @@
 """Locally aware patch features p (PatchCore, Roth et al. 2022, section 3.1; ReConPatch section 3.1).
 
 PatchCore unfolds every s x s neighbourhood, pools the flattened vector, upsamples, concatenates and pools again.
-Every one of these steps is linear, and pooling works channel by channel while upsampling works place by place: the
-first two are one grouped convolution, which never holds the s·s-fold unfolded tensor.
+Every one of these steps is linear, and pooling works channel by channel while upsampling works place by place: both
+poolings are one weighting of a few neighbouring channels' s x s values, a depthwise convolution. The s·s-fold unfolded
+tensor never exists, nor do the levels beside each other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from math import gcd
 
 import numpy as np
 import numpy.typing as npt
@@ -52,19 +53,26 @@ def patch_features(
     if not maps or any(level.ndim != 4 for level in maps):
         raise ValueError("Patch features need at least one level map of shape (B, C, H, W).")
     grid = max((tuple(level.shape[2:]) for level in maps), key=lambda size: size[0] * size[1])
-    pooled = [
-        _neighbourhood_means(level, patch_size, channels if aggregation == "patchcore" else None) for level in maps
-    ]
-    aligned = [
-        level
-        if tuple(level.shape[2:]) == grid
-        else F.interpolate(level, size=grid, mode="bilinear", align_corners=False)
-        for level in pooled
-    ]
-    features = torch.cat(aligned, dim=1).flatten(2).transpose(1, 2)
     if aggregation == "patchcore":
-        features = F.adaptive_avg_pool1d(features.contiguous(), channels)
-    return like(features.contiguous(), level_maps[0])
+        parts = [_pooling(level.shape[1], patch_size, channels, n, len(maps)) for n, level in enumerate(maps)]
+        ranges = [part.outputs for part in parts]
+        pooled = (_weighted(level, part) for level, part in zip(maps, parts, strict=True))
+    else:
+        ends = np.cumsum([level.shape[1] for level in maps]).tolist()
+        ranges = [range(end - level.shape[1], end) for level, end in zip(maps, ends, strict=True)]
+        pooled = (F.avg_pool2d(level, patch_size, stride=1, padding=patch_size // 2) for level in maps)
+    features = maps[0].new_empty((len(maps[0]), *grid, ranges[-1].stop))
+    done = 0
+    for values, outputs in zip(pooled, ranges, strict=True):
+        if tuple(values.shape[2:]) != grid:
+            values = F.interpolate(values, size=grid, mode="bilinear", align_corners=False)
+        values = values.permute(0, 2, 3, 1)
+        shared = done - outputs.start  # an output that averages the last of one level and the first of the next
+        features[..., outputs.start : done] += values[..., :shared]
+        features[..., done : outputs.stop] = values[..., shared:]
+        done = outputs.stop
+    features = features.flatten(1, 2)
+    return like(features, level_maps[0])
 
 
 def extract_features(
@@ -89,28 +97,55 @@ def extract_features(
     return features, (int(height), int(width))
 
 
-def _neighbourhood_means(level: torch.Tensor, patch_size: int, channels: int | None) -> torch.Tensor:
-    if channels is None:
-        return F.avg_pool2d(level, patch_size, stride=1, padding=patch_size // 2)
-    weight, groups = _pooling_weight(level.shape[1], patch_size, channels)
-    weight = weight.to(device=level.device, dtype=level.dtype)
-    return F.conv2d(level, weight, padding=patch_size // 2, groups=groups)
+@dataclass(frozen=True)
+class _Pooling:
+    """What the outputs of C' that see a level take from it.
+
+    Output `outputs[r]` is the sum over t of channel `channels[t, r]`'s neighbourhood, weighted by `weights[t, r]`.
+    """
+
+    outputs: range
+    channels: torch.Tensor  # (T, R) int64
+    weights: torch.Tensor  # (T, R, 1, s, s) float64
 
 
 @lru_cache(maxsize=32)
-def _pooling_weight(inputs: int, patch_size: int, channels: int) -> tuple[torch.Tensor, int]:
-    """Adaptive average pooling of the flattened (C·s·s) vector to `channels`, as a grouped convolution.
+def _pooling(inputs: int, patch_size: int, channels: int, level: int, levels: int) -> _Pooling:
+    """Both adaptive poolings of a level, from its flattened (C·s·s) vector to its share of the `channels` outputs.
 
-    Output j averages the elements ⌊j·n/J⌋ … ⌈(j + 1)·n/J⌉ - 1 of n = C·s·s. With G = gcd(C, J) the borders of G equal
-    parts of the outputs fall on borders of channels, and so the outputs of a part see the channels of that part only.
+    The first averages the elements ⌊e·n/J⌋ … ⌈(e + 1)·n/J⌉ - 1 of n = C·s·s to element e of J; of the levels' elements
+    in one row, the second averages j·L … (j + 1)·L - 1 to output j.
     """
-    groups = gcd(inputs, channels)
-    per_group, outputs = inputs // groups, channels // groups
-    length = per_group * patch_size**2
-    weight = torch.zeros(outputs, length, dtype=torch.float64)
-    for output in range(outputs):
-        start = output * length // outputs
-        end = -((output + 1) * length // -outputs)
-        weight[output, start:end] = 1.0 / (end - start)
-    weight = weight.view(outputs, per_group, patch_size, patch_size)
-    return weight.repeat(groups, 1, 1, 1), groups
+    area = patch_size**2
+    n = inputs * area
+    outputs = range(level * channels // levels, -((level + 1) * channels // -levels))
+    spans = []
+    for output in outputs:
+        first = output * levels - level * channels
+        elements = range(max(first, 0), min(first + levels, channels))
+        spans.append([(e * n // channels, -((e + 1) * n // -channels)) for e in elements])
+    starts = [span[0][0] // area for span in spans]
+    width = max(-(span[-1][1] // -area) - start for span, start in zip(spans, starts, strict=True))
+    weights = torch.zeros(len(outputs), width * area, dtype=torch.float64)
+    for row, (span, start) in enumerate(zip(spans, starts, strict=True)):
+        for begin, end in span:
+            weights[row, begin - start * area : end - start * area] += 1.0 / ((end - begin) * levels)
+    members = torch.tensor(starts) + torch.arange(width)[:, None]
+    return _Pooling(
+        outputs,
+        members.clamp(max=inputs - 1),  # beyond the last channel the weights are 0
+        weights.view(-1, width, patch_size, patch_size).transpose(0, 1).unsqueeze(2).contiguous(),
+    )
+
+
+def _weighted(level: torch.Tensor, pooling: _Pooling) -> torch.Tensor:
+    """The level's (B, R, H, W) outputs, channels last, which is how depthwise convolutions are fast on a CPU."""
+    last = level.permute(0, 2, 3, 1)
+    whole = pooling.channels.shape == (1, last.shape[3])  # then every output has a channel of its own
+    total: torch.Tensor | None = None
+    for members, weight in zip(pooling.channels.to(level.device), pooling.weights.to(level), strict=True):
+        chosen = (last if whole else last[..., members]).contiguous().permute(0, 3, 1, 2)
+        part = F.conv2d(chosen, weight, padding=weight.shape[-1] // 2, groups=len(members))
+        total = part if total is None else total.add_(part)
+    assert total is not None
+    return total
