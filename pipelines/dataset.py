@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow.fs as pafs
 
 from pipelines.config import UsageError
+from pipelines.resources import measured
 from pipelines.storage import Store
 from reconpatch.images import SUFFIXES, ImageError, Picture, read_picture
 from reconpatch.thresholds import held_out
@@ -224,6 +225,13 @@ class Examined:
     mode: str = ""
     frames: int = 1
     lowest_sixteenth: bool | None = None
+
+
+def examine_all(data: Store, images: Sequence[Image], bit_depth: int) -> tuple[list[Examined], int]:
+    """Examine several images; also the peak of the process's memory, in bytes."""
+    with measured() as usage:
+        examined = [examine(data, image, bit_depth) for image in images]
+    return examined, usage.peak_bytes
 
 
 def examine(data: Store, image: Image, bit_depth: int) -> Examined:

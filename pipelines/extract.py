@@ -5,7 +5,6 @@ Features never cross the object store: an actor writes its chunk's shard and onl
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,12 +15,11 @@ import ray.data
 
 from pipelines.config import Member, RunConfig
 from pipelines.dataset import Chunk
-from pipelines.resources import measured, use_threads
+from pipelines.decode import decode_chunk
+from pipelines.resources import KEEP_FREED_MEMORY, measured, use_threads
 from pipelines.shards import write_shard
 from pipelines.storage import Store
 from reconpatch.backbones import Backbone, load_backbone
-from reconpatch.geometry import Geometry
-from reconpatch.images import ImageError, preprocess, read_image
 from reconpatch.patches import extract_features
 
 
@@ -59,13 +57,19 @@ def extract(chunks: Sequence[Chunk], config: RunConfig, data: Store, scratch: St
     actor: Any = _Extract
     stream = (
         ray.data.from_items(rows, override_num_blocks=len(rows))
-        .map(partial(_decode, config=config, data=data), num_cpus=0.25)
+        .map(
+            partial(decode_chunk, config=config, data=data),
+            num_cpus=0.25,
+            # One a worker: they are the processes that the index has left, and one feeds one network.
+            compute=ray.data.TaskPoolStrategy(size=workers),
+        )
         .map(
             actor,
             fn_constructor_args=(config, scratch),
             compute=ray.data.ActorPoolStrategy(size=min(workers, len(rows))),
             num_cpus=actor_cpus,
             num_gpus=config.gpus_per_actor or None,
+            runtime_env={"env_vars": KEEP_FREED_MEMORY},
         )
     )
     for row in stream.iter_rows():
@@ -73,42 +77,6 @@ def extract(chunks: Sequence[Chunk], config: RunConfig, data: Store, scratch: St
         yield Receipt(
             row["category"], row["backbone"], row["shard"], int(row["images"]), errors, int(row["peak_bytes"])
         )
-
-
-def _decode(row: dict[str, Any], config: RunConfig, data: Store) -> dict[str, Any]:
-    """Read a chunk's images and lay them on the network's grid; what cannot be read stays black and is named."""
-    use_threads(1)
-    size = config.image_size
-    # The last chunk is padded to the full size: what comes out for an image must not depend on its neighbours' number.
-    batch = np.zeros((config.chunk, 3, size, size), np.float32)
-    readable: list[str] = []
-    slots: list[int] = []
-    error_paths: list[str] = []
-    errors: list[str] = []
-    for slot, (path, expected) in enumerate(zip(row["paths"], row["contents"], strict=True)):
-        try:
-            content = data.read(path)
-            if expected is not None and hashlib.sha256(content).hexdigest() != expected:
-                raise ImageError("The file changed while the run was going on; run again.")
-            image = read_image(content, config.bit_depth)
-        except (ImageError, OSError) as error:
-            error_paths.append(path)
-            errors.append(" ".join(str(error).split()))
-            continue
-        geometry = Geometry.of(image.shape[0], image.shape[1], size, config.full_frame)
-        batch[slot] = preprocess(image, geometry).numpy()
-        readable.append(path)
-        slots.append(slot)
-    return {
-        "category": row["category"],
-        "backbone": row["backbone"],
-        "shard": row["shard"],
-        "batch": batch,
-        "paths": readable,
-        "slots": slots,
-        "error_paths": error_paths,
-        "errors": errors,
-    }
 
 
 class _Extract:

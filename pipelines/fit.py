@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
-import numpy as np
 import ray
 import ray.train
 from ray.train.torch import TorchTrainer
@@ -22,7 +21,7 @@ from pipelines.config import RunConfig
 from pipelines.plan import Unit
 from pipelines.resources import measured, use_threads
 from pipelines.rundir import adapter_file
-from pipelines.shards import read_shard
+from pipelines.shards import read_category
 from pipelines.storage import Store, write_tensors
 from reconpatch.adapter import train_adapter
 
@@ -162,7 +161,7 @@ def _fit_unit(unit: Unit, config: RunConfig, out: Store, scratch: Store, on_step
 
     try:
         with measured() as usage:
-            features = load_features(scratch, unit.fit_shards)
+            features = read_category(scratch, unit.fit_shards).features
             adapter = train_adapter(
                 features, config.adapter_config(unit.member), device=config.device, on_step=now_and_then
             )
@@ -171,11 +170,3 @@ def _fit_unit(unit: Unit, config: RunConfig, out: Store, scratch: Store, on_step
     except Exception as error:  # one unit's failure is a row of failures.parquet; the others go on
         return Fitted(unit.name, error=f"{type(error).__name__}: {error}")
     return Fitted(unit.name, asdict(adapter.schedule), float(adapter.losses[-1]), usage.seconds, usage.peak_bytes)
-
-
-def load_features(scratch: Store, shards: Sequence[str]) -> np.ndarray:
-    """The patch features of the shards' images, one after another: (n, C') float16."""
-    arrays = [array for shard in shards for array in read_shard(scratch, shard).features]
-    if not arrays:
-        raise ValueError("No image of this category could be read.")
-    return np.concatenate(arrays)

@@ -11,6 +11,15 @@ from pathlib import Path
 
 import torch
 
+# The environment of a process that keeps the memory it frees for its next batch. A batch's maps are tens of megabytes
+# each; glibc asks the kernel for such pieces one by one and gives them back at once, and the kernel zeroes every page
+# each time: half of a small network's time and more. Other systems' allocators do not look at these.
+KEEP_FREED_MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
+    "MALLOC_TRIM_THRESHOLD_": str((1 << 31) - 1),
+    "MALLOC_ARENA_MAX": "1",  # an actor's methods run in a thread, and threads' own arenas are cut into small heaps
+}
+
 
 @dataclass
 class Usage:
@@ -40,6 +49,17 @@ def measured() -> Iterator[Usage]:
 def use_threads(count: int) -> None:
     """Ray sets OMP_NUM_THREADS when a worker starts, and a reused worker keeps it: set torch's own count."""
     torch.set_num_threads(count)
+
+
+@contextmanager
+def threads_set(count: int) -> Iterator[None]:
+    """Another number of threads for a block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _reset_high_water_mark() -> bool:

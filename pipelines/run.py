@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.config import RunConfig, UsageError
-from pipelines.dataset import Image, Listing, assign_parts, examine, find_categories, list_images, trust
+from pipelines.dataset import (
+    Image,
+    Listing,
+    assign_parts,
+    examine,
+    examine_all,
+    find_categories,
+    list_images,
+    trust,
+)
 from pipelines.estimate import estimated_hours
 from pipelines.keys import key_of
 from pipelines.lease import leased
@@ -27,7 +36,6 @@ from pipelines.plan import (
 )
 from pipelines.progress import Screen
 from pipelines.record import Record
-from pipelines.resources import measured
 from pipelines.rundir import FILES, FOLDERS, INDEX, INDEX_FILE, RUN, SCRATCH
 from pipelines.score import Stamp
 from pipelines.session import ray_session
@@ -48,35 +56,51 @@ def run(config: RunConfig, screen: Screen) -> int:
         BackboneError: a backbone that is not there or has no weights, likewise.
     """
     data, out = Store.of(config.data), Store.of(config.out)
-    scratch = scratch_of(config, out)
+    scratch_of(config, out)  # a place that cannot be one is refused first
     listing = list_images(data, config.categories)
     # Ray's workers have working directories of their own, and `evaluate` may be called from another.
     weights = None if config.weights is None else str(Path(config.weights).resolve())
     config = replace(config, data=data.root if data.is_local else config.data, weights=weights)
-    networks = load_networks(config)
     prepare(out, data, config)
-    with leased(out):
-        if config.fresh:
-            clear(out)
-        record = Record(config, out, screen, networks, run_id=uuid.uuid4().hex, started_at=datetime.now(UTC))
-        record.units.update((out.read_json(RUN) or {}).get("units", {}))  # what the units that stand have cost
-        for name, each in networks.items():
-            screen.say(f"{name}: weights from {each.source}, SHA-256 {each.sha256[:12]}")
-        for sentence in listing.warnings:
-            record.warn(sentence)
-        known = known_images(out, config)
-        record.save("running")
-        try:
-            with ray_session(config) as workers:
-                stamp = Stamp(record.run_id, record.started_at)
-                stages = Stages(config, data, out, scratch, record, screen, workers, stamp)
-                metrics = _up_to_date(stages, listing, networks, known)
-        except BaseException:
-            record.save("interrupted")
-            raise
-        if not config.keep_features:
-            scratch.remove_folder()
-        record.close(metrics)
+    with ThreadPoolExecutor(1) as aside:
+        loading = aside.submit(load_networks, config)  # Ray starts meanwhile
+        with ray_session(config) as workers:
+            networks = loading.result()
+            with leased(out):
+                return _job(config, data, out, listing, networks, workers, screen)
+
+
+def _job(
+    config: RunConfig,
+    data: Store,
+    out: Store,
+    listing: Listing,
+    networks: Mapping[str, Network],
+    workers: int,
+    screen: Screen,
+) -> int:
+    """From the listed images to the closed record; returns the exit code."""
+    if config.fresh:
+        clear(out)
+    record = Record(config, out, screen, networks, run_id=uuid.uuid4().hex, started_at=datetime.now(UTC))
+    record.units.update((out.read_json(RUN) or {}).get("units", {}))  # what the units that stand have cost
+    for name, each in networks.items():
+        screen.say(f"{name}: weights from {each.source}, SHA-256 {each.sha256[:12]}")
+    for sentence in listing.warnings:
+        record.warn(sentence)
+    known = known_images(out, config)
+    scratch = scratch_of(config, out)
+    stamp = Stamp(record.run_id, record.started_at)
+    record.save("running")
+    try:
+        stages = Stages(config, data, out, scratch, record, screen, workers, stamp)
+        metrics = _up_to_date(stages, listing, networks, known)
+    except BaseException:
+        record.save("interrupted")
+        raise
+    if not config.keep_features:
+        scratch.remove_folder()
+    record.close(metrics)
     return record.exit_code
 
 
@@ -218,7 +242,7 @@ def index(stages: Stages, listed: Sequence[Image], known: Mapping[str, Mapping[s
         return stages.data, batch, stages.config.bit_depth
 
     with stages.stage("index", "", len(unknown), "images") as stage:
-        for batch, answer in stages.tasks(_examine, batches, arguments):
+        for batch, answer in stages.tasks(examine_all, batches, arguments):
             if isinstance(answer, Exception):
                 raise answer
             examined, peak_bytes = answer
@@ -240,12 +264,6 @@ def index(stages: Stages, listed: Sequence[Image], known: Mapping[str, Mapping[s
             f"{stages.config.bit_depth} bits; give the camera's own with --bit-depth (12, say)."
         )
     return [found[image.image_path] for image in listed if image.image_path in found]
-
-
-def _examine(data: Store, images: Sequence[Image], bit_depth: int) -> tuple[list[Any], int]:
-    with measured() as usage:
-        examined = [examine(data, image, bit_depth) for image in images]
-    return examined, usage.peak_bytes
 
 
 def usable(record: Record, categories: Sequence[str], images: Sequence[Image], config: RunConfig) -> list[Image]:

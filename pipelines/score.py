@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import pyarrow as pa
 from pipelines.config import RunConfig
 from pipelines.dataset import Image
 from pipelines.plan import Unit
-from pipelines.resources import measured, use_threads
+from pipelines.resources import measured, threads_set, use_threads
 from pipelines.rundir import (
     BANK_INDEX,
     MEMBER_SCORES,
@@ -22,7 +23,7 @@ from pipelines.rundir import (
     bank_index_file,
     member_scores_file,
 )
-from pipelines.shards import Shard, read_shard
+from pipelines.shards import Shard, read_category, read_shard
 from pipelines.storage import Store, read_rows, read_table, read_tensors, write_rows, write_table, write_tensors
 from reconpatch.adapter import embed
 from reconpatch.coreset import farthest_first
@@ -51,35 +52,47 @@ class Done:
     detail: dict[str, Any]
 
 
-def select_unit(unit: Unit, config: RunConfig, out: Store, scratch: Store) -> Done:
+def select_unit(
+    unit: Unit,
+    config: RunConfig,
+    out: Store,
+    scratch: Store,
+    threads: int,
+    on_pick: Callable[[int, int], None] | None = None,
+) -> Done:
     """Greedy coreset of all fit patches' f(p): memory_bank.safetensors and where each entry came from."""
     use_threads(config.threads_per_unit)
     with measured() as usage:
         weight = read_adapter(out, unit.category, unit.backbone, unit.member.epochs > 0)
-        shards = [read_shard(scratch, name) for name in unit.fit_shards]
-        image_paths = [path for shard in shards for path in shard.image_paths]
-        if not image_paths:
-            raise ValueError("No good image of this category could be read.")
-        features = np.concatenate([embed(image, weight) for shard in shards for image in shard.features])
-        selection = farthest_first(features, unit.member.coreset)
-        places = np.stack(np.unravel_index(selection.indices, (len(image_paths), *shards[0].grid)), axis=1)
+        # f(p) is computed image by image, so that it is the same to the bit wherever; float16 stays what it is.
+        convert = None if weight is None else partial(embed, weight=weight)
+        rows = read_category(scratch, unit.fit_shards, convert)
+        features = rows.features
+        use_threads(threads)
+        selection = farthest_first(features, unit.member.coreset, on_pick=on_pick)
+        places = np.stack(np.unravel_index(selection.indices, (len(rows.image_paths), *rows.grid)), axis=1)
         index = [
-            {"category": unit.category, "image_path": image_paths[image], "row": row, "col": col}
+            {"category": unit.category, "image_path": rows.image_paths[image], "row": row, "col": col}
             for image, row, col in places.tolist()
         ]
-        tensors = {"entries": features[selection.indices], "radius": np.array([selection.radius])}
+        tensors = {
+            "entries": np.asarray(features[selection.indices], np.float32),
+            "radius": np.array([selection.radius]),
+        }
         write_rows(out, bank_index_file(*unit.name), index, BANK_INDEX, {"key": unit.keys.model})
         write_tensors(out, bank_file(*unit.name), tensors, unit.keys.model)
     detail = {"patches": len(features), "entries": len(index), "radius": float(selection.radius)}
     return Done(unit.name, usage.seconds, usage.peak_bytes, detail)
 
 
-def score_unit(unit: Unit, config: RunConfig, out: Store, scratch: Store, stamp: Mapping[str, Any]) -> Done:
+def score_unit(
+    unit: Unit, config: RunConfig, out: Store, scratch: Store, threads: int, stamp: Mapping[str, Any]
+) -> Done:
     """Scores of a unit's images, eq. 9 and 10: scores/members/<category>/<backbone>.parquet.
 
     Rows of images that have not changed since this bank scored them are kept as they are.
     """
-    use_threads(config.threads_per_unit)
+    use_threads(threads)
     with measured() as usage:
         weight = read_adapter(out, unit.category, unit.backbone, unit.member.epochs > 0)
         bank = MemoryBank(read_tensors(out, bank_file(*unit.name))["entries"], config.reweight)
@@ -89,7 +102,7 @@ def score_unit(unit: Unit, config: RunConfig, out: Store, scratch: Store, stamp:
         for name in unit.score_shards:
             shard = read_shard(scratch, name)
             if shard.image_paths:
-                found = score_shard(shard, bank, weight, own)
+                found = score_shard(shard, bank, weight, own, config.threads_per_unit)
                 tables.append(member_table([by_path[path] for path in shard.image_paths], found, shard.grid, stamp))
         scored = sum(table.num_rows for table in tables)
         table = _in_order(unit, tables, out)
@@ -116,9 +129,14 @@ def score_shard(
     bank: MemoryBank,
     weight: np.ndarray | None,
     own: Mapping[str, Sequence[tuple[int, int, int]]],
+    embedding_threads: int,
 ) -> ShardScores:
-    """Scores of a shard's images; f(p) is computed image by image, so that it is the same to the bit wherever."""
-    features = np.concatenate([embed(image, weight) for image in shard.features])
+    """Scores of a shard's images; f(p) is computed image by image, so that it is the same to the bit wherever.
+
+    Distances come from differences and do not depend on the number of threads; f's matrix product may.
+    """
+    with threads_set(embedding_threads):
+        features = np.concatenate([embed(image, weight) for image in shard.features])
     found = bank.query(features, _own_rows(shard, own))
     parts = len(shard.image_paths)
     return ShardScores(np.split(found.scores, parts), np.split(found.nearest, parts))

@@ -207,7 +207,9 @@ def _score_group(
     """Fused rows of some images; `maps` names the file of their maps."""
     use_threads(threads)
     with measured() as usage:
-        members = [_member_scores(model, position, names, source, scratch) for position, names in enumerate(shards)]
+        members = [
+            _member_scores(model, position, names, source, scratch, threads) for position, names in enumerate(shards)
+        ]
         judged = judge(model, [member.maps for member in members])
         columns = stamp.columns(model.version)
         nearest = nearest_patches(model, judged, members, source)
@@ -221,7 +223,9 @@ def _score_group(
     return table, usage.peak_bytes
 
 
-def _member_scores(model: Model, position: int, shards: Sequence[str], source: Store, scratch: Store) -> MemberScores:
+def _member_scores(
+    model: Model, position: int, shards: Sequence[str], source: Store, scratch: Store, threads: int
+) -> MemberScores:
     member = model.members[position]
     name = (model.category, member.backbone)
     weight = read_adapter(source, *name, member.dim > 0)
@@ -229,7 +233,7 @@ def _member_scores(model: Model, position: int, shards: Sequence[str], source: S
     maps, nearest = [], []
     for shard_name in shards:
         shard = read_shard(scratch, shard_name)
-        found = score_shard(shard, bank, weight, {})
+        found = score_shard(shard, bank, weight, {}, threads)
         maps += [scores.reshape(shard.grid) for scores in found.scores]
         nearest += [entries.reshape(shard.grid) for entries in found.nearest]
     return MemberScores(pa.table({}), np.stack(maps), np.stack(nearest))

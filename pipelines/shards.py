@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,6 +48,47 @@ def read_shard(store: Store, name: str) -> Shard:
     cells = table["features"].chunks[0] if paths else None
     features = [] if cells is None else _cells(cells, metadata["channels"])
     return Shard(paths, features, (metadata["grid_height"], metadata["grid_width"]))
+
+
+@dataclass(frozen=True)
+class CategoryFeatures:
+    """Several shards' patch features under each other: features is (n, D), n = images · H·W."""
+
+    image_paths: list[str]
+    features: np.ndarray
+    grid: tuple[int, int]
+
+
+def read_category(
+    store: Store, names: Sequence[str], convert: Callable[[np.ndarray], np.ndarray] | None = None
+) -> CategoryFeatures:
+    """A category's features as one array that takes no memory of this process: mapped from a file without a name.
+
+    The file lies beside a local disk's shards, else in the node's temporary folder; having no name, it is gone with
+    the array, whatever becomes of the process.
+
+    Args:
+        convert: from an image's (H·W, C') float16 to the rows that are wanted; None for these themselves.
+
+    Raises:
+        ValueError: no shard holds an image.
+    """
+    image_paths: list[str] = []
+    rows = np.empty((0, 0), np.float16)
+    grid = (0, 0)
+    with tempfile.TemporaryFile(dir=store.path() if store.is_local else None) as file:
+        for name in names:
+            shard = read_shard(store, name)
+            for path, cell in zip(shard.image_paths, shard.features, strict=True):
+                rows = cell if convert is None else convert(cell)
+                file.write(np.ascontiguousarray(rows).data)
+                image_paths.append(path)
+                grid = shard.grid
+        if not image_paths:
+            raise ValueError("No good image of this category could be read.")
+        file.flush()
+        shape = (len(image_paths) * grid[0] * grid[1], rows.shape[1])
+        return CategoryFeatures(image_paths, np.memmap(file, rows.dtype, "r", shape=shape), grid)
 
 
 def _cells(column: pa.LargeBinaryArray, channels: int) -> list[np.ndarray]:

@@ -13,11 +13,10 @@ import ray
 from pipelines.config import RunConfig
 from pipelines.dataset import Chunk
 from pipelines.extract import extract
-from pipelines.fit import fit_adapters
 from pipelines.fuse import Fusion, fuse_category, model_of
 from pipelines.keys import model_version
 from pipelines.plan import CategoryPlan, Unit
-from pipelines.progress import Screen, Stage
+from pipelines.progress import Screen, Shares, Stage, Teller
 from pipelines.record import Record
 from pipelines.rundir import shards_folder
 from pipelines.score import Done, Stamp, score_unit, select_unit
@@ -57,11 +56,11 @@ class Stages:
                     self.scratch.remove_folder(shards_folder(*unit.name))
         return done
 
-    def _select(self, unit: Unit) -> tuple[Any, ...]:
-        return unit, self.config, self.out, self.scratch
+    def _select(self, unit: Unit, threads: int, teller: Teller) -> tuple[Any, ...]:
+        return unit, self.config, self.out, self.scratch, threads, teller
 
-    def _score(self, unit: Unit) -> tuple[Any, ...]:
-        return unit, self.config, self.out, self.scratch, self.stamp.columns(unit.keys.rows[:12])
+    def _score(self, unit: Unit, threads: int, _: Teller) -> tuple[Any, ...]:
+        return unit, self.config, self.out, self.scratch, threads, self.stamp.columns(unit.keys.rows[:12])
 
     def extract(self, chunks: Sequence[Chunk], label: str) -> None:
         """Write the shards that are not there yet; a picture that cannot be read now was changed under the run."""
@@ -86,6 +85,8 @@ class Stages:
         due = [unit for unit in units if unit.fit]
         if not due:
             return units
+        from pipelines.fit import fit_adapters  # Ray Train takes a second to import: only those who train pay
+
         with self.stage("fit", label, len(due), "units") as stage:
             results = fit_adapters(due, self.config, self.out, self.scratch, self.workers, name, stage.reach)
             stage.reach(len(due))
@@ -144,14 +145,29 @@ class Stages:
         name: str,
         label: str,
         function: Callable[..., Done],
-        arguments: Callable[[Unit], tuple[Any, ...]],
+        arguments: Callable[[Unit, int, Teller], tuple[Any, ...]],
     ) -> list[Unit]:
-        """One Ray task a unit that is due; returns the units of the categories in which none has failed."""
+        """One Ray task a unit that is due; returns the units of the categories in which none has failed.
+
+        Where fewer units are due than there are workers, a unit computes with the threads of several.
+        """
         if not due:
             return units
+        threads = self.config.threads_per_unit * max(1, self.workers // len(due))
+        shares: Any = ray.remote(Shares).options(num_cpus=0).remote()
+        finished: list[Any] = []
+
+        def task(unit: Unit) -> tuple[Any, ...]:
+            return arguments(unit, threads, Teller(shares, unit.name))
+
         with self.stage(name, label, len(due), "units") as stage:
-            for unit, answer in self.tasks(function, due, arguments):
-                stage.advance()
+
+            def look() -> None:
+                stage.reach(len(finished) + ray.get(shares.in_hand.remote(finished)))
+
+            for unit, answer in self.tasks(function, due, task, threads, look):
+                finished.append(unit.name)
+                stage.reach(len(finished))
                 if isinstance(answer, Exception):
                     self.record.category_failed(unit.category, name, _sentence(answer), unit.backbone)
                     continue
@@ -163,10 +179,20 @@ class Stages:
         return [unit for unit in units if unit.category not in self.record.failed]
 
     def tasks(
-        self, function: Callable[..., Any], items: Sequence[Any], arguments: Callable[[Any], tuple[Any, ...]]
+        self,
+        function: Callable[..., Any],
+        items: Sequence[Any],
+        arguments: Callable[[Any], tuple[Any, ...]],
+        threads: int | None = None,
+        on_wait: Callable[[], None] = lambda: None,
     ) -> Iterator[tuple[Any, Any]]:
-        """Run a Ray task an item, as many at once as there are workers; yields (item, answer or exception)."""
-        options = {"num_cpus": self.config.threads_per_unit, "num_gpus": self.config.gpus_per_actor or None}
+        """Run a Ray task an item, as many at once as there are workers; yields (item, answer or exception).
+
+        Args:
+            threads: of a task; by default those of a unit.
+            on_wait: called while none has finished, now and then.
+        """
+        options = {"num_cpus": threads or self.config.threads_per_unit, "num_gpus": self.config.gpus_per_actor or None}
         remote: Any = ray.remote(function).options(**options, max_retries=3)
         waiting = list(reversed(items))
         running: dict[Any, Any] = {}
@@ -174,7 +200,10 @@ class Stages:
             while waiting and len(running) < self.workers:
                 item = waiting.pop()
                 running[remote.remote(*arguments(item))] = item
-            ready, _ = ray.wait(list(running))
+            ready, _ = ray.wait(list(running), timeout=1.0)
+            if not ready:
+                on_wait()
+                continue
             item = running.pop(ready[0])
             try:
                 yield item, ray.get(ready[0])

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
-from timm.models import load_checkpoint, load_state_dict
+
+# timm is imported where a network is built: with the torchvision that it brings it takes longer than torch itself, and
+# most processes of a run never build one.
 
 # Packages that carry weights: backbone → (module, class, static method that gives the file's path).
 WEIGHT_PACKAGES = {
@@ -95,6 +96,8 @@ def load_backbone(
         BackboneError: timm does not know the name, the network has no such levels, there are no weights, or they leave
             a tensor of the network unset.
     """
+    import timm
+
     levels = tuple(sorted(set(levels)))
     if not timm.is_model(name):
         near = timm.list_models(f"{name.split('.')[0].split('_')[0]}*")[:3]
@@ -118,6 +121,7 @@ def load_backbone(
     strides = tuple(int(stride) for stride in network.feature_info.reduction())
     if options:
         _require_whole_patches(name, image_size, max(strides))
+    _cut(network)
     network = network.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
     config: Any = network.pretrained_cfg
     return Backbone(
@@ -133,6 +137,13 @@ def load_backbone(
         channels=tuple(int(number) for number in network.feature_info.channels()),
         strides=strides,
     )
+
+
+def _cut(network: Any) -> None:
+    """Drop what comes after the last level, where timm leaves it in (its EfficientNets run every block)."""
+    last = network.feature_info.module_name()[-1]
+    if last.startswith("blocks.") and isinstance(getattr(network, "blocks", None), torch.nn.Sequential):
+        network.blocks = network.blocks[: int(last.split(".")[1]) + 1]
 
 
 def _require_whole_patches(name: str, image_size: int, stride: int) -> None:
@@ -184,6 +195,9 @@ def _load_state(
 
 
 def _load_whole(name: str, weights: str | Path | None, options: dict[str, Any]) -> tuple[torch.nn.Module, str]:
+    import timm
+    from timm.models import load_checkpoint, load_state_dict
+
     path = find_weights(name, weights)
     packaged = path is not None and (weights is None or path.parent != Path(weights))
     try:
@@ -228,6 +242,8 @@ def _quiet() -> Iterator[None]:
 
 
 def _size_options(name: str, image_size: int) -> dict[str, Any]:
+    import timm
+
     config = timm.get_pretrained_cfg(name)
     return {"img_size": image_size} if config is not None and config.fixed_input_size else {}
 

@@ -85,13 +85,16 @@ def neighbourhoods(x: torch.Tensor, k: int, squared: torch.Tensor | None = None)
     k = min(k, len(x))
     kth = squared.topk(k, dim=1, largest=False).values[:, -1:]
     error = 2.0 * rounding(wide) / _lost_share(x.dtype) + torch.finfo(x.dtype).eps  # relative, of `squared`
-    nearer = squared < kth * (1.0 - 3.0 * error)
-    level = (squared <= kth * (1.0 + 3.0 * error)) & ~nearer
-    # Only where several are level with the k-th do their differences have to decide which are ties.
-    exact = torch.where(level, squared.double(), torch.where(nearer, 0.0, torch.inf))
-    for rows, cols in _blocks_of_pairs(level & (level.sum(1, keepdim=True) > 1) & (squared > 0.0), x.shape[1]):
-        exact[rows, cols] = (wide[rows] - wide[cols]).square().sum(1)
-    return exact <= exact.topk(k, dim=1, largest=False).values[:, -1:]
+    within = squared <= kth * (1.0 + 3.0 * error)
+    # Where more than k are within, their differences have to decide which are ties and which near misses.
+    unsure = torch.nonzero(within.sum(1) > k).squeeze(1)
+    some, limit = squared[unsure], kth[unsure] * (1.0 - 3.0 * error)
+    level = within[unsure] & (some >= limit)
+    exact = torch.where(level, some.double(), torch.where(some < limit, 0.0, torch.inf))
+    for rows, cols in _blocks_of_pairs(level & (some > 0.0), x.shape[1]):
+        exact[rows, cols] = (wide[unsure[rows]] - wide[cols]).square().sum(1)
+    within[unsure] = exact <= exact.topk(k, dim=1, largest=False).values[:, -1:]
+    return within
 
 
 def _lost_share(dtype: torch.dtype) -> float:

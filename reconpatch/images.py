@@ -92,21 +92,22 @@ def read_picture(data: bytes, bit_depth: int = 16) -> Picture:
                 largest = float(values.max())
     if opacity is not None:  # over white; where all is opaque nothing changes, to the bit
         values = values * opacity + (1.0 - opacity)
-    pixels = np.ascontiguousarray(np.broadcast_to(values, (*values.shape[:2], 3)), dtype=np.float32)
+    pixels = np.broadcast_to(values, (*values.shape[:2], 3))  # grey stays one channel in memory
     return Picture(pixels, f"{mode}, {bits} bits" if bits > 8 else mode, bits, largest, frames)
 
 
 def _shallow(picture: Image.Image) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
-    """Values (H, W, 3) and opacity (H, W, 1) in [0, 1] of a picture of at most 8 bits a channel."""
+    """Values (H, W, 1 or 3) and opacity (H, W, 1) in [0, 1] of a picture of at most 8 bits a channel."""
     if picture.has_transparency_data:
         values = np.asarray(picture.convert("RGBA")).astype(np.float32)
         values /= 255
         return values[:, :, :3], values[:, :, 3:]
     if picture.mode not in _MODES:
         raise ImageError(f"The picture is of mode {picture.mode}; convert it to RGB or grey.")
-    values = np.asarray(picture.convert("RGB")).astype(np.float32)
+    grey = picture.mode in ("1", "L")
+    values = np.asarray(picture.convert("L" if grey else "RGB")).astype(np.float32)
     values /= 255
-    return values, None
+    return values[:, :, None] if grey else values, None
 
 
 def _deep(
@@ -191,15 +192,17 @@ def preprocess(image: Array, geometry: Geometry) -> torch.Tensor:
     Raises:
         ValueError: the image has another shape, or is of integers.
     """
-    pixels = as_tensor(image).float()
     if not _is_floating(image):
         raise ValueError(f"The image is of {image.dtype}; scale it to [0, 1] as float32.")
-    if pixels.shape != (geometry.height, geometry.width, 3):
-        raise ValueError(f"The image is {tuple(pixels.shape)}, but ({geometry.height}, {geometry.width}, 3) is needed.")
+    if tuple(image.shape) != (geometry.height, geometry.width, 3):
+        raise ValueError(f"The image is {tuple(image.shape)}, but ({geometry.height}, {geometry.width}, 3) is needed.")
+    # Grey from `read_picture` is one channel seen three times: it is resized once.
+    grey = isinstance(image, np.ndarray) and image.strides[2] == 0
+    pixels = as_tensor(image[:, :, :1] if grey else image).float()
     size = (geometry.resize, geometry.resize)
     resized = interpolate(pixels.permute(2, 0, 1)[None], size=size, mode="bilinear", antialias=True)[0]
     inside = slice(geometry.offset, geometry.offset + geometry.crop)
-    return resized[:, inside, inside].clamp(0.0, 1.0).contiguous()
+    return resized[:, inside, inside].clamp(0.0, 1.0).expand(3, -1, -1).contiguous()
 
 
 def preprocess_mask(mask: npt.NDArray[np.bool_], geometry: Geometry) -> npt.NDArray[np.bool_]:

@@ -31,38 +31,45 @@ def relaxed_contrastive_loss(z: Array, weights: Array, margin: float = 1.0) -> A
         ValueError: z is not a matrix with rows, or weights are not (N, N).
     """
     x = as_tensor(z)
-    distances: torch.Tensor = _PairDistances.apply(x)
     w = as_tensor(weights).to(x)
-    if w.shape != distances.shape:
-        raise ValueError(f"weights must be {tuple(distances.shape)}, one for each pair; they are {tuple(w.shape)}.")
-    relative = distances / distances.mean(1, keepdim=True).clamp(min=_SMALLEST_MEAN)
-    attract = w * relative.square()
-    repel = (1.0 - w) * (margin - relative).clamp(min=0.0).square()
-    loss = like((attract + repel).sum() / len(x), z)
+    if x.ndim == 2 and w.shape != (len(x), len(x)):
+        raise ValueError(f"weights must be {(len(x), len(x))}, one for each pair; they are {tuple(w.shape)}.")
+    loss = like(_RelaxedContrastive.apply(x, w, margin), z)
     return loss if isinstance(loss, torch.Tensor) else loss[()]
 
 
-class _PairDistances(torch.autograd.Function):
-    """(N, D) → (N, N) Euclidean distances, with a gradient made of matrix products.
+class _RelaxedContrastive(torch.autograd.Function):
+    """Equation 7 and its gradient, made of matrix products; nothing is ever N x N x D.
 
-    A square root has no slope at 0: there the gradient is 0, as for torch.cdist. Nothing is ever N x N x D.
+    A square root has no slope at 0: there the gradient is 0, as for torch.cdist.
     """
 
     @staticmethod
-    def forward(ctx: Any, z: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: Any, z: torch.Tensor, weights: torch.Tensor, margin: float) -> torch.Tensor:
         distances = squared_distances(z).sqrt_()
-        ctx.save_for_backward(z, distances)
-        return distances
+        means = distances.mean(1, keepdim=True)
+        relative = distances / means.clamp(min=_SMALLEST_MEAN)
+        short = (margin - relative).clamp_(min=0.0)
+        ctx.save_for_backward(z, weights, distances, means, relative, short)
+        # w δ² + (1 - w) short², summed: short² + w (δ² - short²)
+        repel = short.square()
+        return torch.addcmul(repel, weights, relative.square() - repel).sum() / len(z)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None, None]:
         z: torch.Tensor
-        distances: torch.Tensor
-        z, distances = ctx.saved_tensors
+        z, weights, distances, means, relative, short = ctx.saved_tensors
+        n = len(z)
+        # ∂L/∂δ = 2/N (w δ - (1 - w) short); δ has the distance in it, and the mean of its row.
+        slope = torch.addcmul(-short, weights, relative + short).mul_(2.0 / n * grad)
+        through_mean = (slope * relative).mean(1, keepdim=True).masked_fill_(means < _SMALLEST_MEAN, 0.0)
+        slope = slope.sub_(through_mean).div_(means.clamp(min=_SMALLEST_MEAN))
         # Σ_j a_ij (z_i - z_j), a_ij = (G_ij + G_ji) / d_ij. The two products cancel for rows that are close
         # to each other: in float64 that does not matter.
-        pull = torch.where(distances > 0.0, (grad + grad.T).double() / distances, 0.0)
+        pull = (slope + slope.T).div_(distances).masked_fill_(distances == 0.0, 0.0).double()
         centred = z.double()
         centred = centred - centred.mean(0)
-        return (pull.sum(1, keepdim=True) * centred - pull @ centred).to(z.dtype)
+        towards = (pull.sum(1, keepdim=True) * centred).addmm_(pull, centred, alpha=-1.0)
+        of_weights = (relative.square() - short.square()) * (grad / n) if ctx.needs_input_grad[1] else None
+        return towards.to(z.dtype), of_weights, None

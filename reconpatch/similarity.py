@@ -5,6 +5,8 @@ All functions take z̄ as it is (whether it is L2-normalised first is the caller
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from reconpatch.arrays import Array, as_tensor, like
@@ -76,7 +78,7 @@ def similarity(z: Array, sigma: float | None = None, k: int = 5, alpha: float = 
     x = as_tensor(z)
     squared = squared_distances(x)
     scale = _scale(squared, k) if sigma is None else torch.as_tensor(sigma, dtype=x.dtype, device=x.device)
-    return like(alpha * _gaussian(squared, scale) + (1.0 - alpha) * _contextual(x, squared, k), z)
+    return like(torch.lerp(_contextual(x, squared, k), _gaussian(squared, scale), alpha), z)
 
 
 @torch.no_grad()
@@ -103,17 +105,22 @@ def _scale(squared: torch.Tensor, k: int) -> torch.Tensor:
 
 
 def _gaussian(squared: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+    tiny = torch.finfo(squared.dtype).tiny
     # A width of 0 would make 0 / 0 of equal rows; the smallest normal number gives the limit instead.
-    return torch.exp(-squared / sigma.clamp(min=torch.finfo(squared.dtype).tiny))
+    exponent = squared / -sigma.clamp(min=tiny)
+    # Below the smallest normal number exp is ten times slower, and its result is nothing.
+    lost = exponent < math.log(tiny)
+    return exponent.masked_fill_(lost, 0.0).exp_().masked_fill_(lost, 0.0)
 
 
 def _contextual(x: torch.Tensor, squared: torch.Tensor, k: int) -> torch.Tensor:
-    near = neighbourhoods(x, k, squared)
+    """Few rows are near a row, so products with the 0/1 matrices are sparse ones."""
+    near, close = (neighbourhoods(x, each, squared) for each in (k, k // 2))
     members = near.to(x.dtype)
-    shared = members @ members.T / members.sum(1, keepdim=True) * members  # eq. 2
-    close = neighbourhoods(x, k // 2, squared)
+    shared = torch.sparse.mm(members.to_sparse(), members.T.contiguous())
+    shared.mul_(members).div_(members.sum(1, keepdim=True))  # eq. 2
     reciprocal = (close & close.T).to(x.dtype)  # eq. 3; i is always in it, so no mean below is empty
-    expanded = reciprocal @ shared / reciprocal.sum(1, keepdim=True)  # eq. 4
+    expanded: torch.Tensor = torch.sparse.mm(reciprocal.to_sparse(), shared) / reciprocal.sum(1, keepdim=True)  # eq. 4
     return (expanded + expanded.T) / 2.0  # eq. 5
 
 

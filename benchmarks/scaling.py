@@ -1,0 +1,116 @@
+"""How time grows: the coreset with n and with k, the whole job with images, categories and workers."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.compare import Row
+from benchmarks.inputs import folder_of, real_features
+from benchmarks.peers import anomalib_greedy
+from benchmarks.processes import reconpatch
+from reconpatch.coreset import farthest_first
+
+_RATIO = 0.01
+_SIZES = (25_000, 50_000, 100_000, 200_000, 400_000, 800_000, 1_600_000)
+_ANOMALIB = _SIZES[:3]  # beyond, it takes longer than all the rest together
+_PICKS = (250, 500, 1_000, 2_000, 4_000, 8_000)
+_AT = 200_000  # n of the sweep over k
+_GOOD = (100, 200, 400, 800)
+_CATEGORIES = (1, 2, 4, 8)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Seconds against a size, and who took them."""
+
+    title: str
+    size: str
+    who: str
+    sizes: tuple[int, ...]
+    seconds: tuple[float, ...]
+
+    @property
+    def exponent(self) -> float:
+        """e of seconds ∝ size^e, by least squares over the logarithms of the larger half of the points."""
+        half = len(self.sizes) // 2
+        return float(np.polyfit(np.log(self.sizes[half:]), np.log(self.seconds[half:]), 1)[0])
+
+
+def curves(threads: int) -> Iterator[Curve]:
+    features = real_features(max(_SIZES))
+    seconds = [_timed(lambda n=n: farthest_first(features[:n], _RATIO)) for n in _SIZES]
+    title = f"coreset, 1 % of n, D {features.shape[1]}, {threads} threads"
+    yield Curve(title, "patches n", "ours", _SIZES, tuple(seconds))
+    rows = {n: torch.from_numpy(np.array(features[:n], np.float32)) for n in _ANOMALIB}
+    theirs = [_timed(lambda n=n: anomalib_greedy(rows[n], _RATIO)) for n in _ANOMALIB]
+    yield Curve(title, "patches n", "anomalib KCenterGreedy", _ANOMALIB, tuple(theirs))
+    seconds = [_timed(lambda k=k: farthest_first(features[:_AT], k / _AT)) for k in _PICKS]
+    title = f"coreset, n {_AT:,}, D {features.shape[1]}, {threads} threads"
+    yield Curve(title, "entries k", "ours", _PICKS, tuple(seconds))
+    yield _job("whole job, one category", "images to learn from", _GOOD, lambda good: (1, good))
+    yield _job("whole job, 60 images to learn from each", "categories", _CATEGORIES, lambda count: (count, 60))
+    yield _workers()
+
+
+def run(found: Sequence[Curve]) -> Iterator[Row]:
+    """The curves' last points and exponents."""
+    for curve in found:
+        sizes = f"{curve.size} {curve.sizes[0]:,} to {curve.sizes[-1]:,}"
+        yield Row("scaling", f"{curve.title}: {curve.who}", sizes, curve.seconds[-1])
+        if len(curve.sizes) > 2:
+            yield Row("scaling", "   exponent of the larger half", sizes, curve.exponent, unit="")
+        else:
+            gain = curve.seconds[0] / curve.seconds[-1]
+            yield Row("scaling", "   2 workers against 1", sizes, curve.seconds[-1], curve.seconds[0], "1", gain)
+
+
+def plot(found: Sequence[Curve], path: Path) -> None:
+    """One panel a title."""
+    import matplotlib.pyplot as plt
+
+    titles = list(dict.fromkeys(curve.title for curve in found))
+    figure, panels = plt.subplots(1, len(titles), figsize=(4.2 * len(titles), 3.8), layout="constrained")
+    for panel, title in zip(panels, titles, strict=True):
+        for curve in (each for each in found if each.title == title):
+            label = curve.who if len(curve.sizes) < 3 else f"{curve.who}, exponent {curve.exponent:.2f}"
+            panel.loglog(curve.sizes, curve.seconds, "o-", label=label)
+            panel.set_xticks(curve.sizes, [f"{size:,}" for size in curve.sizes], rotation=40)
+            panel.minorticks_off()
+            panel.set_xlabel(curve.size)
+        panel.set_title(title, fontsize=9)
+        panel.set_ylabel("seconds")
+        panel.grid(alpha=0.3)
+        panel.legend(fontsize=8)
+    figure.savefig(path, dpi=110)
+
+
+def _timed(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def _job(title: str, size: str, counts: tuple[int, ...], shape: Callable[[int], tuple[int, int]]) -> Curve:
+    seconds = []
+    for count in counts:
+        with tempfile.TemporaryDirectory() as folder:
+            data = folder_of(Path(folder) / "data", *shape(count))
+            seconds.append(reconpatch(data, Path(folder) / "run").seconds)
+    return Curve(title, size, "ours", counts, tuple(seconds))
+
+
+def _workers() -> Curve:
+    seconds = []
+    with tempfile.TemporaryDirectory() as folder:
+        data = folder_of(Path(folder) / "data", 4, 300)
+        for workers in (1, 2):
+            out = Path(folder) / f"run-{workers}"
+            seconds.append(reconpatch(data, out, "--workers", str(workers)).seconds)
+    return Curve("whole job, 4 categories of 300 images", "workers", "ours", (1, 2), tuple(seconds))

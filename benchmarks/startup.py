@@ -1,0 +1,37 @@
+"""A small job: from typing the command to the first image's features, on a folder of two categories."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.compare import Row
+from benchmarks.inputs import folder_of
+from benchmarks.processes import reconpatch, shard_times
+
+_ROUNDS = 3
+_GOOD = 12
+
+
+def run(threads: int) -> Iterator[Row]:
+    firsts, wholes, imports = [], [], []
+    with tempfile.TemporaryDirectory() as folder:
+        data = folder_of(Path(folder) / "data", 2, _GOOD, test=4)
+        for turn in range(_ROUNDS):
+            out = Path(folder) / f"run-{turn}"
+            ran = reconpatch(data, out, "--keep-features")
+            firsts.append(shard_times(out / "_scratch")[0] - ran.started)
+            wholes.append(ran.seconds)
+            start = time.perf_counter()
+            subprocess.run([sys.executable, "-c", "import torch, timm, ray.data, ray.train.torch"], check=True)
+            imports.append(time.perf_counter() - start)
+    middle = _ROUNDS // 2
+    sizes = f"2 categories of {_GOOD + 4} images, lite0, 224 px"
+    bare = sorted(imports)[middle]
+    for what, seconds in (("to the first features", firsts), ("the whole job", wholes)):
+        ours = sorted(seconds)[middle]
+        yield Row("startup", what, sizes, ours, bare, "importing torch, timm and ray", ours / bare)
