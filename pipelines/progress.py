@@ -43,34 +43,6 @@ class Stage:
             self._bars.update(self._task, completed=done)
 
 
-class Shares:
-    """An actor that Ray tasks tell how far they are."""
-
-    def __init__(self) -> None:
-        self._shares: dict[Any, float] = {}
-
-    def tell(self, name: Any, share: float) -> None:
-        self._shares[name] = share
-
-    def in_hand(self, finished: Sequence[Any]) -> float:
-        """The sum of the shares of what is not finished, in units of one task."""
-        return sum(share for name, share in self._shares.items() if name not in finished)
-
-
-class Teller:
-    """Called with (done, of) after every small step of a task, tells `Shares` twice a second; travels to the task."""
-
-    def __init__(self, shares: Any, name: Any) -> None:
-        self._shares, self._name = shares, name
-        self._next = 0.0
-
-    def __call__(self, done: int, of: int) -> None:
-        now = time.monotonic()
-        if now >= self._next:
-            self._next = now + 0.5
-            self._shares.tell.remote(self._name, done / of)
-
-
 class Screen:
     """Where a run speaks: progress and results on standard output, warnings on standard error."""
 

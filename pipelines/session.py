@@ -33,6 +33,8 @@ def ray_session(config: RunConfig) -> Iterator[int]:
     context.print_on_execution_start = False
     # Ray's C++ side writes to the terminal behind Python's back, about matters that are no user's business.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    # A stage's processes wait for the next stage: new ones would import torch again. A Ray started here reads it.
+    os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "60000")
     if ray.is_initialized():
         yield _workers(config)
         return

@@ -16,10 +16,11 @@ from pipelines.extract import extract
 from pipelines.fuse import Fusion, fuse_category, model_of
 from pipelines.keys import model_version
 from pipelines.plan import CategoryPlan, Unit
-from pipelines.progress import Screen, Shares, Stage, Teller
+from pipelines.progress import Screen, Stage
 from pipelines.record import Record
 from pipelines.rundir import shards_folder
 from pipelines.score import Done, Stamp, score_unit, select_unit
+from pipelines.shares import Shares, Teller
 from pipelines.storage import Store
 
 
