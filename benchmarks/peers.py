@@ -30,10 +30,13 @@ def unfold_patch_features(maps: Sequence[torch.Tensor], patch_size: int, channel
     pooled = []
     for level in maps:
         batch, count, rows, cols = level.shape
-        patches = F.unfold(level, patch_size, padding=patch_size // 2).view(batch, count * patch_size**2, rows, cols)
+        patches = F.unfold(level, patch_size, padding=patch_size // 2)
+        patches = patches.view(batch, count, patch_size, patch_size, rows, cols)
         if (rows, cols) != (height, width):
-            patches = F.interpolate(patches, size=(height, width), mode="bilinear", align_corners=False)
-        vectors = patches.permute(0, 2, 3, 1).reshape(batch * height * width, 1, -1)
+            flat = patches.reshape(-1, 1, rows, cols)
+            flat = F.interpolate(flat, size=(height, width), mode="bilinear", align_corners=False)
+            patches = flat.view(batch, count, patch_size, patch_size, height, width)
+        vectors = patches.permute(0, 4, 5, 1, 2, 3).reshape(batch * height * width, 1, -1)
         pooled.append(F.adaptive_avg_pool1d(vectors, channels).squeeze(1))
     stacked = torch.stack(pooled, dim=1).flatten(1).unsqueeze(1)
     return F.adaptive_avg_pool1d(stacked, channels).view(len(maps[0]), height * width, channels)

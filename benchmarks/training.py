@@ -26,7 +26,7 @@ def run(threads: int) -> Iterator[Row]:
 def _step(features: np.ndarray, dim: int, threads: int) -> Iterator[Row]:
     width = features.shape[1]
     config = AdapterConfig(dim=dim, epochs=1000, max_steps=_STEPS, lr=1e-4, batch_size=_N)
-    x = torch.from_numpy(features[:_N]).float()
+    x = torch.from_numpy(features[:_N].astype(np.float32))
     f, g = (torch.nn.init.orthogonal_(torch.empty(shape)).requires_grad_() for shape in ((dim, width), (dim, dim)))
     z = (x @ f.T @ g.T).detach()
     weights = similarity(z)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import faiss
 import torch
 from torch.nn.functional import pad
 
@@ -18,6 +19,7 @@ _PAIRS = 1 << 24  # elements of one block of differences: 64 MiB in float32
 # wants fewer, larger ones.
 _PRODUCTS = 1 << 20
 _PRODUCTS_GPU = 1 << 26
+_SEARCHED, _SEARCHED_AT_LEAST = 1 << 12, 1 << 10  # queries of one search of faiss
 _GROUP = 32  # rows whose least product is looked at first
 
 
@@ -123,6 +125,49 @@ def nearest_rows(
     available = len(rows) - (exclude is not None and bool((exclude >= 0).any()))
     if not 1 <= k <= available:
         raise ValueError(f"{k} nearest rows were asked for, but there are {available}.")
+    # Measured: on CPUs faiss's search for many queries takes 10 to 20 % less than torch's product and what follows it.
+    searched = not rows.is_cuda and rows.dtype == torch.float32 and len(queries) >= _SEARCHED_AT_LEAST
+    return (_by_search if searched and len(rows) > k else _by_products)(queries, rows, k, exclude)
+
+
+def _by_search(
+    queries: torch.Tensor, rows: torch.Tensor, k: int, exclude: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`nearest_rows` by faiss's search for the nearest, and by products where rounding leaves that unsure."""
+    shift = rows.mean(0)
+    centred_rows = rows - shift
+    norms = centred_rows.square().sum(1)
+    require_finite(norms)
+    faiss.omp_set_num_threads(torch.get_num_threads())
+    indices = torch.empty((len(queries), k), dtype=torch.int64)
+    distances = queries.new_empty((len(queries), k))
+    for start in range(0, len(queries), _SEARCHED):
+        part = slice(start, start + _SEARCHED)
+        centred = queries[part] - shift
+        own_norms = centred.square().sum(1)
+        require_finite(own_norms)
+        squared, names = map(torch.from_numpy, faiss.knn(centred.numpy(), centred_rows.numpy(), k + 1))
+        # Whoever is not among the k + 1 is as far as the last of them, but for rounding (of ‖q‖², too, here).
+        error = (rounding(rows) + 8.0 * torch.finfo(rows.dtype).eps) * (own_norms + 2.0 * norms.max())
+        unsure = squared[:, k] - squared[:, k - 1] <= 2.0 * error
+        if exclude is not None:
+            unsure |= exclude[part] >= 0
+        names = names[:, :k].sort(dim=1).values  # of equals the lowest comes first
+        exact = (queries[part][:, None, :] - rows[names]).square_().sum(2)
+        exact, order = exact.sort(dim=1, stable=True)
+        indices[part], distances[part] = names.gather(1, order), exact.sqrt_()
+        again = torch.nonzero(unsure).squeeze(1)
+        if len(again):
+            left_out = None if exclude is None else exclude[part][again]
+            found = _by_products(queries[part][again], rows, k, left_out)
+            indices[start + again], distances[start + again] = found
+    return indices, distances
+
+
+def _by_products(
+    queries: torch.Tensor, rows: torch.Tensor, k: int, exclude: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`nearest_rows` by torch's products, for any dtype and device: every candidate is looked at."""
     shift = rows.mean(0)
     centred_rows = rows - shift
     norms = centred_rows.square().sum(1)

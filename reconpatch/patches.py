@@ -71,6 +71,7 @@ def patch_features(
         features[..., outputs.start : done] += values[..., :shared]
         features[..., done : outputs.stop] = values[..., shared:]
         done = outputs.stop
+        del values  # or it would stay until the next level's are there
     features = features.flatten(1, 2)
     return like(features, level_maps[0])
 

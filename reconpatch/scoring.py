@@ -125,7 +125,7 @@ class MemoryBank:
         """Equation 10, given equation 9's r* and s'."""
         b = self.n_neighbors
         names = self._neighbours[nearest][:, : b if own is None else b + 1]
-        difference = self.entries[names.flatten()].view(*names.shape, -1).sub_(features[:, None, :])
+        difference = self.entries.index_select(0, names.flatten()).view(*names.shape, -1).sub_(features[:, None, :])
         distances = torch.linalg.vector_norm(difference, dim=2)
         alone = torch.full_like(nearest, names.shape[1] == 1, dtype=torch.bool)
         if own is not None:

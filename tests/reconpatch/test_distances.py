@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reconpatch import distances
@@ -112,6 +112,13 @@ def naive_nearest(queries, rows, k, exclude=None):
     return order, squared.gather(1, order).sqrt()
 
 
+@pytest.fixture(params=["faiss", "products"])
+def way(request, monkeypatch):
+    """Who looks for candidates: many queries are faiss's, few are the products'."""
+    monkeypatch.setattr(distances, "_SEARCHED_AT_LEAST", 0 if request.param == "faiss" else 1 << 40)
+
+
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("k", [1, 2, 9, 50])
 @pytest.mark.parametrize("kind", KINDS)
 def test_nearest_rows_are_the_nearest(kind, k):
@@ -128,13 +135,15 @@ def test_nearest_rows_are_the_nearest(kind, k):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_nearest_rows_do_not_depend_on_the_blocks(kind, monkeypatch):
+def test_nearest_rows_do_not_depend_on_the_blocks_nor_on_who_looks_for_candidates(kind, monkeypatch):
     rows, queries = rows_of(kind, 70, 16), rows_of(kind, 90, 16, seed=1)
     exclude = torch.arange(90) % 75 - 5
     exclude[exclude < 0] = -1
     for k in (1, 2, 10):
         expected = nearest_rows(queries, rows, k, exclude=exclude)
-        for products, pairs, group in ((1, 1, 1), (300, 64, 5), (2000, 1000, 64)):
+        for searched, products, pairs, group in ((7, 1, 1, 1), (91, 300, 64, 5), (1 << 40, 2000, 1000, 64)):
+            monkeypatch.setattr(distances, "_SEARCHED", min(searched, 32))
+            monkeypatch.setattr(distances, "_SEARCHED_AT_LEAST", searched)
             monkeypatch.setattr(distances, "_PRODUCTS", products)
             monkeypatch.setattr(distances, "_PAIRS", pairs)
             monkeypatch.setattr(distances, "_GROUP", group)
@@ -144,7 +153,8 @@ def test_nearest_rows_do_not_depend_on_the_blocks(kind, monkeypatch):
         monkeypatch.undo()
 
 
-@settings(deadline=None, max_examples=150)
+@pytest.mark.usefixtures("way")
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_nearest_rows_with_ties_and_exclusions_on_small_grids(data):
     m, n, width = data.draw(st.integers(1, 70)), data.draw(st.integers(1, 6)), data.draw(st.integers(1, 3))
