@@ -22,7 +22,7 @@ _BATCH = 16
 
 def main(category: Path, out: Path, threads: int) -> None:
     torch.set_num_threads(threads)
-    ours = load_backbone(_BACKBONE, (2, 3))
+    ours = load_backbone(_BACKBONE, (2, 3, 4))  # up to its last block, which theirs has too
     normalize = Normalize(mean=list(ours.mean), std=list(ours.std))
     transform = Compose([Resize((256, 256), antialias=True), CenterCrop((224, 224)), normalize])
     model: Any = Patchcore(
@@ -48,7 +48,7 @@ def main(category: Path, out: Path, threads: int) -> None:
         train_batch_size=_BATCH,
         eval_batch_size=_BATCH,
         num_workers=1,
-        val_split_mode="none",
+        val_split_mode="same_as_test",  # as its own MVTec AD data module has it
     )
     engine = Engine(accelerator="cpu", devices=1, logger=False, default_root_dir=out, enable_progress_bar=False)
     engine.fit(model=model, datamodule=images)

@@ -2,53 +2,64 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import torch
-
-from benchmarks.compare import Row, medians
-from benchmarks.inputs import BACKBONE, SIZE, batch_of, elpv_images, folder_of
+from benchmarks.compare import Row
+from benchmarks.inputs import BACKBONE, SIZE, folder_of
 from benchmarks.processes import reconpatch, shard_times
-from reconpatch.backbones import load_backbone
+from pipelines.resources import KEEP_FREED_MEMORY
 
 _IMAGES = 1_280
 _CHUNK = 16
-_BARE = 10  # batches of the bare loop
+_BARE = 5  # seconds of a bare loop
 _ROUNDS = 3
 
 
 def run(threads: int) -> Iterator[Row]:
     """One thread a worker, whatever `threads` says; a CPU a worker where workers are compared with each other.
 
-    On several CPUs one worker's decoding runs beside its network, which is no worker's doing.
+    On several CPUs one worker's decoding runs beside its network, which is no worker's doing. Two bare loops at once
+    say how far two workers can get on this machine at all.
     """
     ways = {"one": (1, None), "one of one": (1, 1), "two of two": (2, 2)}
-    rates: dict[str, list[float]] = {name: [] for name in ("bare", *ways)}
+    names = ("bare", *ways, "bare one", "bare two")
+    rates: dict[str, list[float]] = {name: [] for name in names}
     with tempfile.TemporaryDirectory() as folder:
         data = folder_of(Path(folder) / "data", 1, _IMAGES - 16)
         for turn in range(_ROUNDS):
-            rates["bare"].append(_bare())
+            rates["bare"].append(_bare(1, {}))
             for name, (workers, cpus) in ways.items():
                 rates[name].append(_steady(data, Path(folder) / f"{name}-{turn}", workers, cpus))
-    bare, one, alone, two = (sorted(each)[_ROUNDS // 2] for each in rates.values())
+            rates["bare one"].append(_bare(1, KEEP_FREED_MEMORY))
+            rates["bare two"].append(_bare(2, KEEP_FREED_MEMORY))
+    bare, one, alone, two, bare_one, bare_two = (sorted(rates[name])[_ROUNDS // 2] for name in names)
     sizes = f"{BACKBONE}, {SIZE} px, {_IMAGES} images, 1 thread a worker"
     what = "images a second, steady state"
     yield Row("extraction", f"{what}, 1 worker", sizes, one, bare, "bare PyTorch loop", one / bare, "≥ 0.9", "/s")
     yield Row("extraction", f"{what}, 2 workers", sizes, two, alone, "1 worker on 1 CPU", two / alone, "≥ 1.8", "/s")
+    gain = bare_two / bare_one
+    yield Row(
+        "extraction", "the same of bare loops: the machine's limit", sizes, bare_two, bare_one, "1", gain, unit="/s"
+    )
 
 
-def _bare() -> float:
-    """The network alone on images that lie in memory, one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    backbone = load_backbone(BACKBONE, image_size=SIZE)
-    batch = torch.from_numpy(batch_of(elpv_images()[:_CHUNK]))
-    backbone(batch)
-    seconds = medians({"network": lambda: [backbone(batch) for _ in range(_BARE)]}, rounds=1)["network"]
-    torch.set_num_threads(threads)
-    return _BARE * _CHUNK / seconds
+def _bare(processes: int, environment: Mapping[str, str]) -> float:
+    """Bare loops at once, a CPU each, together."""
+    loops = [
+        subprocess.Popen(
+            ["taskset", "--cpu-list", str(cpu), sys.executable, "-m", "benchmarks.bare_loop", str(_BARE)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **environment},
+        )
+        for cpu in sorted(os.sched_getaffinity(0))[:processes]
+    ]
+    return sum(float(loop.communicate()[0]) for loop in loops)
 
 
 def _steady(data: Path, out: Path, workers: int, cpus: int | None) -> float:

@@ -6,6 +6,7 @@ timed here does the same arithmetic in the same order, no more and no less; none
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -68,7 +69,8 @@ def _by_products(rows: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
 def anomalib_greedy(features: torch.Tensor, ratio: float) -> list[int]:
     """anomalib's KCenterGreedy, its sparse random projection included."""
     try:
-        from anomalib.models.components.sampling import k_center_greedy
+        with warnings.catch_warnings(action="ignore"):  # of its own deprecated imports
+            from anomalib.models.components.sampling import k_center_greedy
     except ModuleNotFoundError as error:
         raise SystemExit(_INSTALL) from error
     module: Any = k_center_greedy

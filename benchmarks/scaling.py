@@ -49,6 +49,7 @@ def curves(threads: int) -> Iterator[Curve]:
     title = f"coreset, 1 % of n, D {features.shape[1]}, {threads} threads"
     yield Curve(title, "patches n", "ours", _SIZES, tuple(seconds))
     rows = {n: torch.from_numpy(np.array(features[:n], np.float32)) for n in _ANOMALIB}
+    anomalib_greedy(rows[_ANOMALIB[0]][:1_000], _RATIO)  # imported once
     theirs = [_timed(lambda n=n: anomalib_greedy(rows[n], _RATIO)) for n in _ANOMALIB]
     yield Curve(title, "patches n", "anomalib KCenterGreedy", _ANOMALIB, tuple(theirs))
     seconds = [_timed(lambda k=k: farthest_first(features[:_AT], k / _AT)) for k in _PICKS]
@@ -72,23 +73,29 @@ def run(found: Sequence[Curve]) -> Iterator[Row]:
 
 
 def plot(found: Sequence[Curve], path: Path) -> None:
-    """One panel a title."""
+    """One panel a title: the coreset above, whole jobs below."""
     import matplotlib.pyplot as plt
 
     titles = list(dict.fromkeys(curve.title for curve in found))
-    figure, panels = plt.subplots(1, len(titles), figsize=(4.2 * len(titles), 3.8), layout="constrained")
-    for panel, title in zip(panels, titles, strict=True):
+    figure, panels = plt.subplot_mosaic("AAABBB;CCDDEE", figsize=(12, 7.5), layout="constrained")
+    for panel, title in zip(panels.values(), titles, strict=True):
         for curve in (each for each in found if each.title == title):
             label = curve.who if len(curve.sizes) < 3 else f"{curve.who}, exponent {curve.exponent:.2f}"
-            panel.loglog(curve.sizes, curve.seconds, "o-", label=label)
-            panel.set_xticks(curve.sizes, [f"{size:,}" for size in curve.sizes], rotation=40)
-            panel.minorticks_off()
+            panel.plot(curve.sizes, curve.seconds, "o-", label=label)
             panel.set_xlabel(curve.size)
-        panel.set_title(title, fontsize=9)
+        if title.startswith("coreset"):
+            panel.set_xscale("log")
+            panel.set_yscale("log")
+            panel.minorticks_off()
+        else:
+            panel.set_ylim(bottom=0)
+        sizes = next(curve.sizes for curve in found if curve.title == title)
+        panel.set_xticks(sizes, [f"{size:,}" for size in sizes])
+        panel.set_title(title, fontsize=10)
         panel.set_ylabel("seconds")
         panel.grid(alpha=0.3)
-        panel.legend(fontsize=8)
-    figure.savefig(path, dpi=110)
+        panel.legend(fontsize=9)
+    figure.savefig(path, dpi=100)
 
 
 def _timed(work: Callable[[], object]) -> float:
