@@ -70,6 +70,17 @@ def _without_lines(text: str) -> Iterator[None]:
             )
 
 
+def threads_for(config: RunConfig, workers: int, units: int) -> int:
+    """Threads of a unit where `units` are due: those of several workers where there are more workers than units.
+
+    A task lives on one node: it gets no more than the largest has.
+    """
+    nodes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    shared = max(1, workers // units)
+    fitting = int(max(nodes)) // config.threads_per_unit
+    return config.threads_per_unit * max(1, min(shared, fitting))
+
+
 def _workers(config: RunConfig) -> int:
     cpus = int(ray.cluster_resources().get("CPU", 0))  # type: ignore[no-untyped-call]
     fitting = cpus // config.threads_per_unit

@@ -20,6 +20,7 @@ from pipelines.progress import Screen, Stage
 from pipelines.record import Record
 from pipelines.rundir import shards_folder
 from pipelines.score import Done, Stamp, score_unit, select_unit
+from pipelines.session import threads_for
 from pipelines.shares import Shares, Teller
 from pipelines.storage import Store
 
@@ -148,13 +149,10 @@ class Stages:
         function: Callable[..., Done],
         arguments: Callable[[Unit, int, Teller], tuple[Any, ...]],
     ) -> list[Unit]:
-        """One Ray task a unit that is due; returns the units of the categories in which none has failed.
-
-        Where fewer units are due than there are workers, a unit computes with the threads of several.
-        """
+        """One Ray task a unit that is due; returns the units of the categories in which none has failed."""
         if not due:
             return units
-        threads = self.config.threads_per_unit * max(1, self.workers // len(due))
+        threads = threads_for(self.config, self.workers, len(due))
         shares: Any = ray.remote(Shares).options(num_cpus=0).remote()
         finished: list[Any] = []
 
