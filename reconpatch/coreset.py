@@ -20,7 +20,7 @@ from reconpatch.arrays import Array, as_tensor, like
 from reconpatch.distances import nearest_rows, require_finite, rounding
 
 _ROWS = 1 << 14  # rows converted, or compared by their differences, at a time
-_POOL = 1 << 13  # rows kept up to date: few enough to stay in the cache, many enough to last for many picks
+_POOL = 1 << 20  # elements of the rows kept up to date: 4 MiB, which stay in the cache and last for many picks
 _BLOCK = 1 << 9  # rows of the pool that catch up at a time
 
 
@@ -112,37 +112,68 @@ def farthest_first(
     return Selection(like(indices, features), radius)
 
 
+class _Entries:
+    """What was picked, as it came and centred; room for all that will be."""
+
+    def __init__(self, k: int, like: torch.Tensor) -> None:
+        self.count = 0
+        self.rows, self.centred = like.new_empty((2, k, like.shape[1]))
+        self.norms = like.new_empty(k)
+
+    def add(self, row: torch.Tensor, centred: torch.Tensor) -> None:
+        self.rows[self.count] = row
+        self.centred[self.count] = centred
+        self.norms[self.count] = centred.square().sum()
+        self.count += 1
+
+
 class _Pool:
     """The rows with the largest bounds, up to date; a row's value is its squared distance to the nearest pick."""
 
-    def __init__(self, features: Array, index: torch.Tensor, mean: torch.Tensor) -> None:
-        self.index = index  # ascending
-        self.rows = _rows(features, index)
-        self._centred = self.rows - mean.to(self.rows.dtype)
+    def __init__(self, features: Array, index: torch.Tensor, seen: torch.Tensor, mean: torch.Tensor) -> None:
+        order = seen[index].argsort(stable=True)  # rows that have missed equally much stand together
+        self.index = index[order]
+        self._seen = seen[self.index].tolist()
+        self.rows = _rows(features, self.index)
+        self.centred = self.rows - mean.to(self.rows.dtype)
+        self._norms = self.centred.square().sum(1)
+        self._bound = rounding(self.rows)
         # What a product says is lowered by all that its rounding can amount to: a distance that shrank is never missed.
-        self._lower = self._centred.square().sum(1) * (1.0 - 2.0 * rounding(self.rows))
+        self._lower = self._norms * (1.0 - 2.0 * self._bound)
         self._products = torch.empty_like(self._lower)
 
-    def catch_up(self, values: torch.Tensor, seen: torch.Tensor, entries: torch.Tensor) -> torch.Tensor:
-        """The values after all entries, of which row i has seen the first `seen[i]`."""
-        values = values.clone()
-        order = seen.argsort(stable=True)  # rows that have missed equally much go together
-        for block in torch.split(order, _BLOCK):
-            missed = entries[int(seen[block[0]]) :]
-            if len(missed):
-                nearest, _ = nearest_rows(self.rows[block], missed)
-                now = (self.rows[block] - missed[nearest[:, 0]]).square_().sum(1)
-                values[block] = torch.minimum(values[block], now)
-        return values
+    def catch_up(self, values: torch.Tensor, entries: _Entries) -> None:
+        """Bring the rows' values up to date with the entries that they have not seen yet."""
+        for start in range(0, len(self.rows), _BLOCK):
+            block, missed = slice(start, start + _BLOCK), slice(self._seen[start], entries.count)
+            norms = entries.norms[missed]
+            if len(norms) == 0:
+                continue
+            lower = norms * (1.0 - 2.0 * self._bound)
+            products = torch.addmm(lower, self.centred[block], entries.centred[missed].T, alpha=-2.0)
+            error = 4.0 * self._bound * norms.max() + 2.0 * self._bound * self._norms[block, None]
+            row, entry = torch.nonzero(products <= products.amin(1, keepdim=True) + error).unbind(1)
+            for part in torch.split(torch.arange(len(row), device=row.device), _ROWS):
+                now = entries.rows[missed].index_select(0, entry[part])
+                # Mostly every row has one candidate, and the rows need not be gathered.
+                own = self.rows[block] if len(row) == len(products) else self.rows[block].index_select(0, row[part])
+                now = now.sub_(own).square_().sum(1)
+                values[block].scatter_reduce_(0, row[part], now, "amin")
 
     def shrink(self, values: torch.Tensor, pick: int) -> None:
         """Bring the values up to date with one more pick, the pool's own row `pick`: one matrix-vector product."""
-        torch.addmv(self._lower, self._centred, self._centred[pick], alpha=-2.0, out=self._products)
+        torch.addmv(self._lower, self.centred, self.centred[pick], alpha=-2.0, out=self._products)
         self._products += self._lower[pick]
         shrunk = torch.nonzero(self._products < values).squeeze(1)
         for rows in torch.split(shrunk, _ROWS):
             now = (self.rows[rows] - self.rows[pick]).square_().sum(1)
             values[rows] = torch.minimum(values[rows], now)
+
+    def farthest(self, values: torch.Tensor) -> tuple[float, int]:
+        """The largest value and its row, of equals the one with the lowest index, on any device."""
+        largest = values.max()
+        level = torch.nonzero(values == largest).squeeze(1)
+        return float(largest), int(level[self.index[level].argmin()])
 
 
 def _select(
@@ -152,35 +183,36 @@ def _select(
     mean, norms = _centre(features)
     n = len(norms)
     pick = _farthest_from(features, mean, norms) if first is None else first
-    entries = norms.new_empty((k, features.shape[1]))
-    entries[0] = _rows(features, torch.tensor([pick], device=norms.device))[0]
+    row = _rows(features, torch.tensor([pick], device=norms.device))[0]
+    entries = _Entries(k, row[None])
+    entries.add(row, row - mean.to(row.dtype))
     bounds = torch.empty_like(norms)
     for start in range(0, n, _ROWS):
         part = slice(start, start + _ROWS)
-        bounds[part] = (as_tensor(features[part]) - entries[0]).square_().sum(1)
+        bounds[part] = (as_tensor(features[part]) - row).square_().sum(1)
     seen = torch.ones(n, dtype=torch.int32, device=norms.device)
     picks = [pick]
     if on_pick is not None:
         on_pick(1, k)
     while True:
-        index, outside, rival = _largest(bounds, min(_POOL, n))
-        pool = _Pool(features, index, mean)
-        values = pool.catch_up(bounds[index], seen[index], entries[: len(picks)])
+        index, outside, rival = _largest(bounds, min(max(_BLOCK, _POOL // features.shape[1]), n))
+        pool = _Pool(features, index, seen, mean)
+        values = bounds[pool.index]
+        pool.catch_up(values, entries)
         while True:
-            farthest = float(values.max())
-            place = int(torch.nonzero(values == farthest)[0])  # the first of them, on any device
+            farthest, place = pool.farthest(values)
             # A row outside may be as far as its bound says, and of equals the lowest is picked.
-            if farthest < outside or (farthest == outside and int(index[place]) > rival):
+            if farthest < outside or (farthest == outside and int(pool.index[place]) > rival):
                 break
             if farthest == 0.0 or len(picks) == k:
                 return torch.tensor(picks, dtype=torch.int64, device=norms.device), math.sqrt(farthest)
-            entries[len(picks)] = pool.rows[place]
-            picks.append(int(index[place]))
+            entries.add(pool.rows[place], pool.centred[place])
+            picks.append(int(pool.index[place]))
             if on_pick is not None:
                 on_pick(len(picks), k)
             pool.shrink(values, place)
-        bounds[index] = values
-        seen[index] = len(picks)
+        bounds[pool.index] = values
+        seen[pool.index] = len(picks)
 
 
 def _largest(bounds: torch.Tensor, size: int) -> tuple[torch.Tensor, float, int]:
@@ -223,7 +255,7 @@ def _centre(features: Array) -> tuple[torch.Tensor, torch.Tensor]:
     """The mean in float64, and the squared norms of the centred rows."""
     n = len(features)
     blocks = [slice(start, start + _ROWS) for start in range(0, n, _ROWS)]
-    mean = torch.stack([as_tensor(features[part]).double().sum(0) for part in blocks]).sum(0) / n
+    mean = torch.stack([as_tensor(features[part]).sum(0, dtype=torch.float64) for part in blocks]).sum(0) / n
     norms = torch.cat([(as_tensor(features[part]) - mean.to(_dtype(features))).square_().sum(1) for part in blocks])
     require_finite(norms)
     return mean, norms
