@@ -47,7 +47,8 @@ def approximate_greedy(features: torch.Tensor, k: int) -> list[int]:
     """patchcore-inspection's ApproximateGreedyCoresetSampler.
 
     A random linear map to 128 dimensions; the mean distance to ten random points as every point's first distance;
-    then k times: take the farthest, and take the distances of all points to it from batched products.
+    then k times: take the farthest, take the distances of all points to it from batched products, put them beside the
+    old ones and keep each row's smaller.
     """
     reduced = torch.nn.Linear(features.shape[1], _PROJECTED, bias=False)(features).detach()
     starts = torch.randperm(len(reduced))[:_STARTS]
@@ -56,7 +57,8 @@ def approximate_greedy(features: torch.Tensor, k: int) -> list[int]:
     for _ in range(k):
         pick = int(nearest.argmax())
         picks.append(pick)
-        nearest = torch.minimum(nearest, _by_products(reduced, reduced[pick : pick + 1]))
+        now = _by_products(reduced, reduced[pick : pick + 1])
+        nearest = torch.cat([nearest, now], dim=1).min(1).values.view(-1, 1)
     return picks
 
 

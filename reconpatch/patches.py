@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import numpy.typing as npt
@@ -56,14 +56,15 @@ def patch_features(
     if aggregation == "patchcore":
         parts = [_pooling(level.shape[1], patch_size, channels, n, len(maps)) for n, level in enumerate(maps)]
         ranges = [part.outputs for part in parts]
-        pooled = (_weighted(level, part) for level, part in zip(maps, parts, strict=True))
+        pools: list[Callable[[torch.Tensor], torch.Tensor]] = [partial(_weighted, pooling=part) for part in parts]
     else:
         ends = np.cumsum([level.shape[1] for level in maps]).tolist()
         ranges = [range(end - level.shape[1], end) for level, end in zip(maps, ends, strict=True)]
-        pooled = (F.avg_pool2d(level, patch_size, stride=1, padding=patch_size // 2) for level in maps)
+        pools = [partial(F.avg_pool2d, kernel_size=patch_size, stride=1, padding=patch_size // 2)] * len(maps)
     features = maps[0].new_empty((len(maps[0]), *grid, ranges[-1].stop))
     done = 0
-    for values, outputs in zip(pooled, ranges, strict=True):
+    for level, pool, outputs in zip(maps, pools, ranges, strict=True):
+        values = pool(level)
         if tuple(values.shape[2:]) != grid:
             values = F.interpolate(values, size=grid, mode="bilinear", align_corners=False)
         values = values.permute(0, 2, 3, 1)
