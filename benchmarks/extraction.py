@@ -14,7 +14,7 @@ from benchmarks.inputs import BACKBONE, SIZE, folder_of
 from benchmarks.processes import reconpatch, shard_times
 from pipelines.resources import KEEP_FREED_MEMORY
 
-_IMAGES = 1_120
+_IMAGES = 800
 _CHUNK = 16
 _BARE = 3  # seconds of a bare loop
 _ROUNDS = 3
