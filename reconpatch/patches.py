@@ -21,6 +21,7 @@ from reconpatch.arrays import Array, as_tensor, like
 
 AGGREGATIONS = ("patchcore", "concat")
 CHANNELS = 1024  # C' of patchcore
+_PIECE = 256  # outputs that are summed at a time
 
 
 def patch_features(
@@ -53,17 +54,20 @@ def patch_features(
     if not maps or any(level.ndim != 4 for level in maps):
         raise ValueError("Patch features need at least one level map of shape (B, C, H, W).")
     grid = max((tuple(level.shape[2:]) for level in maps), key=lambda size: size[0] * size[1])
+    steps: list[tuple[torch.Tensor, Callable[[torch.Tensor], torch.Tensor], range]]
     if aggregation == "patchcore":
-        parts = [_pooling(level.shape[1], patch_size, channels, n, len(maps)) for n, level in enumerate(maps)]
-        ranges = [part.outputs for part in parts]
-        pools: list[Callable[[torch.Tensor], torch.Tensor]] = [partial(_weighted, pooling=part) for part in parts]
+        steps = [
+            (level, partial(_weighted, pooling=part), part.outputs)
+            for number, level in enumerate(maps)
+            for part in _pooling(level.shape[1], patch_size, channels, number, len(maps))
+        ]
     else:
+        mean = partial(F.avg_pool2d, kernel_size=patch_size, stride=1, padding=patch_size // 2)
         ends = np.cumsum([level.shape[1] for level in maps]).tolist()
-        ranges = [range(end - level.shape[1], end) for level, end in zip(maps, ends, strict=True)]
-        pools = [partial(F.avg_pool2d, kernel_size=patch_size, stride=1, padding=patch_size // 2)] * len(maps)
-    features = maps[0].new_empty((len(maps[0]), *grid, ranges[-1].stop))
+        steps = [(level, mean, range(end - level.shape[1], end)) for level, end in zip(maps, ends, strict=True)]
+    features = maps[0].new_empty((len(maps[0]), *grid, steps[-1][2].stop))
     done = 0
-    for level, pool, outputs in zip(maps, pools, ranges, strict=True):
+    for level, pool, outputs in steps:
         values = pool(level)
         if tuple(values.shape[2:]) != grid:
             values = F.interpolate(values, size=grid, mode="bilinear", align_corners=False)
@@ -112,7 +116,7 @@ class _Pooling:
 
 
 @lru_cache(maxsize=32)
-def _pooling(inputs: int, patch_size: int, channels: int, level: int, levels: int) -> _Pooling:
+def _pooling(inputs: int, patch_size: int, channels: int, level: int, levels: int) -> list[_Pooling]:
     """Both adaptive poolings of a level, from its flattened (C·s·s) vector to its share of the `channels` outputs.
 
     The first averages the elements ⌊e·n/J⌋ … ⌈(e + 1)·n/J⌉ - 1 of n = C·s·s to element e of J; of the levels' elements
@@ -133,11 +137,13 @@ def _pooling(inputs: int, patch_size: int, channels: int, level: int, levels: in
         for begin, end in span:
             weights[row, begin - start * area : end - start * area] += 1.0 / ((end - begin) * levels)
     members = torch.tensor(starts) + torch.arange(width)[:, None]
-    return _Pooling(
-        outputs,
-        members.clamp(max=inputs - 1),  # beyond the last channel the weights are 0
-        weights.view(-1, width, patch_size, patch_size).transpose(0, 1).unsqueeze(2).contiguous(),
-    )
+    members = members.clamp(max=inputs - 1)  # beyond the last channel the weights are 0
+    kernels = weights.view(-1, width, patch_size, patch_size).transpose(0, 1).unsqueeze(2)
+    piece = _PIECE if width > 1 else len(outputs)  # sums hold three pieces at once; a lone product is its own
+    return [
+        _Pooling(outputs[part], members[:, part].contiguous(), kernels[:, part].contiguous())
+        for part in (slice(start, start + piece) for start in range(0, len(outputs), piece))
+    ]
 
 
 def _weighted(level: torch.Tensor, pooling: _Pooling) -> torch.Tensor:
