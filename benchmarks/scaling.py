@@ -70,7 +70,7 @@ def run(found: Sequence[Curve]) -> Iterator[Row]:
             yield Row("scaling", "   exponent of the larger half", sizes, curve.exponent, unit="")
         else:
             gain = curve.seconds[0] / curve.seconds[-1]
-            yield Row("scaling", "   2 workers against 1", sizes, curve.seconds[-1], curve.seconds[0], "1", gain)
+            yield Row("scaling", "   2 workers against 1", sizes, curve.seconds[-1], curve.seconds[0], "1 worker", gain)
 
 
 def plot(found: Sequence[Curve], path: Path) -> None:
@@ -120,5 +120,5 @@ def _workers() -> Curve:
         data = folder_of(Path(folder) / "data", 4, 300)
         for workers in (1, 2):
             out = Path(folder) / f"run-{workers}"
-            seconds.append(reconpatch(data, out, "--workers", str(workers)).seconds)
-    return Curve("whole job, 4 categories of 300 images", "workers", "ours", (1, 2), tuple(seconds))
+            seconds.append(reconpatch(data, out, "--workers", str(workers), cpus=workers).seconds)
+    return Curve("whole job, 4 categories of 300 images", "workers, a CPU each", "ours", (1, 2), tuple(seconds))
