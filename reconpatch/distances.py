@@ -130,17 +130,24 @@ def nearest_rows(
     return (_by_search if searched and len(rows) > k else _by_products)(queries, rows, k, exclude)
 
 
+def _centred(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The rows' mean, the rows about it, and their squared norms."""
+    shift = rows.mean(0)
+    centred = rows - shift
+    norms = centred.square().sum(1)
+    require_finite(norms)
+    return shift, centred, norms
+
+
 def _by_search(
     queries: torch.Tensor, rows: torch.Tensor, k: int, exclude: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """`nearest_rows` by faiss's search for the nearest, and by products where rounding leaves that unsure."""
-    shift = rows.mean(0)
-    centred_rows = rows - shift
-    norms = centred_rows.square().sum(1)
-    require_finite(norms)
+    shift, centred_rows, norms = _centred(rows)
     faiss.omp_set_num_threads(torch.get_num_threads())
     indices = torch.empty((len(queries), k), dtype=torch.int64)
     distances = queries.new_empty((len(queries), k))
+    unsure = torch.zeros(len(queries), dtype=torch.bool) if exclude is None else exclude >= 0
     for start in range(0, len(queries), _SEARCHED):
         part = slice(start, start + _SEARCHED)
         centred = queries[part] - shift
@@ -149,18 +156,15 @@ def _by_search(
         squared, names = map(torch.from_numpy, faiss.knn(centred.numpy(), centred_rows.numpy(), k + 1))
         # Whoever is not among the k + 1 is as far as the last of them, but for rounding (of ‖q‖², too, here).
         error = (rounding(rows) + 8.0 * torch.finfo(rows.dtype).eps) * (own_norms + 2.0 * norms.max())
-        unsure = squared[:, k] - squared[:, k - 1] <= 2.0 * error
-        if exclude is not None:
-            unsure |= exclude[part] >= 0
+        unsure[part] |= squared[:, k] - squared[:, k - 1] <= 2.0 * error
         names = names[:, :k].sort(dim=1).values  # of equals the lowest comes first
         exact = (queries[part][:, None, :] - rows[names]).square_().sum(2)
         exact, order = exact.sort(dim=1, stable=True)
         indices[part], distances[part] = names.gather(1, order), exact.sqrt_()
-        again = torch.nonzero(unsure).squeeze(1)
-        if len(again):
-            left_out = None if exclude is None else exclude[part][again]
-            found = _by_products(queries[part][again], rows, k, left_out)
-            indices[start + again], distances[start + again] = found
+    again = torch.nonzero(unsure).squeeze(1)
+    if len(again):
+        left_out = None if exclude is None else exclude[again]
+        indices[again], distances[again] = _by_products(queries[again], rows, k, left_out)
     return indices, distances
 
 
@@ -168,10 +172,7 @@ def _by_products(
     queries: torch.Tensor, rows: torch.Tensor, k: int, exclude: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """`nearest_rows` by torch's products, for any dtype and device: every candidate is looked at."""
-    shift = rows.mean(0)
-    centred_rows = rows - shift
-    norms = centred_rows.square().sum(1)
-    require_finite(norms)
+    shift, centred_rows, norms = _centred(rows)
     # Rows lie in `size` groups of `group`, each every size-th row: the product is read once, for the least of every
     # group; all that follows looks at groups. Rows of zeros, infinitely far, fill the last group.
     group = max(1, min(_GROUP, len(rows) // k))
