@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.compare import Row
 from benchmarks.inputs import BACKBONE, SIZE, folder_of
-from benchmarks.processes import reconpatch, shard_times
+from benchmarks.processes import allowed_cpus, pinned, reconpatch, shard_times
 from pipelines.resources import KEEP_FREED_MEMORY
 
 _IMAGES = 800
@@ -59,12 +59,12 @@ def _bare(processes: int, environment: Mapping[str, str]) -> float:
     """Bare loops at once, a CPU each, together."""
     loops = [
         subprocess.Popen(
-            ["taskset", "--cpu-list", str(cpu), sys.executable, "-m", "benchmarks.bare_loop", str(_BARE)],
+            pinned([sys.executable, "-m", "benchmarks.bare_loop", str(_BARE)], [cpu]),
             stdout=subprocess.PIPE,
             text=True,
             env={**os.environ, **environment},
         )
-        for cpu in sorted(os.sched_getaffinity(0))[:processes]
+        for cpu in allowed_cpus()[:processes]
     ]
     return sum(float(loop.communicate()[0]) for loop in loops)
 

@@ -45,10 +45,9 @@ def run(command: Sequence[str], cpus: int | None = None) -> Ran:
     Raises:
         SystemExit: it failed; the sentence ends in what it said last.
     """
-    allowed = None if cpus is None else sorted(os.sched_getaffinity(0))[:cpus]
-    pinned = [] if allowed is None else ["taskset", "--cpu-list", ",".join(map(str, allowed))]
     started = time.time()
-    with subprocess.Popen([*pinned, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    whole = command if cpus is None else pinned(command, allowed_cpus()[:cpus])
+    with subprocess.Popen(whole, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         largest = 0
         said = ""
         while True:
@@ -60,6 +59,16 @@ def run(command: Sequence[str], cpus: int | None = None) -> Ran:
         if process.returncode:
             raise SystemExit(f"{' '.join(command)} ended with {process.returncode}: {said[-2000:]}")
     return Ran(started, time.time() - started, largest)
+
+
+def allowed_cpus() -> list[int]:
+    """The CPUs that this process may use."""
+    return sorted(os.sched_getaffinity(0))
+
+
+def pinned(command: Sequence[str], cpus: Sequence[int]) -> list[str]:
+    """The command, kept with all it starts on the CPUs named."""
+    return ["taskset", "--cpu-list", ",".join(map(str, cpus)), *command]
 
 
 def shard_times(scratch: Path) -> list[float]:

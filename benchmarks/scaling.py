@@ -76,6 +76,7 @@ def run(found: Sequence[Curve]) -> Iterator[Row]:
 def plot(found: Sequence[Curve], path: Path) -> None:
     """One panel a title: the coreset above, whole jobs below."""
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator
 
     titles = list(dict.fromkeys(curve.title for curve in found))
     figure, panels = plt.subplot_mosaic("AAABBB;CCDDEE", figsize=(12, 7.5), layout="constrained")
@@ -88,6 +89,8 @@ def plot(found: Sequence[Curve], path: Path) -> None:
             panel.set_xscale("log")
             panel.set_yscale("log")
             panel.minorticks_off()
+            panel.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            panel.yaxis.set_major_formatter("{x:g}")
         else:
             panel.set_ylim(bottom=0)
         sizes = next(curve.sizes for curve in found if curve.title == title)

@@ -58,12 +58,12 @@ def select_unit(
     out: Store,
     scratch: Store,
     threads: int,
-    on_pick: Callable[[int, int], None] | None = None,
+    on_pick: Callable[[int, int], None],
 ) -> Done:
     """Greedy coreset of all fit patches' f(p): memory_bank.safetensors and where each entry came from."""
     use_threads(config.threads_per_unit)
     with measured() as usage:
-        weight = read_adapter(out, unit.category, unit.backbone, unit.member.epochs > 0)
+        weight = read_adapter(out, unit.category, unit.backbone, unit.member.adapted)
         # f(p) is computed image by image, so that it is the same to the bit wherever; float16 stays what it is.
         convert = None if weight is None else partial(embed, weight=weight)
         rows = read_category(scratch, unit.fit_shards, convert)
@@ -86,7 +86,13 @@ def select_unit(
 
 
 def score_unit(
-    unit: Unit, config: RunConfig, out: Store, scratch: Store, threads: int, stamp: Mapping[str, Any]
+    unit: Unit,
+    config: RunConfig,
+    out: Store,
+    scratch: Store,
+    threads: int,
+    on_shard: Callable[[int, int], None],
+    stamp: Mapping[str, Any],
 ) -> Done:
     """Scores of a unit's images, eq. 9 and 10: scores/members/<category>/<backbone>.parquet.
 
@@ -94,12 +100,13 @@ def score_unit(
     """
     use_threads(threads)
     with measured() as usage:
-        weight = read_adapter(out, unit.category, unit.backbone, unit.member.epochs > 0)
+        weight = read_adapter(out, unit.category, unit.backbone, unit.member.adapted)
         bank = MemoryBank(read_tensors(out, bank_file(*unit.name))["entries"], config.reweight)
         own = _own_entries(read_rows(out, bank_index_file(*unit.name)))
         by_path = {image.image_path: image for image in unit.images}
         tables = []
-        for name in unit.score_shards:
+        for number, name in enumerate(unit.score_shards):
+            on_shard(number, len(unit.score_shards))
             shard = read_shard(scratch, name)
             if shard.image_paths:
                 found = score_shard(shard, bank, weight, own, config.threads_per_unit)

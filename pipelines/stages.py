@@ -61,8 +61,9 @@ class Stages:
     def _select(self, unit: Unit, threads: int, teller: Teller) -> tuple[Any, ...]:
         return unit, self.config, self.out, self.scratch, threads, teller
 
-    def _score(self, unit: Unit, threads: int, _: Teller) -> tuple[Any, ...]:
-        return unit, self.config, self.out, self.scratch, threads, self.stamp.columns(unit.keys.rows[:12])
+    def _score(self, unit: Unit, threads: int, teller: Teller) -> tuple[Any, ...]:
+        stamp = self.stamp.columns(unit.keys.rows[:12])
+        return unit, self.config, self.out, self.scratch, threads, teller, stamp
 
     def extract(self, chunks: Sequence[Chunk], label: str) -> None:
         """Write the shards that are not there yet; a picture that cannot be read now was changed under the run."""

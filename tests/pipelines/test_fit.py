@@ -38,18 +38,9 @@ def test_a_finished_unit_is_never_handed_out_again() -> None:
     first = queue.take(0)
     assert first is not None
     queue.finish(0, Fitted(first.name))
+    assert queue.done() == [Fitted(first.name)]
     queue.join(0)
     second = queue.take(0)
     assert second is not None
     assert second.name != first.name
     assert queue.take(0) is None
-
-
-def test_progress_counts_units_in_hand_by_their_steps() -> None:
-    queue = UnitQueue(units(5, 50))
-    first = queue.take(0)
-    assert first is not None
-    queue.step(first.name, 30, 120)
-    assert queue.progress()[0] == 0.25
-    queue.finish(0, Fitted(first.name))
-    assert queue.progress() == (1.0, [Fitted(first.name)])
