@@ -10,8 +10,9 @@ from adamp import AdamP
 
 from benchmarks.compare import Row, medians
 from benchmarks.inputs import real_features, wide_features
-from reconpatch.adapter import AdapterConfig, train_adapter
+from reconpatch.adapter import train_adapter
 from reconpatch.losses import relaxed_contrastive_loss
+from reconpatch.schedule import AdapterConfig
 from reconpatch.similarity import similarity
 
 _N = 512

@@ -29,6 +29,7 @@ from pipelines.score_new import NewImages, score_new
 from reconpatch.backbones import BackboneError
 from reconpatch.model import FUSIONS, ModelError
 from reconpatch.patches import AGGREGATIONS
+from reconpatch.starts import STARTS
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 120}
 _BY_PRESET = "by preset"
@@ -110,9 +111,10 @@ _recipe = _options(
     click.option("--levels", type=_Levels(), show_default=_BY_PRESET, help="timm's out_indices, as in 2,3."),
     click.option("--patch-size", type=int, show_default=_BY_PRESET, help="s, odd."),
     click.option("--aggregation", type=click.Choice(AGGREGATIONS), show_default=_BY_PRESET, help="Of patch features."),
+    click.option("--start", type=click.Choice(STARTS), show_default=_BY_PRESET, help="Where the adapter starts."),
     click.option("--dim", type=int, show_default=_BY_PRESET, help="D, the adapter's output size."),
     click.option("--coreset", type=float, show_default=_BY_PRESET, help="The bank's share of the fit patches."),
-    click.option("--epochs", type=int, show_default=_BY_PRESET, help="0: the identity adapter, that is PatchCore."),
+    click.option("--epochs", type=int, show_default=_BY_PRESET, help="0: no training; from the raw start, PatchCore."),
     click.option("--lr", type=float, show_default=_BY_PRESET, help="Learning rate, before --max-steps scales it."),
     click.option(
         "--max-steps", type=int, show_default="3000; 0 with --recipe paper", help="0: the epochs' full count."
@@ -176,7 +178,7 @@ def single(backbone: str, preset: str, **options: Any) -> None:
 @click.option(
     "--out", default="demo-run", type=click.Path(), help="Folder for the run's files; an old demo is replaced."
 )
-@click.option("--epochs", type=int, show_default=_BY_PRESET, help="0: the identity adapter, that is PatchCore.")
+@click.option("--epochs", type=int, show_default=_BY_PRESET, help="0: no training; from the raw start, PatchCore.")
 @click.option("--max-steps", type=int, default=300, help="Training steps a unit.")
 @click.option("--maps/--no-maps", default=False, help="Write anomaly maps on the pictures' own pixels.")
 @click.option("--seed", type=int, default=0, help="Of initialisation and batches.")
@@ -227,7 +229,7 @@ def inspect_command(**options: Any) -> None:
     _do(lambda: inspect(Screen(), **options))
 
 
-_MEMBER_FIELDS = ("levels", "patch_size", "aggregation", "dim", "coreset", "epochs", "lr")
+_MEMBER_FIELDS = ("levels", "patch_size", "aggregation", "start", "dim", "coreset", "epochs", "lr")
 
 
 def _fit(command: str, preset: str, options: dict[str, Any]) -> None:

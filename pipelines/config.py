@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from reconpatch.adapter import AdapterConfig
 from reconpatch.model import FUSIONS
 from reconpatch.patches import AGGREGATIONS
+from reconpatch.schedule import AdapterConfig
 
 # Raised whenever the same options and images would give other numbers: models of other versions are not mixed.
 MODEL_VERSION = 1
@@ -32,10 +32,11 @@ class Member:
         levels: timm's `out_indices`.
         patch_size: s.
         aggregation: 'patchcore' or 'concat'.
-        dim: D, the adapter's output size; ignored for the identity adapter.
+        dim: D, the adapter's output size; ignored without training.
         coreset: the bank's share of the fit patches.
-        epochs: 0 is the identity adapter, that is PatchCore.
+        epochs: 0 trains nothing: with the raw start that is the identity adapter, PatchCore.
         lr: the paper's learning rate, before `--max-steps` scales it.
+        start: the linear map that training starts from, one of `STARTS`.
     """
 
     backbone: str
@@ -46,6 +47,12 @@ class Member:
     coreset: float
     epochs: int
     lr: float
+    start: str = "raw"
+
+    @property
+    def adapted(self) -> bool:
+        """Whether f is anything but the identity."""
+        return self.epochs > 0 or self.start != "raw"
 
 
 _LITE = Member("", (2, 3), 3, "concat", 256, 0.01, 60, 1e-4)
@@ -138,8 +145,8 @@ class RunConfig:
                 member.aggregation in AGGREGATIONS,
                 f"--aggregation {member.aggregation}: give one of {', '.join(AGGREGATIONS)}.",
             )
-            _require(member.epochs >= 0, f"--epochs {member.epochs}: give 0 (the identity adapter) or more.")
-            if member.epochs:
+            _require(member.epochs >= 0, f"--epochs {member.epochs}: give 0 (no training) or more.")
+            if member.adapted:
                 try:
                     self.adapter_config(member)
                 except ValueError as error:
@@ -148,6 +155,7 @@ class RunConfig:
     def adapter_config(self, member: Member) -> AdapterConfig:
         """The options of section 3.2's training for one member."""
         return AdapterConfig(
+            start=member.start,
             dim=member.dim,
             epochs=member.epochs,
             max_steps=self.max_steps,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.config import UsageError
@@ -18,7 +19,7 @@ from pipelines.config import UsageError
 FIT_GOOD = 100
 TEST_GOOD = 50
 TEST_DEFECT = 50
-CATEGORIES = {"mono": "elpv_mono", "poly": "elpv_poly"}
+CELL_KINDS = {"mono": "elpv_mono", "poly": "elpv_poly"}  # and the categories they make
 
 
 def prepare_demo(out: Path) -> Path:
@@ -27,22 +28,20 @@ def prepare_demo(out: Path) -> Path:
     Raises:
         UsageError: the package is not installed, or the folder holds other files.
     """
-    package = importlib.util.find_spec("elpv_dataset")
-    if package is None or package.origin is None:
-        raise UsageError("The demo's images are missing: pip install 'reconpatch-ray[demo]'.")
-    source = Path(package.origin).parent / "data"
     root = out.with_name(f"{out.name}-data")
-    for kind, category in CATEGORIES.items():
-        good, defect = _names(source, kind)
-        _link(source, good[:FIT_GOOD], root / category / "train" / "good")
-        _link(source, good[FIT_GOOD : FIT_GOOD + TEST_GOOD], root / category / "test" / "good")
-        _link(source, defect[:TEST_DEFECT], root / category / "test" / "defect")
+    for kind in CELL_KINDS:
+        good, defect = cell_names(kind)
+        link_cells(root, kind, good[:FIT_GOOD], good[FIT_GOOD : FIT_GOOD + TEST_GOOD], defect[:TEST_DEFECT])
     return root
 
 
-def _names(source: Path, kind: str) -> tuple[list[str], list[str]]:
-    """The good and the defective cells of a kind, in the order of their names' hashes."""
-    with (source / "labels.csv").open() as lines:
+def cell_names(kind: str) -> tuple[list[str], list[str]]:
+    """The good and the defective cells of a kind, in the order of their names' hashes.
+
+    Raises:
+        UsageError: the package is not installed.
+    """
+    with (_source() / "labels.csv").open() as lines:
         rows = [line.split() for line in lines]
     chosen = [(path, float(probability)) for path, probability, cell in rows if cell == kind]
     chosen.sort(key=lambda row: hashlib.sha256(row[0].encode()).hexdigest())
@@ -51,11 +50,31 @@ def _names(source: Path, kind: str) -> tuple[list[str], list[str]]:
     ]
 
 
-def _link(source: Path, names: list[str], folder: Path) -> None:
+def link_cells(
+    root: Path, kind: str, train: Sequence[str], test_good: Sequence[str], test_defect: Sequence[str]
+) -> None:
+    """Make a category of cells, as links; those of another selection go.
+
+    Raises:
+        UsageError: the folder holds other files than such links.
+    """
+    folder = root / CELL_KINDS[kind]
+    for names, place in ((train, "train/good"), (test_good, "test/good"), (test_defect, "test/defect")):
+        _link(names, folder / place)
+
+
+def _source() -> Path:
+    package = importlib.util.find_spec("elpv_dataset")
+    if package is None or package.origin is None:
+        raise UsageError("The images of solar cells are missing: pip install 'reconpatch-ray[demo]'.")
+    return Path(package.origin).parent / "data"
+
+
+def _link(names: Sequence[str], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.iterdir():
         if not old.is_symlink():
             raise UsageError(f"{old}: is not one of the demo's links; give the demo another --out.")
         old.unlink()
     for name in names:
-        (folder / Path(name).name).symlink_to((source / name).resolve())
+        (folder / Path(name).name).symlink_to((_source() / name).resolve())

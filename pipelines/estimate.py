@@ -13,9 +13,10 @@ import torch
 from pipelines.config import Member, RunConfig
 from pipelines.plan import CategoryPlan, Network, Unit
 from pipelines.resources import use_threads
-from reconpatch.adapter import schedule, train_adapter
+from reconpatch.adapter import train_adapter
 from reconpatch.backbones import load_backbone
 from reconpatch.patches import extract_features
+from reconpatch.schedule import schedule
 
 _TRIAL_STEPS = 8
 _SIDE = 1536  # of the matrices whose product tells the machine's speed
@@ -57,7 +58,7 @@ def _seconds_per_step(member: Member, config: RunConfig, channels: int) -> float
 
 def _products(unit: Unit) -> float:
     """Multiplications and additions of selecting the bank and of scoring."""
-    width = unit.network.channels if not unit.member.epochs else min(unit.member.dim, unit.network.channels)
+    width = min(unit.dim or unit.network.channels, unit.network.channels)
     patches = unit.fit_images * unit.network.cells
     entries = max(1.0, unit.member.coreset * patches)
     # Selection looks at a third of all pairs or so (measured); scoring at all of them, and decides by differences.

@@ -10,7 +10,6 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from typing import Any
 
 import ray
@@ -22,6 +21,7 @@ from pipelines.plan import Unit
 from pipelines.resources import measured, use_threads
 from pipelines.rundir import adapter_file
 from pipelines.shards import read_category
+from pipelines.shares import Shares, Teller
 from pipelines.storage import Store, write_tensors
 from reconpatch.adapter import train_adapter
 
@@ -49,7 +49,6 @@ class UnitQueue:
         self._waiting = sorted(units, key=lambda unit: (-unit.fit_images, unit.name))
         self._held: dict[int, Unit] = {}
         self._done: list[Fitted] = []
-        self._steps: dict[tuple[str, str], tuple[int, int]] = {}
 
     def join(self, rank: int) -> None:
         if rank in self._held:
@@ -61,18 +60,12 @@ class UnitQueue:
         self._held[rank] = self._waiting.pop(0)
         return self._held[rank]
 
-    def step(self, unit: tuple[str, str], step: int, steps: int) -> None:
-        self._steps[unit] = (step, steps)
-
     def finish(self, rank: int, fitted: Fitted) -> None:
         self._held.pop(rank, None)
         self._done.append(fitted)
 
-    def progress(self) -> tuple[float, list[Fitted]]:
-        """Units done, those in hand counted by their share of steps, and the finished ones."""
-        finished = {fitted.unit for fitted in self._done}
-        in_hand = sum(step / steps for unit, (step, steps) in self._steps.items() if unit not in finished)
-        return len(self._done) + in_hand, list(self._done)
+    def done(self) -> list[Fitted]:
+        return list(self._done)
 
 
 def fit_adapters(
@@ -93,12 +86,13 @@ def fit_adapters(
         One `Fitted` a unit, also for units that a killed worker group never got to.
     """
     queue: Any = ray.remote(UnitQueue).options(num_cpus=0).remote(list(units))
+    shares: Any = ray.remote(Shares).options(num_cpus=0).remote()
     resources = {"CPU": float(config.threads_per_unit)}
     if config.gpus_per_actor:
         resources["GPU"] = config.gpus_per_actor
     trainer = TorchTrainer(
         _work,
-        train_loop_config={"queue": queue, "config": config, "out": out, "scratch": scratch},
+        train_loop_config={"queue": queue, "shares": shares, "config": config, "out": out, "scratch": scratch},
         scaling_config=ray.train.ScalingConfig(
             num_workers=min(workers, len(units)), use_gpu=config.gpus_per_actor > 0, resources_per_worker=resources
         ),
@@ -109,8 +103,13 @@ def fit_adapters(
             failure_config=ray.train.FailureConfig(max_failures=3),
         ),
     )
-    error = _fit_watched(trainer, queue, on_progress)
-    finished = {fitted.unit: fitted for fitted in ray.get(queue.progress.remote())[1]}
+
+    def look() -> None:
+        done = [fitted.unit for fitted in ray.get(queue.done.remote())]
+        on_progress(len(done) + ray.get(shares.in_hand.remote(done)))
+
+    error = _fit_watched(trainer, look)
+    finished = {fitted.unit: fitted for fitted in ray.get(queue.done.remote())}
     ray.kill(queue)
     return [
         finished.get(unit.name)
@@ -119,13 +118,13 @@ def fit_adapters(
     ]
 
 
-def _fit_watched(trainer: Any, queue: Any, on_progress: Callable[[float], None]) -> str | None:
-    """Run the trainer in a task and watch the queue meanwhile; an error of the group comes back as a sentence."""
+def _fit_watched(trainer: Any, look: Callable[[], None]) -> str | None:
+    """Run the trainer in a task and look now and then; an error of the group comes back as a sentence."""
     logging.getLogger("ray.train").setLevel(logging.ERROR)
     running = ray.remote(num_cpus=0)(_fit).remote(trainer)
     while True:
         ready, _ = ray.wait([running], timeout=0.5)
-        on_progress(ray.get(queue.progress.remote())[0])
+        look()
         if ready:
             error: str | None = ray.get(running)
             return error
@@ -148,25 +147,30 @@ def _work(loop: dict[str, Any]) -> None:
     rank = ray.train.get_context().get_world_rank()
     ray.get(queue.join.remote(rank))
     while (unit := ray.get(queue.take.remote(rank))) is not None:
-        on_step = partial(queue.step.remote, unit.name)
-        fitted = _fit_unit(unit, config, loop["out"], loop["scratch"], on_step)
+        fitted = _fit_unit(unit, config, loop["out"], loop["scratch"], Teller(loop["shares"], unit.name))
         ray.get(queue.finish.remote(rank, fitted))
     ray.train.report({})
 
 
 def _fit_unit(unit: Unit, config: RunConfig, out: Store, scratch: Store, on_step: Callable[[int, int], None]) -> Fitted:
-    def now_and_then(step: int, steps: int) -> None:
-        if step % 50 == 0 or step == steps:
-            on_step(step, steps)
-
     try:
         with measured() as usage:
-            features = read_category(scratch, unit.fit_shards).features
+            rows = read_category(scratch, unit.fit_shards)
             adapter = train_adapter(
-                features, config.adapter_config(unit.member), device=config.device, on_step=now_and_then
+                rows.features,
+                config.adapter_config(unit.member),
+                per_image=rows.grid[0] * rows.grid[1],
+                device=config.device,
+                on_step=on_step,
             )
             tensors = {"f.weight": adapter.weight, "losses": adapter.losses}
             write_tensors(out, adapter_file(*unit.name), tensors, unit.keys.adapter)
     except Exception as error:  # one unit's failure is a row of failures.parquet; the others go on
         return Fitted(unit.name, error=f"{type(error).__name__}: {error}")
-    return Fitted(unit.name, asdict(adapter.schedule), float(adapter.losses[-1]), usage.seconds, usage.peak_bytes)
+    return Fitted(
+        unit.name,
+        asdict(adapter.schedule),
+        float(adapter.losses[-1]) if len(adapter.losses) else None,
+        usage.seconds,
+        usage.peak_bytes,
+    )

@@ -65,7 +65,7 @@ def model_of(units: Sequence[Unit], config: RunConfig, version: str) -> Model:
             levels=unit.member.levels,
             patch_size=unit.member.patch_size,
             aggregation=unit.member.aggregation,
-            dim=unit.member.dim if unit.member.epochs else 0,
+            dim=unit.dim,
             weights=unit.network.source,
             weights_sha256=unit.network.sha256,
             key=unit.keys.model,

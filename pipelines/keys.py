@@ -4,7 +4,7 @@ Each key is the hash of canonical JSON of the key before it and of what its own 
 picture redoes exactly what comes after it:
 
     features  image size, crop, bit depth, levels, s, aggregation, weights, chunk, threads, device
-    adapter   features, the fit images, D, epochs, steps, lr, σ, k, α, m, γ, N, seed (and who is held out)
+    adapter   features, the fit images, start, D, epochs, steps, lr, σ, k, α, m, γ, N, seed (and who is held out)
     model     adapter, the bank's share
     rows      model, b                          (a row of one image; new images need no other rows)
     scores    rows, the scored images
@@ -52,7 +52,7 @@ def unit_keys(config: RunConfig, member: Member, weights_sha256: str, images: Se
             "version": MODEL_VERSION,
         }
     )
-    training = asdict(config.adapter_config(member)) if member.epochs else "identity"
+    training = asdict(config.adapter_config(member)) if member.adapted else "identity"
     adapter = key_of([features, training, _contents(image for image in images if image.part == "fit")])
     model = key_of([adapter, member.coreset])
     rows = key_of([model, config.reweight])

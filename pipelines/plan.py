@@ -81,6 +81,21 @@ class Unit:
         """How many images it is fitted on: its weight in the queue."""
         return sum(image.part == "fit" for image in self.images)
 
+    @property
+    def dim(self) -> int:
+        """D; 0 for the identity adapter."""
+        if self.member.epochs:
+            return self.member.dim
+        return self.network.channels if self.member.adapted else 0
+
+    @property
+    def copied_bytes(self) -> int:
+        """Of the fit images' features under each other, while adapter and bank are made: float32 after an adapter."""
+        if not self.select:
+            return 0
+        embedded = 4 * min(self.dim, self.network.channels)
+        return self.fit_images * self.network.cells * max(2 * self.network.channels, embedded)
+
 
 @dataclass(frozen=True)
 class CategoryPlan:
@@ -121,7 +136,7 @@ def plan_category(
         unit, wanted = _plan_unit(category, member, images, config, network, out)
         units.append(unit)
         chunks += wanted
-        scratch_bytes += network.bytes_per_image * sum(len(chunk.images) for chunk in wanted)
+        scratch_bytes += network.bytes_per_image * sum(len(chunk.images) for chunk in wanted) + unit.copied_bytes
     key = fused_key(config, [unit.keys.scores for unit in units], images)
     fused = (
         metadata_of(out, fused_scores_file(category)).get("key") == key
@@ -138,7 +153,7 @@ def _plan_unit(
 ) -> tuple[Unit, list[Chunk]]:
     name = (category, member.backbone)
     keys = unit_keys(config, member, network.sha256, images)
-    fit = member.epochs > 0 and tensors_key(out, adapter_file(*name)) != keys.adapter
+    fit = member.adapted and tensors_key(out, adapter_file(*name)) != keys.adapter
     select = (
         fit
         or tensors_key(out, bank_file(*name)) != keys.model

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,88 +13,14 @@ import torch
 from adamp import AdamP
 
 from reconpatch.arrays import Array, as_tensor
+from reconpatch.collapse import Spread, require_spread, spread
 from reconpatch.losses import relaxed_contrastive_loss
+from reconpatch.schedule import AdapterConfig, Schedule, schedule
 from reconpatch.similarity import similarity
+from reconpatch.starts import start_map
 
-_LARGEST_RAISED_LR = 3e-3
-_LARGEST_RAISED_UPDATE = 0.1  # of 1 - gamma
+LOOK_EVERY = 100
 _BLOCK = 1 << 14  # rows that `embed` takes at a time
-
-
-@dataclass(frozen=True)
-class AdapterConfig:
-    """How f is trained. What the paper leaves open (N, sigma, k, alpha, m, gamma, initialisation) has its default here.
-
-    Attributes:
-        dim: D, the width of f(p) and of z.
-        epochs: how often the paper's schedule sees every patch.
-        max_steps: no more steps than this (see `schedule`); 0 for all of them.
-        lr: learning rate at the start, annealed to 0 by a cosine.
-        batch_size: N, patches a step.
-        sigma: width of eq. 1; None for each batch's mean squared distance to the k-th neighbour.
-        neighbours: k of eqs. 2-5, at least 4.
-        alpha: of eq. 6, the share of the pairwise similarity.
-        margin: m of eq. 7.
-        gamma: of eq. 8, the share the teacher keeps of itself at each step.
-        normalize: whether z̄ is L2-normalised before the similarities.
-        weight_decay: AdamP's.
-        seed: of the initial weights and of the order of the patches.
-
-    Raises:
-        ValueError: a value is out of its range.
-    """
-
-    dim: int = 512
-    epochs: int = 120
-    max_steps: int = 3000
-    lr: float = 1e-5
-    batch_size: int = 512
-    sigma: float | None = None
-    neighbours: int = 5
-    alpha: float = 0.5
-    margin: float = 1.0
-    gamma: float = 0.999
-    normalize: bool = False
-    weight_decay: float = 1e-2
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        ranges = {
-            "dim": (self.dim >= 1, "at least 1"),
-            "epochs": (self.epochs >= 0, "0 or more"),
-            "max_steps": (self.max_steps >= 0, "0 (no limit) or more"),
-            "lr": (0.0 < self.lr <= 1.0, "above 0 and at most 1"),
-            "batch_size": (self.batch_size >= 2, "at least 2, for a loss over pairs"),
-            "sigma": (self.sigma is None or 0.0 < self.sigma < math.inf, "above 0, or None for the batch's scale"),
-            "neighbours": (self.neighbours >= 4, "at least 4, for eq. 4 looks at half of them"),
-            "alpha": (0.0 <= self.alpha <= 1.0, "in [0, 1]"),
-            "margin": (0.0 <= self.margin < math.inf, "0 or more"),
-            "gamma": (0.0 <= self.gamma <= 1.0, "in [0, 1]"),
-            "weight_decay": (0.0 <= self.weight_decay < math.inf, "0 or more"),
-            "seed": (self.seed >= 0, "0 or more"),
-        }
-        for name, (valid, wanted) in ranges.items():
-            if not valid:
-                raise ValueError(f"{name} must be {wanted}; it is {getattr(self, name)}.")
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """What a training run does in fact, once `max_steps` has had its say.
-
-    Attributes:
-        steps: steps that are made.
-        full_steps: steps of the paper's schedule.
-        lr: learning rate at the first step.
-        gamma: of eq. 8.
-        lr_capped: whether lr would have been raised above its cap.
-    """
-
-    steps: int
-    full_steps: int
-    lr: float
-    gamma: float
-    lr_capped: bool
 
 
 @dataclass(frozen=True)
@@ -102,46 +29,26 @@ class Adapter:
 
     Attributes:
         weight: (min(D, C'), C') float32, for `embed`. Where D > C' it is not f's own weight, but its R of a QR
-            decomposition, which gives the same distances in C' dimensions.
+            decomposition, which gives the same distances in C' dimensions. The start is part of it; with epochs 0 it
+            is the start alone, (C', C').
         schedule: what was done.
         losses: (steps,) float32, eq. 7 before each step. They may rise: the teacher, and with it the target, moves.
+        spreads: how far apart the teacher's z̄ were, by the step, every `LOOK_EVERY` steps and before the last.
     """
 
     weight: np.ndarray
     schedule: Schedule
     losses: np.ndarray
-
-
-def schedule(n: int, config: AdapterConfig) -> Schedule:
-    """Steps, learning rate and gamma for n patches.
-
-    The paper's schedule is epochs · ⌈n/N⌉ steps. Where `max_steps` leaves only a q-th of them, each goes further:
-    lr · q, at most max(lr, 3e-3), and (1 - gamma) · q, at most max(1 - gamma, 0.1).
-
-    Raises:
-        ValueError: there are no patches.
-    """
-    if n < 1:
-        raise ValueError("There are no patch features to train on; give at least one image that can be read.")
-    full = config.epochs * math.ceil(n / config.batch_size)
-    if config.max_steps == 0 or full <= config.max_steps:
-        return Schedule(full, full, config.lr, config.gamma, lr_capped=False)
-    q = full / config.max_steps
-    update = 1.0 - config.gamma
-    cap = max(config.lr, _LARGEST_RAISED_LR)
-    return Schedule(
-        steps=config.max_steps,
-        full_steps=full,
-        lr=min(config.lr * q, cap),
-        gamma=1.0 - min(update * q, max(update, _LARGEST_RAISED_UPDATE)),
-        lr_capped=config.lr * q > cap,
-    )
+    spreads: dict[int, Spread]
 
 
 def train_adapter(
     features: np.ndarray,
     config: AdapterConfig,
     *,
+    per_image: int | None = None,
+    draw: Callable[[int], np.ndarray] | None = None,
+    weigh: Callable[[torch.Tensor], torch.Tensor] | None = None,
     device: str | torch.device = "cpu",
     on_step: Callable[[int, int], None] | None = None,
 ) -> Adapter:
@@ -150,6 +57,9 @@ def train_adapter(
     Args:
         features: (n, C') float16 or float32 array, in memory or memory-mapped; only the rows of a batch are read.
         config: see `AdapterConfig`.
+        per_image: patches of an image, images under each other; only the start 'neighbours' asks. None: one image.
+        draw: from a step's number, from 0, to its rows; by default every epoch sees every row once.
+        weigh: from (N, D) z̄ to (N, N) ω; by default eq. 6.
         device: where to compute.
         on_step: called after each step with its number, from 1, and the number of steps.
 
@@ -157,22 +67,31 @@ def train_adapter(
         The trained layer, see `Adapter`.
 
     Raises:
-        ValueError: there are no features, epochs is 0 (the identity adapter needs no training: `embed(features,
-            None)`), or the loss is not finite.
+        ValueError: there are no features, epochs is 0 and the start is raw (the identity adapter needs no training:
+            `embed(features, None)`), the loss is not finite, or training has collapsed (see `require_spread`).
     """
     features = np.asarray(features)
     if features.ndim != 2:
         raise ValueError(f"features must be (n, C'), one patch a row; their shape is {features.shape}.")
-    if config.epochs == 0:
+    if config.epochs == 0 and config.start == "raw":
         raise ValueError("epochs is 0: the identity adapter is not trained; embed the features with weight None.")
     plan = schedule(len(features), config)
+    start = None
+    if config.start != "raw":
+        matrix = start_map(features, config.start, per_image=per_image or len(features), seed=config.seed)
+        start = torch.from_numpy(matrix).to(device)
+        if plan.steps == 0:
+            return Adapter(matrix, plan, np.empty(0, np.float32), {})
     state = _initial_state(features.shape[1], config, torch.device(device))
-    for rows in _batches(len(features), config, start=len(state.losses), stop=plan.steps):
+    weigh = weigh or partial(similarity, sigma=config.sigma, k=config.neighbours, alpha=config.alpha)
+    batches = _batches(len(features), config, plan.steps) if draw is None else map(draw, range(plan.steps))
+    for rows in batches:
         patches = torch.from_numpy(features[rows]).to(device, torch.float32)
-        _step(state, patches, config, plan)
+        _step(state, patches if start is None else patches @ start.T, config, plan, weigh)
         if on_step is not None:
             on_step(len(state.losses), plan.steps)
-    return Adapter(_narrowest(state.f.detach()), plan, np.array(state.losses, dtype=np.float32))
+    weight = state.f.detach() if start is None else state.f.detach() @ start
+    return Adapter(_narrowest(weight), plan, np.array(state.losses, dtype=np.float32), state.spreads)
 
 
 def embed(features: Array, weight: np.ndarray | None) -> Array:
@@ -217,6 +136,7 @@ class _State:
     g_bar: torch.Tensor
     optimiser: Any
     losses: list[float] = field(default_factory=list)
+    spreads: dict[int, Spread] = field(default_factory=dict)
 
 
 def _initial_state(width: int, config: AdapterConfig, device: torch.device) -> _State:
@@ -231,18 +151,24 @@ def _initial_state(width: int, config: AdapterConfig, device: torch.device) -> _
     return _State(f, g, f.detach().clone(), g.detach().clone(), optimiser)
 
 
-def _batches(n: int, config: AdapterConfig, start: int, stop: int) -> Iterator[np.ndarray]:
-    """The rows of steps start ... stop - 1. An epoch's order depends on the seed and its number, on nothing before."""
+def _batches(n: int, config: AdapterConfig, steps: int) -> Iterator[np.ndarray]:
+    """The rows of each step. An epoch's order depends on the seed and its number, on nothing before."""
     per_epoch = math.ceil(n / config.batch_size)
-    for step in range(start, stop):
+    for step in range(steps):
         epoch, batch = divmod(step, per_epoch)
-        if batch == 0 or step == start:
+        if batch == 0:
             order = np.random.default_rng((config.seed, epoch)).permutation(n)
         # The loss does not see the order within a batch; a memory-mapped file is read faster forwards.
         yield np.sort(order[batch * config.batch_size : (batch + 1) * config.batch_size])
 
 
-def _step(state: _State, patches: torch.Tensor, config: AdapterConfig, plan: Schedule) -> None:
+def _step(
+    state: _State,
+    patches: torch.Tensor,
+    config: AdapterConfig,
+    plan: Schedule,
+    weigh: Callable[[torch.Tensor], torch.Tensor],
+) -> None:
     """One step: teacher's similarities, student's loss, AdamP, then the teacher follows (eq. 8)."""
     with torch.no_grad():
         # Copies of a patch are ties, so their z̄ must agree to the last digit: a matrix product does not promise that.
@@ -250,11 +176,15 @@ def _step(state: _State, patches: torch.Tensor, config: AdapterConfig, plan: Sch
         z_bar = (distinct @ state.f_bar.T @ state.g_bar.T)[copy_of]
         if config.normalize:
             z_bar = torch.nn.functional.normalize(z_bar, dim=1)
-        weights = similarity(z_bar, config.sigma, config.neighbours, config.alpha)
+        weights = weigh(z_bar)
+        step = len(state.losses) + 1
+        if len(z_bar) > 1 and (step % LOOK_EVERY == 1 or step == plan.steps):
+            state.spreads[step] = spread(z_bar, config.sigma, config.neighbours)
+            require_spread(state.spreads[step], state.spreads[1], step)
     z = patches @ state.f.T @ state.g.T
     loss = relaxed_contrastive_loss(z, weights, config.margin)
     if not torch.isfinite(loss):
-        raise ValueError(_not_finite(patches, len(state.losses) + 1, plan))
+        raise ValueError(_not_finite(patches, step, plan))
     state.optimiser.zero_grad()
     loss.backward()
     annealed = plan.lr * 0.5 * (1.0 + math.cos(math.pi * len(state.losses) / plan.steps))

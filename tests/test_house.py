@@ -11,7 +11,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 METHOD = sorted((ROOT / "reconpatch").rglob("*.py"))
-MODULES = METHOD + sorted((ROOT / "pipelines").rglob("*.py")) + sorted((ROOT / "benchmarks").rglob("*.py"))
+MODULES = METHOD + [
+    path for package in ("pipelines", "benchmarks", "study") for path in sorted((ROOT / package).rglob("*.py"))
+]
 
 
 def imported(path: Path) -> set[str]:

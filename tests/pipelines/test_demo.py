@@ -8,13 +8,13 @@ import pytest
 
 from pipelines.config import UsageError
 from pipelines.dataset import examine, list_images
-from pipelines.demo import CATEGORIES, FIT_GOOD, TEST_DEFECT, TEST_GOOD, prepare_demo
+from pipelines.demo import CELL_KINDS, FIT_GOOD, TEST_DEFECT, TEST_GOOD, prepare_demo
 from pipelines.storage import Store
 
 
 def test_the_subset_is_real_disjoint_and_the_same_each_time(tmp_path: Path) -> None:
     listing = list_images(Store.of(str(prepare_demo(tmp_path / "run"))))
-    assert listing.categories == tuple(CATEGORIES.values())
+    assert listing.categories == tuple(CELL_KINDS.values())
     assert listing.warnings == ()
     for category in listing.categories:
         mine = [image for image in listing.images if image.category == category]

@@ -64,6 +64,7 @@ TABLE = [
     ("threads_per_unit", 2, "extract"),
     ("gpus_per_actor", 1.0, "extract"),
     # from the adapter on
+    ("start", "white", "fit"),
     ("dim", 64, "fit"),
     ("epochs", 30, "fit"),
     ("max_steps", 41, "fit"),
@@ -197,6 +198,19 @@ def test_waves_have_room_for_their_features() -> None:
     plans = [plan_of(name, size) for name, size in (("a", 4), ("b", 5), ("c", 2), ("d", 30), ("e", 0), ("f", 9))]
     waves = [[plan.category for plan in wave] for wave in cut_waves(plans, 10)]
     assert waves == [["a", "b"], ["c"], ["d"], ["e", "f"]]
+
+
+def test_room_is_kept_for_the_fit_features_under_each_other(state) -> None:  # type: ignore[no-untyped-def]
+    """A new directory has every image's features, and the fit images' once more; scoring alone makes no copy."""
+    out, config, networks, images = state
+    nowhere = Store(out.filesystem, out.root + "-nowhere", "")
+    fitted = sum(image.part == "fit" for image in images)
+    halves = len(networks) * 144 * 152 * 2
+    for option, value, copies in (("epochs", 0, 1), ("dim", 64, 1), ("dim", 256, 2)):
+        plan = plan_category("cloth", images, changed(config, option, value), networks, nowhere)
+        assert plan.scratch_bytes == halves * (len(images) + copies * fitted)
+    rescored = plan_category("cloth", images, changed(config, "reweight", 3), networks, out)
+    assert rescored.scratch_bytes == halves * len(images)
 
 
 def test_the_story_of_a_finished_category_stands_in_its_file(state) -> None:  # type: ignore[no-untyped-def]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ from adamp import AdamP
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconpatch.adapter import AdapterConfig, Schedule, embed, schedule, train_adapter
+from reconpatch.adapter import embed, train_adapter
+from reconpatch.schedule import AdapterConfig, Schedule, schedule
 from reconpatch.similarity import similarity
+from reconpatch.starts import start_map
 
 rng = np.random.default_rng(11)
 
@@ -98,6 +101,7 @@ def test_without_patches_there_is_no_schedule():
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("start", "best"),
         ("dim", 0),
         ("epochs", -1),
         ("max_steps", -1),
@@ -283,6 +287,39 @@ def test_a_read_only_memory_map_of_float16_trains_like_the_array(tmp_path):
     expected = train_adapter(features.astype(np.float32), config)
     np.testing.assert_array_equal(train_adapter(mapped, config).weight, expected.weight)
     np.testing.assert_array_equal(embed(mapped, expected.weight), embed(features, expected.weight))
+
+
+def test_a_start_is_the_same_as_features_that_are_multiplied_by_it():
+    features, config = patches(40, 5), AdapterConfig(dim=4, epochs=3, batch_size=16, lr=1e-2)
+    matrix = start_map(features, "standard", per_image=10)
+    mapped = train_adapter((features @ matrix.T).astype(np.float32), config)
+    started = train_adapter(features, replace(config, start="standard"), per_image=10)
+    np.testing.assert_allclose(started.weight, mapped.weight @ matrix, rtol=1e-3, atol=1e-4)
+
+
+def test_without_training_a_start_stands_alone():
+    features = patches(40, 5)
+    adapter = train_adapter(features, AdapterConfig(start="neighbours", epochs=0), per_image=10)
+    np.testing.assert_array_equal(adapter.weight, start_map(features, "neighbours", per_image=10))
+    assert (adapter.schedule.steps, len(adapter.losses)) == (0, 0)
+
+
+def test_batches_and_weights_may_come_from_the_caller():
+    features, config = patches(40, 5), AdapterConfig(dim=4, epochs=3, batch_size=8, lr=1e-2)
+    drawn, weighed = [], []
+
+    def draw(step):
+        drawn.append(step)
+        return np.arange(step, step + 8)
+
+    def weigh(z_bar):
+        weighed.append(z_bar.shape)
+        return torch.ones(len(z_bar), len(z_bar))
+
+    adapter = train_adapter(features, config, draw=draw, weigh=weigh)
+    assert drawn == list(range(15))
+    assert weighed == [(8, 4)] * 15
+    assert not np.allclose(adapter.losses, train_adapter(features, config).losses)
 
 
 def test_progress_is_told_after_every_step():

@@ -1,0 +1,29 @@
+"""Entries that stand alone: distances by plain loops, and what is kept."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from study.robust import isolation, supported
+
+
+def test_isolation_is_the_distance_to_the_nearest_patch_of_another_image() -> None:
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(6 * 5, 4)).astype(np.float16)
+    picked = np.array([3, 29, 11, 12, 0])
+    found = isolation(rows[picked].astype(np.float32), picked // 5, rows, 5)
+    for entry, distance in zip(picked, found, strict=True):
+        others = [row for row in range(30) if row // 5 != entry // 5]
+        expected = min(np.linalg.norm(rows[entry].astype(float) - rows[other].astype(float)) for other in others)
+        np.testing.assert_allclose(distance, expected, rtol=1e-4)
+
+
+def test_a_lone_image_supports_nothing() -> None:
+    rows = np.eye(4, dtype=np.float32)
+    assert np.isinf(isolation(rows[:2], np.zeros(2, np.int64), rows, 4)).all()
+
+
+def test_the_farthest_entries_go_and_one_always_stays() -> None:
+    assert supported(np.array([0.3, 9.0, 0.1, 0.2], np.float32), 0.25).tolist() == [True, False, True, True]
+    assert supported(np.array([0.3, 9.0], np.float32), 0.99).tolist() == [True, False]
+    assert supported(np.array([0.3, 9.0], np.float32), 0.0).all()
