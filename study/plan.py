@@ -39,8 +39,8 @@ RECIPES: Mapping[str, Recipe] = {
     "whole 224, b = 3": _one(reweight=3, frame="whole"),
 }
 
-# Question b: adapters on equal features and banks, from at most 200 images a category so that a larger bank is quick.
-_ON = Recipe((View(frame="whole"),), coreset=0.05, fit_images=200)
+# Question b: adapters on equal features and banks, from at most 100 images a category, so that a larger bank is quick.
+_ON = Recipe((View(frame="whole"),), coreset=0.05, fit_images=100)
 _TRAINED = Adapter(steps=1000)
 ADAPTERS: Mapping[str, Recipe] = {
     name: replace(_ON, adapter=adapter)
