@@ -18,6 +18,7 @@ from pipelines.config import (
     RunConfig,
     UsageError,
     resolve_members,
+    with_recipe,
 )
 from pipelines.config_file import options_from_file
 from pipelines.demo import prepare_demo
@@ -94,6 +95,11 @@ _where = _options(
 )
 _data = click.option("--data", required=True, type=click.Path(), help="Folder of categories in MVTec AD's layout.")
 _out = click.option("--out", required=True, type=click.Path(), help="Folder for the run's files.")
+_categories = click.option(
+    "--category", "categories", multiple=True, show_default="all", help="Only this category; repeatable."
+)
+_weights = click.option("--weights", type=click.Path(), help="Folder with <backbone>.safetensors or .pth.")
+_scratch_gb = click.option("--scratch-gb", type=float, default=50.0, help="Room for features; categories go in waves.")
 _holdout = click.option(
     "--holdout",
     type=float,
@@ -103,11 +109,11 @@ _holdout = click.option(
 _false_alarms = click.option("--false-alarms", type=float, default=0.01, help="Wished rate among good images.")
 _recipe = _options(
     _config_file,
-    click.option("--category", "categories", multiple=True, show_default="all", help="Only this category; repeatable."),
-    click.option("--weights", type=click.Path(), help="Folder with <backbone>.safetensors or .pth."),
+    _categories,
+    _weights,
     click.option("--full-frame", is_flag=True, help="Resize straight to the image size; crop nothing."),
     click.option("--bit-depth", type=int, default=16, help="Of pictures with more than 8 bits a channel."),
-    click.option("--recipe", type=click.Choice(RECIPES), default="default", help="paper: the table as printed."),
+    click.option("--recipe", type=click.Choice(list(RECIPES)), default="default", help="paper: the table as printed."),
     click.option("--levels", type=_Levels(), show_default=_BY_PRESET, help="timm's out_indices, as in 2,3."),
     click.option("--patch-size", type=int, show_default=_BY_PRESET, help="s, odd."),
     click.option("--aggregation", type=click.Choice(AGGREGATIONS), show_default=_BY_PRESET, help="Of patch features."),
@@ -135,7 +141,7 @@ _recipe = _options(
     click.option("--chunk", type=int, default=16, help="Images of a forward pass."),
     click.option("--maps/--no-maps", default=False, help="Write anomaly maps on the pictures' own pixels."),
     click.option("--scratch", type=click.Path(), show_default="OUT/_scratch", help="Folder for patch features."),
-    click.option("--scratch-gb", type=float, default=50.0, help="Room for features; categories go in waves."),
+    _scratch_gb,
     click.option("--keep-features", is_flag=True, help="Leave the features when their categories are done."),
     click.option("--rehash", is_flag=True, help="Read every file, also those whose size and time have not changed."),
     click.option("--strict", is_flag=True, help="Unreadable files are exit code 1."),
@@ -209,7 +215,7 @@ def evaluate_command(run_folder: str, **options: Any) -> None:
 @click.option("--images", required=True, type=click.Path(), help="Folder of images, unlabelled.")
 @click.option("--category", required=True, help="Whose model scores them.")
 @click.option("--out", required=True, type=click.Path(), help="Folder for the scores.")
-@click.option("--weights", type=click.Path(), help="Folder with <backbone>.safetensors or .pth.")
+@_weights
 @click.option("--maps/--no-maps", default=False, help="Write anomaly maps on the pictures' own pixels.")
 @click.option("--scratch", type=click.Path(), show_default="OUT/_scratch", help="Folder for patch features.")
 @click.option("--strict", is_flag=True, help="Unreadable files are exit code 1.")
@@ -221,7 +227,7 @@ def score_command(**options: Any) -> None:
 
 @main.command(name="inspect")
 @_data
-@click.option("--category", "categories", multiple=True, show_default="all", help="Only this category; repeatable.")
+@_categories
 @click.option("--holdout", type=float, default=0.2, help="Share of good images that would be held out.")
 @click.option("--bit-depth", type=int, default=16, help="Of pictures with more than 8 bits a channel.")
 def inspect_command(**options: Any) -> None:
@@ -238,10 +244,7 @@ def _fit(command: str, preset: str, options: dict[str, Any]) -> None:
     options["fresh"] = not options.pop("resume")
     overrides = {name: options.pop(name, None) for name in _MEMBER_FIELDS}
     backbones = options.pop("backbones")
-    as_printed = options.get("recipe") == "paper"
-    for name, default, printed in (("max_steps", 3000, 0), ("holdout", 0.2, 0.0)):
-        if options.get(name) is None:
-            options[name] = printed if as_printed else default
+    options = with_recipe(options)
 
     def work() -> int:
         members = resolve_members(preset, backbones, options["image_size"], overrides)

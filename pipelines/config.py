@@ -16,7 +16,11 @@ MODEL_VERSION = 1
 ENSEMBLE_BACKBONES = ("wide_resnet101_2.tv_in1k", "resnext101_32x8d.tv_in1k", "densenet201.tv_in1k")
 SINGLE_BACKBONE = "wide_resnet50_2.tv_in1k"
 DEMO_BACKBONES = ("tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2")
-RECIPES = ("default", "paper")
+# What a recipe decides where the user does not.
+RECIPES: Mapping[str, Mapping[str, Any]] = {
+    "default": {"max_steps": 3000, "holdout": 0.2},
+    "paper": {"max_steps": 0, "holdout": 0.0},
+}
 
 
 class UsageError(ValueError):
@@ -189,6 +193,12 @@ def resolve_members(
     return tuple(
         Member(**{**asdict(row), "backbone": backbone, **given}) for row, backbone in zip(rows, backbones, strict=True)
     )
+
+
+def with_recipe(options: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's options, with what their recipe decides where they say nothing or None."""
+    decided = RECIPES[options.get("recipe", "default")]
+    return {**options, **{name: value for name, value in decided.items() if options.get(name) is None}}
 
 
 def _require(holds: bool, sentence: str) -> None:
