@@ -24,6 +24,7 @@ from pipelines.config_file import options_from_file
 from pipelines.demo import prepare_demo
 from pipelines.evaluate import evaluate
 from pipelines.inspect import inspect
+from pipelines.paper_tables import paper_tables
 from pipelines.progress import Screen
 from pipelines.run import dry_run, run
 from pipelines.score_new import NewImages, score_new
@@ -233,6 +234,42 @@ def score_command(**options: Any) -> None:
 def inspect_command(**options: Any) -> None:
     """What a folder of categories holds and what is odd about it, before an hour is spent."""
     _do(lambda: inspect(Screen(), **options))
+
+
+@main.command(name="paper-tables")
+@_config_file
+@_data
+@click.option("--out", required=True, type=click.Path(), help="Folder for the runs' folders and tables.parquet.")
+@click.option(
+    "--table", "tables", type=click.IntRange(1, 6), multiple=True, show_default="all", help="Of the paper; repeatable."
+)
+@_categories
+@click.option(
+    "--backbone",
+    "backbones",
+    multiple=True,
+    show_default="the paper's",
+    help="timm's name; repeatable: where the paper has one network the first is used, in ensembles all are.",
+)
+@_weights
+@click.option("--image-size", type=int, show_default="the paper's", help="S of every run, for a trial.")
+@click.option("--epochs", type=int, show_default="the paper's", help="Of every adapter.")
+@click.option(
+    "--max-steps",
+    type=int,
+    show_default="0",
+    help="Of every adapter; 0: the epochs' full count, which takes days on CPUs. The tables say what was changed.",
+)
+@click.option("--scratch", type=click.Path(), show_default="in each run's folder", help="Folder for patch features.")
+@_scratch_gb
+@click.option("--dry-run", is_flag=True, help="List the runs; write nothing.")
+@_where
+def paper_tables_command(**options: Any) -> None:
+    """The runs behind Tables 1-6 of the paper, on MVTec AD; ours beside the published figures.
+
+    Each run is a folder of --out, as `single` and `ensemble` leave it: a second call goes on where the first stopped.
+    """
+    _do(lambda: paper_tables(Screen(), **options))
 
 
 _MEMBER_FIELDS = ("levels", "patch_size", "aggregation", "start", "dim", "coreset", "epochs", "lr")

@@ -101,6 +101,15 @@ class Screen:
         self.say(f"scratch  {scratch / 1e9:.2f} GB in all, {largest / 1e9:.2f} GB for the largest category")
         self.say(f"hours    {hours:.2f}, estimated from a trial of each network on this machine")
 
+    def table(self, header: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+        """Cells as they are: the first column to the left, the others to the right."""
+        table = Table(title=None, pad_edge=False)
+        for position, name in enumerate(header):
+            table.add_column(name, justify="right" if position else "left", no_wrap=not position)
+        for line in lines:
+            table.add_row(*line)
+        self.console.print(table)
+
     def metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """The table at the end: per category the ensemble and its members."""
         table = Table(title=None, pad_edge=False)

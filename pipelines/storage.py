@@ -133,6 +133,12 @@ class Store:
             self.filesystem.delete_dir(self.path(name))
 
 
+def named_below(where: str, name: str) -> str:
+    """The path or URI of a folder in another one; a URI keeps its options, credentials and all, at its end."""
+    place, mark, options = where.partition("?") if "://" in where else (where, "", "")
+    return f"{place.rstrip('/')}/{name}{mark}{options}"
+
+
 def masked(uri: str) -> str:
     """A URI without its credentials: what may be shown and written."""
     uri = re.sub(r"://[^/@]*@", "://***@", uri)

@@ -52,6 +52,16 @@ def make_category(base: Path, seed: int, *, train: int = 12, good: int = 5, defe
         save(base / "ground_truth" / "blot" / f"{number:03d}_mask.png", mask)
 
 
+def files(out: Path) -> dict[str, tuple[int, int]]:
+    """Every file but those that tell of the call itself → (time, inode): what was not written again is the same."""
+    told = {"run.json", "index.parquet", "metrics.parquet", "metrics.csv", "failures.parquet"}
+    return {
+        path.relative_to(out).as_posix(): (path.stat().st_mtime_ns, path.stat().st_ino)
+        for path in out.rglob("*")
+        if path.is_file() and path.name not in told
+    }
+
+
 @dataclass(frozen=True)
 class Finished:
     """A finished call of the command line."""

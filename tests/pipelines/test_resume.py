@@ -9,17 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.pipelines.runs import BACKBONES, Finished, call, ensemble, make_category, save, texture
-
-
-def files(out: Path) -> dict[str, tuple[int, int]]:
-    """Every file but those that tell of the call itself → (time, inode): what was not written again is the same."""
-    told = {"run.json", "index.parquet", "metrics.parquet", "metrics.csv", "failures.parquet"}
-    return {
-        path.relative_to(out).as_posix(): (path.stat().st_mtime_ns, path.stat().st_ino)
-        for path in out.rglob("*")
-        if path.is_file() and path.name not in told
-    }
+from tests.pipelines.runs import BACKBONES, Finished, call, ensemble, files, make_category, save, texture
 
 
 def table(out: Path, name: str) -> list[dict]:
