@@ -76,5 +76,6 @@ def _link(names: Sequence[str], folder: Path) -> None:
         if not old.is_symlink():
             raise UsageError(f"{old}: is not one of the demo's links; give the demo another --out.")
         old.unlink()
+    source = _source()
     for name in names:
-        (folder / Path(name).name).symlink_to((_source() / name).resolve())
+        (folder / Path(name).name).symlink_to((source / name).resolve())

@@ -112,7 +112,7 @@ def run_trial(category: Category, recipe: Recipe, seed: int, half: str, place: P
         "image_auroc": found.auroc,
         "image_ap": found.ap,
         "d_prime": found.d_prime,
-        "pixel_auroc": _pixel_auroc(category, images, recipe.views[0], fused, place, half),
+        "pixel_auroc": _pixel_auroc(category, images, recipe.views[0], fused, place),
         "costs": {name: sum(member.costs[name] for member in members) for name in members[0].costs},
         "paths": [image.image_path for image in images],
         "labels": labels.tolist(),
@@ -228,7 +228,7 @@ def _leave_one_out(
 
 
 def _pixel_auroc(
-    category: Category, images: Sequence[Image], view: View, fused: npt.NDArray[np.float32], place: Place, half: str
+    category: Category, images: Sequence[Image], view: View, fused: npt.NDArray[np.float32], place: Place
 ) -> float | None:
     """Over the pictures' own pixels; what a view does not look at counts as scored lowest."""
     shapes = features(category, view, category.test, place.features).shapes
