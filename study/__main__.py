@@ -2,72 +2,70 @@
 
 from __future__ import annotations
 
-import json
 import os
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # before torch is imported: its profiler writes to the terminal
 
 import click
 import torch
 
-from study import plan
-from study.data import Category, categories, digest
-from study.trial import Place, Recipe, run_trial
+from study.data import Category, categories
+from study.page import Found, figures, over_categories, write
+from study.plan import PARTS
+from study.trial import Place, run_trial
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
-@click.argument("parts", nargs=-1, type=click.Choice(["recipe", "adapter"]))
-@click.option("--data", multiple=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--out", default="study-run", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--category", "wanted", multiple=True)
-@click.option("--only", multiple=True)
-@click.option("--seed", "seeds", multiple=True, type=int, default=(0,))
+@click.argument("parts", nargs=-1, type=click.Choice([*PARTS, "page"]))
+@click.option(
+    "--data",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A folder of categories in MVTec AD's layout; may be repeated. The solar cells of elpv-dataset come along.",
+)
+@click.option(
+    "--out",
+    default="study-run",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where features, scores and trials are kept; what is there is not computed again.",
+)
+@click.option("--category", "wanted", multiple=True, help="Only these categories.")
+@click.option("--only", multiple=True, help="Only recipes with these words in their names.")
+@click.option("--page", "page_file", default="docs/accuracy.md", type=click.Path(dir_okay=False, path_type=Path))
 def main(
     parts: tuple[str, ...],
     data: tuple[Path, ...],
     out: Path,
     wanted: tuple[str, ...],
     only: tuple[str, ...],
-    seeds: tuple[int, ...],
+    page_file: Path,
 ) -> None:
+    """The PARTs of the study, or all of them; 'page' writes the tables and plots from all."""
     torch.set_num_threads(os.cpu_count() or 1)
     found = [
         each
         for each in categories(tuple(path.resolve() for path in data), out.resolve() / "cells")
         if not wanted or each.name in wanted
     ]
-    for part in parts:
-        recipes = {"recipe": plan.RECIPES, "adapter": plan.ADAPTERS}[part]
-        for name, recipe in recipes.items():
-            if only and not any(each in name for each in only):
-                continue
-            for seed in seeds:
-                rows = [trial(category, recipe, seed, "A", Place(out)) for category in found]
-                print(
-                    f"{name:42s} {seed}",
-                    *(
-                        f"{100 * row['image_auroc']:6.2f}/{row['d_prime']:.2f}/{100 * (row['pixel_auroc'] or 0):5.2f}"
-                        for row in rows
-                    ),
-                    f"mean {100 * sum(row['image_auroc'] for row in rows) / len(rows):.2f}",
-                    f"{sum(sum(row['costs'][k] for k in ('train_seconds', 'select_seconds')) for row in rows):.0f}s",
-                    flush=True,
-                )
+    asked = [part for part in PARTS if not parts or part in parts or "page" in parts]
+    trials = {part: _trials(part, only, found, Place(out)) for part in asked}
+    if not parts or "page" in parts:
+        write(page_file, trials)
 
 
-def trial(category: Category, recipe: Recipe, seed: int, half: str, place: Place) -> dict[str, Any]:
-    """A trial's row: read, where it has been run."""
-    name = digest(json.dumps([category.name, asdict(recipe), seed, half]))[:24]
-    file = place.root / "trials" / f"{name}.json"
-    if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        found = run_trial(category, recipe, seed, half, place)
-        file.write_text(json.dumps({"recipe": asdict(recipe), **found}))
-    row: dict[str, Any] = json.loads(file.read_text())
-    return row
+def _trials(part: str, only: tuple[str, ...], found: list[Category], place: Place) -> Found:
+    rows: Found = {}
+    for name, recipe in PARTS[part].recipes.items():
+        if only and not any(each in name for each in only):
+            continue
+        rows[name] = []
+        for seed in PARTS[part].seeds:
+            mine = [run_trial(category, recipe, seed, PARTS[part].half, place) for category in found]
+            rows[name] += mine
+            each = "  ".join(figures([row]) for row in mine)
+            print(f"{part} {name:42s} seed {seed}  {each}  mean {over_categories(mine):.2f}", flush=True)
+    return rows
 
 
 if __name__ == "__main__":

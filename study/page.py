@@ -4,11 +4,37 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from study.intervals import gain
+from study.promises import Met, cross_fitted, held_out
+
 Rows = Sequence[Mapping[str, Any]]
+Found = dict[str, list[dict[str, Any]]]  # rows by recipe
+
+
+def write(page: Path, trials: Mapping[str, Found]) -> None:
+    """Fill the page's marks from all parts' trials.
+
+    Raises:
+        ValueError: the page lacks the marks of a block.
+    """
+    adapters = trials["adapter"]
+    fill(
+        page,
+        {
+            "recipe": by_category(trials["recipe"]),
+            "front": costs(trials["recipe"]),
+            "adapter": by_category(adapters, against="identity"),
+            "holdout": _holdout(trials["holdout"]),
+            "dirty": by_category(trials["dirty"]),
+            "final": by_category(trials["final"], against=next(iter(trials["final"]))),
+            "seeds": by_seed(trials["final"]),
+        },
+    )
 
 
 def fill(page: Path, blocks: Mapping[str, str]) -> None:
@@ -41,16 +67,87 @@ def figures(rows: Rows) -> str:
     return " / ".join(parts + ([f"{100 * mean(pixels):.1f}"] if pixels else []))
 
 
-def by_category(trials: Mapping[str, Rows]) -> str:
-    """A row a recipe, a column a category, and the mean over categories."""
-    categories = sorted({row["category"] for rows in trials.values() for row in rows})
+def by_category(trials: Mapping[str, Rows], against: str | None = None) -> str:
+    """A row a recipe, a column a category, and the mean AUROC over categories; the gain over a recipe where one is
+    named."""
+    categories = _categories(trials)
     lines = []
     for name, rows in trials.items():
-        cells = [figures([row for row in rows if row["category"] == category]) for category in categories]
-        lines.append([name, *cells, f"{100 * _over_categories(rows):.2f}"])
-    return table(["recipe", *categories, "mean AUROC"], lines)
+        cells = [figures(_of(rows, category)) for category in categories]
+        line = [name, *cells, f"{over_categories(rows):.2f}"]
+        if against is not None:
+            line.append("" if name == against else str(gain(rows, trials[against])))
+        lines.append(line)
+    more = [] if against is None else [f"gain over {against}"]
+    return table(["recipe", *categories, "mean", *more], lines)
 
 
-def _over_categories(rows: Rows) -> float:
-    categories = {row["category"] for row in rows}
-    return float(mean(mean(row["image_auroc"] for row in rows if row["category"] == name) for name in categories))
+def by_seed(trials: Mapping[str, Rows]) -> str:
+    """Image AUROC of every seed."""
+    categories = _categories(trials)
+    lines = []
+    for name, rows in trials.items():
+        for seed, mine in groupby(sorted(rows, key=lambda row: int(row["seed"])), key=lambda row: row["seed"]):
+            found = {row["category"]: f"{100 * row['image_auroc']:.2f}" for row in mine}
+            lines.append([f"{name}, seed {seed}", *(found[category] for category in categories)])
+    return table(["recipe", *categories], lines)
+
+
+def costs(trials: Mapping[str, Rows]) -> str:
+    """What a recipe costs: means over categories."""
+    lines = []
+    for name, rows in trials.items():
+        cost = {what: mean(row["costs"][what] for row in rows) for what in rows[0]["costs"]}
+        lines.append(
+            [
+                name,
+                f"{over_categories(rows):.2f}",
+                f"{1000 * cost['extract_seconds_per_image']:.0f}",
+                f"{1000 * cost['score_seconds_per_image']:.0f}",
+                f"{cost['train_seconds'] + cost['select_seconds']:.0f}",
+                f"{cost['bank_bytes'] / 1e6:.1f}",
+            ]
+        )
+    return table(["recipe", "mean AUROC", "extract, ms", "score, ms", "learn, s", "bank, MB"], lines)
+
+
+def over_categories(rows: Rows) -> float:
+    """The mean over categories of the image AUROC in hundredths."""
+    names = {row["category"] for row in rows}
+    return float(100 * mean(mean(row["image_auroc"] for row in _of(rows, name)) for name in names))
+
+
+def _holdout(trials: Mapping[str, Rows]) -> str:
+    folds = [row for name, rows in trials.items() if name.startswith("20 %") for row in rows]
+    found = {
+        "10 % held out": held_out(trials["10 %"]),
+        "20 % held out": held_out(trials["20 %, fold 0"]),
+        "own entries left out": held_out(trials["none"]),
+        "cross-fitted": cross_fitted(trials["none"], folds),
+    }
+    lines = [_met(name, met) for name, mets in found.items() for met in mets]
+    costly = by_category({name: trials[name] for name in ("none", "10 %", "20 %, fold 0")}, against="none")
+    header = ["thresholds", "category", "wished", "good images", "promised", "met", "95 % interval", "defects found"]
+    return f"{costly}\n\n{table(header, lines)}"
+
+
+def _met(name: str, met: Met) -> list[str]:
+    low, high = met.interval
+    return [
+        name,
+        met.category,
+        f"{met.rate:.0%}",
+        str(met.held_out),
+        f"{met.promised:.1%}",
+        f"{met.alarms / met.images:.1%} ({met.alarms} of {met.images})",
+        f"{low:.1%} to {high:.1%}",
+        f"{met.found:.0%}",
+    ]
+
+
+def _categories(trials: Mapping[str, Rows]) -> list[str]:
+    return sorted({row["category"] for rows in trials.values() for row in rows})
+
+
+def _of(rows: Rows, category: str) -> Rows:
+    return [row for row in rows if row["category"] == category]

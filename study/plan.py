@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from study.adapters import Adapter
 from study.features import LITE, View
@@ -12,36 +12,53 @@ from study.trial import Recipe
 PLAIN = Recipe(views=tuple(View(backbone) for backbone in LITE))  # PatchCore's ensemble, which all is compared with
 
 
-def _one(coreset: float = 0.01, reweight: int = 9, **view: object) -> Recipe:
-    return Recipe((View(**view),), coreset=coreset, reweight=reweight)  # type: ignore[arg-type]
+_SCREENED = 200  # good images a category at most, so that large banks and sizes are tried in minutes
 
 
-# Question a: the identity adapter, one network.
+def _one(coreset: float = 0.05, reweight: int = 9, fit_images: int | None = _SCREENED, **view: object) -> Recipe:
+    return Recipe((View(**view),), coreset=coreset, reweight=reweight, fit_images=fit_images)  # type: ignore[arg-type]
+
+
+# Question a: the identity adapter, one network where nothing else is said.
 RECIPES: Mapping[str, Recipe] = {
-    "crop 224, 1 %": _one(),
+    "crop 224, 1 %": _one(0.01),
     "crop 224, 3 %": _one(0.03),
-    "crop 224, 5 %": _one(0.05),
+    "crop 224, 5 %": _one(),
     "crop 224, 10 %": _one(0.10),
-    "whole 224, 1 %": _one(frame="whole"),
-    "whole 224, 5 %": _one(0.05, frame="whole"),
-    "padded 224, 1 %": _one(frame="padded"),
-    "whole 320, 1 %": _one(frame="whole", size=320),
-    "whole 320, 5 %": _one(0.05, frame="whole", size=320),
-    "crop 320, 1 %": _one(size=320),
-    "whole 224, s = 1": _one(frame="whole", patch_size=1),
-    "whole 224, s = 5": _one(frame="whole", patch_size=5),
-    "whole 224, levels 1-3": _one(frame="whole", levels=(1, 2, 3)),
-    "whole 224, levels 2-4": _one(frame="whole", levels=(2, 3, 4)),
-    "whole 224, level 2": _one(frame="whole", levels=(2,)),
-    "whole 224, level 3": _one(frame="whole", levels=(3,)),
-    "whole 224, patchcore": _one(frame="whole", aggregation="patchcore"),
-    "whole 224, b = 1": _one(reweight=1, frame="whole"),
-    "whole 224, b = 3": _one(reweight=3, frame="whole"),
+    "crop 224, 25 %": _one(0.25),
+    "whole 224, 1 %": _one(0.01, frame="whole"),
+    "whole 224, 5 %": _one(frame="whole"),
+    "whole 224, 10 %": _one(0.10, frame="whole"),
+    "padded 224, 5 %": _one(frame="padded"),
+    "whole 224, 5 %, s = 1": _one(frame="whole", patch_size=1),
+    "whole 224, 5 %, s = 5": _one(frame="whole", patch_size=5),
+    "whole 224, 5 %, levels 1-3": _one(frame="whole", levels=(1, 2, 3)),
+    "whole 224, 5 %, levels 2-4": _one(frame="whole", levels=(2, 3, 4)),
+    "whole 224, 5 %, level 2": _one(frame="whole", levels=(2,)),
+    "whole 224, 5 %, level 3": _one(frame="whole", levels=(3,)),
+    "whole 224, 5 %, patchcore": _one(frame="whole", aggregation="patchcore"),
+    "whole 224, 5 %, b = 1": _one(reweight=1, frame="whole"),
+    "whole 224, 5 %, b = 3": _one(reweight=3, frame="whole"),
+    "crop 320, 5 %": _one(size=320),
+    "whole 320, 1 %": _one(0.01, frame="whole", size=320),
+    "whole 320, 5 %": _one(frame="whole", size=320),
+    "padded 320, 5 %": _one(frame="padded", size=320),
+    "whole 224, 5 %, lite1": _one(frame="whole", backbone=LITE[1]),
+    "whole 224, 5 %, lite2": _one(frame="whole", backbone=LITE[2]),
+    "whole 224, 5 %, fused": Recipe(
+        tuple(View(each, frame="whole") for each in LITE), coreset=0.05, fit_images=_SCREENED
+    ),
+    "whole 224, 5 %, images fused": Recipe(
+        tuple(View(each, frame="whole") for each in LITE), coreset=0.05, fit_images=_SCREENED, fusion="image"
+    ),
+    "whole 480, 1 %": _one(0.01, frame="whole", size=480),
+    "crop 224, 1 %, all good images": _one(0.01, fit_images=None),
+    "whole 224, 1 %, all good images": _one(0.01, fit_images=None, frame="whole"),
 }
 
-# Question b: adapters on equal features and banks, from at most 100 images a category, so that a larger bank is quick.
-_ON = Recipe((View(frame="whole"),), coreset=0.05, fit_images=100)
-_TRAINED = Adapter(steps=1000)
+# Question b: adapters on equal features and banks.
+_ON = Recipe((View(frame="whole"),), coreset=0.05, fit_images=_SCREENED)
+_TRAINED = Adapter("standard", steps=1000, batch_size=512)
 ADAPTERS: Mapping[str, Recipe] = {
     name: replace(_ON, adapter=adapter)
     for name, adapter in {
@@ -50,12 +67,57 @@ ADAPTERS: Mapping[str, Recipe] = {
         "white": Adapter("white"),
         "neighbours": Adapter("neighbours"),
         "random orthogonal, D = 152": Adapter(dim=152),
-        "raw, trained": _TRAINED,
-        "standard, trained": replace(_TRAINED, start="standard"),
+        "raw, trained": replace(_TRAINED, start="raw"),
+        "standard, trained": _TRAINED,
         "white, trained": replace(_TRAINED, start="white"),
         "neighbours, trained": replace(_TRAINED, start="neighbours"),
-        "raw, trained on neighbours": replace(_TRAINED, draw="neighbours"),
-        "standard, trained on neighbours": replace(_TRAINED, start="standard", draw="neighbours"),
-        "neighbours, trained on neighbours": replace(_TRAINED, start="neighbours", draw="neighbours"),
+        "standard, trained, ω shuffled": replace(_TRAINED, shuffled=True),
+        "standard, trained on neighbours": replace(_TRAINED, draw="neighbours"),
+        "standard, trained on four images": replace(_TRAINED, draw="images"),
+        "standard, trained, rate 1e-4": replace(_TRAINED, lr=1e-4),
+        "standard, trained, rate 1e-2": replace(_TRAINED, lr=1e-2),
+        "standard, trained, σ = 1": replace(_TRAINED, sigma=1.0),
+        "standard, trained, z̄ normalised": replace(_TRAINED, normalize=True),
+        "standard, trained, k = 10": replace(_TRAINED, neighbours=10),
+        "standard, trained, α = 0": replace(_TRAINED, alpha=0.0),
+        "standard, trained, α = 1": replace(_TRAINED, alpha=1.0),
+        "standard, trained, m = 0.5": replace(_TRAINED, margin=0.5),
+        "standard, trained, m = 2": replace(_TRAINED, margin=2.0),
+        "standard, trained, γ = 0.9": replace(_TRAINED, gamma=0.9),
+        "standard, trained, γ = 0.999": replace(_TRAINED, gamma=0.999),
+        "standard, trained, N = 2048": replace(_TRAINED, batch_size=2048),
+        "standard, trained, D = 512": replace(_TRAINED, dim=512),
+        "standard, trained, D = 64": replace(_TRAINED, dim=64),
     }.items()
+}
+
+# Hold-out: all good images, so that small rates can be promised.
+_ALL = replace(_ON, coreset=0.01, fit_images=None)
+HOLDOUTS: Mapping[str, Recipe] = {
+    "none": replace(_ALL, left_out=True),
+    "10 %": replace(_ALL, fold=(0, 10)),
+    **{f"20 %, fold {fold}": replace(_ALL, fold=(fold, 5)) for fold in range(5)},
+}
+
+DIRTY: Mapping[str, Recipe] = {
+    f"{dirt:.0%} dirt, {trim:.0%} trimmed": replace(_ON, dirt=dirt, trim=trim)
+    for dirt in (0.0, 0.01, 0.05, 0.10)
+    for trim in (0.0, 0.05, 0.20)
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """Recipes that answer one question, the half they are tried on, and the seeds."""
+
+    recipes: Mapping[str, Recipe]
+    half: str = "A"
+    seeds: tuple[int, ...] = (0,)
+
+
+PARTS: Mapping[str, Part] = {
+    "recipe": Part(RECIPES),
+    "adapter": Part(ADAPTERS),
+    "holdout": Part(HOLDOUTS),
+    "dirty": Part(DIRTY),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from reconpatch.metrics import image_auroc, image_metrics
 from reconpatch.scoring import MemoryBank
 from study.adapters import Adapter, weight_of
 from study.data import Category, digest, half_of
-from study.features import Features, View, features, on_picture
+from study.features import View, features, on_picture
 from study.robust import isolation, supported
 
 _MAPS = ("test", "holdout", "pasted")
@@ -44,6 +44,8 @@ class Recipe:
         pasted: whether copies of the held-out images with pasted defects are scored too.
         dirt: defective images of the test set's other half among those learned from, as a share of the good ones.
         trim: the share of the bank's entries that is dropped, those farthest from all other images first.
+        left_out: whether the images learned from are scored in place of held-out ones, each with its own entries
+            left out of the bank.
     """
 
     views: tuple[View, ...] = (View(),)
@@ -56,6 +58,7 @@ class Recipe:
     pasted: bool = False
     dirt: float = 0.0
     trim: float = 0.0
+    left_out: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,9 @@ class Place:
     @property
     def features(self) -> Path:
         return self.root / "features"
+
+    def trial(self, name: str) -> Path:
+        return self.root / "trials" / f"{name}.json"
 
     def member(self, name: str) -> Path:
         return self.root / "members" / f"{name}.npz"
@@ -94,10 +100,34 @@ class MemberResult:
 
 
 def run_trial(category: Category, recipe: Recipe, seed: int, half: str, place: Place) -> dict[str, Any]:
-    """A row: metrics of the half's images, their scores, seconds an image and bytes of the bank.
+    """A trial's row, read where it has been run: metrics of the half's images, their scores, seconds an image and
+    bytes of the bank.
 
     The first bank entry is drawn by the seed, since greedy selection alone is noisy.
     """
+    file = place.trial(_name(category, recipe, seed, half))
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        found = _run(category, recipe, seed, half, place)
+        unfinished = file.with_suffix(".unfinished")
+        unfinished.write_text(json.dumps({"recipe": asdict(recipe), **found}))
+        unfinished.rename(file)
+    row: dict[str, Any] = json.loads(file.read_text())
+    return row
+
+
+def _name(category: Category, recipe: Recipe, seed: int, half: str) -> str:
+    """Fields at their defaults are left out, so that a new field changes no older trial's name."""
+    told = [category.name, [_changed(view) for view in recipe.views], _changed(recipe.adapter), _changed(recipe)]
+    return digest(json.dumps([*told, seed, half]))[:24]
+
+
+def _changed(options: Any) -> dict[str, Any]:
+    plain = [each for each in fields(options) if each.name not in ("views", "adapter")]
+    return {each.name: value for each in plain if (value := getattr(options, each.name)) != each.default}
+
+
+def _run(category: Category, recipe: Recipe, seed: int, half: str, place: Place) -> dict[str, Any]:
     images = category.half(half)
     members = [_member(category, recipe, view, seed, half, place) for view in recipe.views]
     scores, fused = _fuse(members, [each.test for each in members], recipe.fusion)
@@ -138,7 +168,7 @@ def _fuse(
 def _member(category: Category, recipe: Recipe, view: View, seed: int, half: str, place: Place) -> MemberResult:
     """From its file, or computed now: adapter, bank, scores of the half's images and of some fit images."""
     recipe = replace(recipe, views=(view,), fusion="patch")
-    file = place.member(digest(json.dumps([category.name, asdict(recipe), seed, half]))[:24])
+    file = place.member(_name(category, recipe, seed, half))
     if not file.exists():
         result = _compute(category, recipe, view, seed, half, place)
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -152,14 +182,19 @@ def _member(category: Category, recipe: Recipe, view: View, seed: int, half: str
 
 
 def _compute(category: Category, recipe: Recipe, view: View, seed: int, half: str, place: Place) -> MemberResult:
-    fit = features(category, view, category.train, place.features)
-    test = features(category, view, category.test, place.features)
-    chosen = [number for number, image in enumerate(category.test) if half_of(image) in half]
-    values, held_out = _learned_from(category, recipe, fit, test, half)
+    good = category.train[: recipe.fit_images]
+    fit = features(category, view, good, place.features)
+    test = features(category, view, category.half(half), place.features)
+    apart = _held_out(recipe, len(good))
+    values, held_out = fit.values[~apart], fit.values[apart]
+    if recipe.dirt:
+        others = [image for image in category.test if image.label and half_of(image) not in half]
+        dirt = features(category, view, others[: round(recipe.dirt * len(values))], place.features)
+        values = np.concatenate([values, dirt.values])
     pasted = held_out[:0]
     if recipe.pasted:
-        defective = features(category, view, category.train, place.features, defects=True)
-        pasted = defective.values[: recipe.fit_images][_held_out(recipe, len(fit.values[: recipe.fit_images]))]
+        originals = [image for image, out in zip(good, apart, strict=True) if out]
+        pasted = features(category, view, originals, place.features, defects=True).values
     cells = values.shape[1]
     rows = values.reshape(-1, values.shape[2])
     started = time.perf_counter()
@@ -174,32 +209,30 @@ def _compute(category: Category, recipe: Recipe, view: View, seed: int, half: st
         picked = picked[supported(distances, recipe.trim)]
     bank = MemoryBank(np.asarray(rows[picked], np.float32), recipe.reweight)
     selected = time.perf_counter()
-    maps = _maps(bank, weight, test.values[chosen], test.grid)
+    maps = _maps(bank, weight, test.values, test.grid)
     scored = time.perf_counter()
-    aside, copies = (_maps(bank, weight, each, test.grid) for each in (held_out, pasted))
+    if recipe.left_out:
+        aside = np.concatenate(
+            [
+                _maps(
+                    MemoryBank(bank.entries[picked // cells != number], recipe.reweight), weight, each[None], test.grid
+                )
+                for number, each in enumerate(values)
+            ]
+        )
+    else:
+        aside = _maps(bank, weight, held_out, test.grid)
+    copies = _maps(bank, weight, pasted, test.grid)
     statistics = score_statistics(_leave_one_out(rows, picked, bank, cells))
     costs = {
         "extract_seconds_per_image": test.seconds_per_image,
-        "score_seconds_per_image": (scored - selected) / len(chosen),
+        "score_seconds_per_image": (scored - selected) / len(test.values),
         "train_seconds": trained - started,
         "select_seconds": selected - trained,
         "bank_bytes": float(bank.entries.numel() * 4),
         "bank_entries": float(len(picked)),
     }
     return MemberResult(maps, aside, copies, statistics.median, statistics.mad, statistics.beta, costs)
-
-
-def _learned_from(
-    category: Category, recipe: Recipe, fit: Features, test: Features, half: str
-) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.float16]]:
-    """The features that are learned from, dirt last, and those that are held out."""
-    values = fit.values[: recipe.fit_images]
-    aside = _held_out(recipe, len(values))
-    values, held_out = values[~aside], values[aside]
-    if recipe.dirt:
-        others = [number for number, image in enumerate(category.test) if image.label and half_of(image) not in half]
-        values = np.concatenate([values, test.values[others[: round(recipe.dirt * len(values))]]])
-    return values, held_out
 
 
 def _held_out(recipe: Recipe, n: int) -> npt.NDArray[np.bool_]:
@@ -231,15 +264,14 @@ def _pixel_auroc(
     category: Category, images: Sequence[Image], view: View, fused: npt.NDArray[np.float32], place: Place
 ) -> float | None:
     """Over the pictures' own pixels; what a view does not look at counts as scored lowest."""
-    shapes = features(category, view, category.test, place.features).shapes
-    by_path = {image.image_path: shape for image, shape in zip(category.test, shapes, strict=True)}
+    shapes = features(category, view, images, place.features).shapes
     every = slice(None, None, _STRIDE)
     scores, truth = [], []
-    for image, patches in zip(images, fused, strict=True):
+    for image, patches, shape in zip(images, fused, shapes, strict=True):
         mask = category.mask(image)
         if image.label and mask is None:
             continue
-        found = on_picture(np.asarray(anomaly_map(patches, view.size)), view, by_path[image.image_path])
+        found = on_picture(np.asarray(anomaly_map(patches, view.size)), view, shape)
         found = np.where(np.isnan(found), fused.min() - 1.0, found)[every, every]
         scores.append(found.ravel())
         truth.append(np.zeros(found.size, bool) if mask is None else mask[every, every].ravel())

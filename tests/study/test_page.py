@@ -1,0 +1,60 @@
+"""The page: what stands between its marks, and the figures of its tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from study.page import by_category, by_seed, costs, fill, table
+
+
+def row(category: str, auroc: float, seed: int = 0, pixel: float | None = None) -> dict[str, Any]:
+    scores = [0.0, 1.0, auroc, 2.0]
+    return {
+        "category": category,
+        "seed": seed,
+        "image_auroc": auroc,
+        "d_prime": 2.0 * auroc,
+        "pixel_auroc": pixel,
+        "paths": ["a", "b", "c", "d"],
+        "labels": [0, 0, 1, 1],
+        "scores": scores,
+        "costs": dict.fromkeys(
+            ("extract_seconds_per_image", "score_seconds_per_image", "train_seconds", "select_seconds"), 0.5
+        )
+        | {"bank_bytes": 2e6},
+    }
+
+
+def test_only_what_stands_between_the_marks_is_replaced(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "before\n<!-- one -->\nold\n<!-- end of one -->\nbetween\n<!-- two -->\n<!-- end of two -->\nafter\n"
+    )
+    fill(page, {"one": "new\n", "two": "\\1"})
+    assert page.read_text() == (
+        "before\n<!-- one -->\nnew\n<!-- end of one -->\nbetween\n<!-- two -->\n\\1\n<!-- end of two -->\nafter\n"
+    )
+    with pytest.raises(ValueError, match="has no <!-- three -->"):
+        fill(page, {"three": ""})
+
+
+def test_means_are_over_seeds_and_then_over_categories() -> None:
+    trials = {
+        "plain": [row("a", 0.5), row("a", 0.7, 1), row("b", 0.9, pixel=0.8), row("b", 0.9, 1, pixel=0.6)],
+        "better": [row("a", 0.7), row("a", 0.9, 1), row("b", 0.9, pixel=0.8), row("b", 0.9, 1, pixel=0.8)],
+    }
+    plain, better = by_category(trials, against="plain").splitlines()[2:]
+    assert plain == "| plain | 60.0 / 1.20 | 90.0 / 1.80 / 70.0 | 75.00 |  |"
+    assert better.startswith("| better | 80.0 / 1.60 | 90.0 / 1.80 / 80.0 | 85.00 | +0.00 [")
+    assert by_seed(trials).splitlines()[2:4] == [
+        "| plain, seed 0 | 50.00 | 90.00 |",
+        "| plain, seed 1 | 70.00 | 90.00 |",
+    ]
+    assert costs(trials).splitlines()[2] == "| plain | 75.00 | 500 | 500 | 1 | 2.0 |"
+
+
+def test_a_table_is_markdown() -> None:
+    assert table(["what", "n"], [["a", "1"]]) == "| what | n |\n| --- | --: |\n| a | 1 |"
