@@ -112,7 +112,12 @@ _recipe = _options(
     _config_file,
     _categories,
     _weights,
-    click.option("--full-frame", is_flag=True, help="Resize straight to the image size; crop nothing."),
+    click.option(
+        "--full-frame/--centre-crop",
+        default=None,
+        show_default="full-frame; centre-crop with --recipe paper",
+        help="All of the picture as a square, or the middle 7/8 of it.",
+    ),
     click.option("--bit-depth", type=int, default=16, help="Of pictures with more than 8 bits a channel."),
     click.option("--recipe", type=click.Choice(list(RECIPES)), default="default", help="paper: the table as printed."),
     click.option("--levels", type=_Levels(), show_default=_BY_PRESET, help="timm's out_indices, as in 2,3."),

@@ -18,8 +18,8 @@ SINGLE_BACKBONE = "wide_resnet50_2.tv_in1k"
 DEMO_BACKBONES = ("tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2")
 # What a recipe decides where the user does not.
 RECIPES: Mapping[str, Mapping[str, Any]] = {
-    "default": {"max_steps": 3000, "holdout": 0.2},
-    "paper": {"max_steps": 0, "holdout": 0.0},
+    "default": {"full_frame": True, "max_steps": 3000, "holdout": 0.2},
+    "paper": {"full_frame": False, "max_steps": 0, "holdout": 0.0},
 }
 
 
@@ -94,7 +94,7 @@ class RunConfig:
     members: tuple[Member, ...]
     image_size: int
     categories: tuple[str, ...] = ()
-    full_frame: bool = False
+    full_frame: bool = True
     weights: str | None = None
     recipe: str = "default"
     max_steps: int = 3000

@@ -38,8 +38,10 @@ def read_masks(data: Store, images: Sequence[Image], model: Model) -> tuple[dict
         elif not seen.any():
             cut += 1
     if cut:
-        warnings.append(
-            f"{model.category}: the centre crop hides the whole defect in {cut} of {len(masks)} images with masks; "
-            f"--full-frame looks at the whole picture."
+        why = (
+            f"the mask of a defect has no pixel left at {model.image_size} px; a larger --image-size would show it."
+            if model.full_frame
+            else "the centre crop hides the whole defect; --full-frame looks at the whole picture."
         )
+        warnings.append(f"{model.category}: in {cut} of {len(masks)} images with masks {why}")
     return masks, warnings

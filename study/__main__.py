@@ -13,6 +13,7 @@ import torch
 from study.data import Category, categories
 from study.page import Found, figures, over_categories, write
 from study.plan import PARTS
+from study.plots import banks, front
 from study.trial import Place, run_trial
 
 
@@ -52,6 +53,8 @@ def main(
     trials = {part: _trials(part, only, found, Place(out)) for part in asked}
     if not parts or "page" in parts:
         write(page_file, trials)
+        front(trials["recipe"], page_file.with_name("accuracy-front.png"))
+        banks(trials["recipe"], page_file.with_name("accuracy-banks.png"))
 
 
 def _trials(part: str, only: tuple[str, ...], found: list[Category], place: Place) -> Found:

@@ -9,6 +9,9 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import numpy as np
+
+from reconpatch.metrics import image_auroc
 from study.intervals import gain
 from study.promises import Met, cross_fitted, held_out
 
@@ -31,6 +34,7 @@ def write(page: Path, trials: Mapping[str, Found]) -> None:
             "adapter": by_category(adapters, against="identity"),
             "holdout": _holdout(trials["holdout"]),
             "dirty": by_category(trials["dirty"]),
+            "choice": _choice(trials["choice"]),
             "final": by_category(trials["final"], against=next(iter(trials["final"]))),
             "seeds": by_seed(trials["final"]),
         },
@@ -143,6 +147,30 @@ def _met(name: str, met: Met) -> list[str]:
         f"{low:.1%} to {high:.1%}",
         f"{met.found:.0%}",
     ]
+
+
+def _choice(trials: Mapping[str, Rows]) -> str:
+    """A column a recipe: AUROC of pasted defects among held-out images, and of the test set."""
+    lines = []
+    for category in _categories(trials):
+        rows = {name: _of(mine, category)[0] for name, mine in trials.items()}
+        pasted = {name: pasted_auroc(row) for name, row in rows.items()}
+        picked, best = (max(each, key=lambda name: each[name]) for each in (pasted, _aurocs(rows)))
+        cells = [f"{100 * pasted[name]:.1f} / {100 * row['image_auroc']:.1f}" for name, row in rows.items()]
+        lines.append([category, *cells, "yes" if picked == best else "no"])
+    return table(["category", *trials, "picks the best"], lines)
+
+
+def pasted_auroc(row: Mapping[str, Any]) -> float:
+    """How well copies with pasted defects are told from the held-out images they are copies of."""
+    good, defective = row["holdout_scores"], row["pasted_scores"]
+    found = image_auroc(np.array(good + defective), np.array([0] * len(good) + [1] * len(defective)))
+    assert found is not None
+    return found
+
+
+def _aurocs(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    return {name: row["image_auroc"] for name, row in rows.items()}
 
 
 def _categories(trials: Mapping[str, Rows]) -> list[str]:

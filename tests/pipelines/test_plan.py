@@ -55,7 +55,7 @@ NOTHING = dict.fromkeys(STAGES, False)
 TABLE = [
     # all
     ("image_size", 128, "extract"),
-    ("full_frame", True, "extract"),
+    ("full_frame", False, "extract"),
     ("levels", (1, 2), "extract"),
     ("patch_size", 5, "extract"),
     ("aggregation", "patchcore", "extract"),
