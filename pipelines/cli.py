@@ -132,6 +132,7 @@ _recipe = _options(
         "--max-steps", type=int, show_default="3000; 0 with --recipe paper", help="0: the epochs' full count."
     ),
     click.option("--batch-size", type=int, default=512, help="N, patches a training step."),
+    click.option("--batch-images", type=int, default=0, help="Images that these come from; 0: any."),
     click.option(
         "--sigma", type=_Sigma(), default="neighbour", help="Of eq. 1; 'neighbour': squared distance to the k-th."
     ),

@@ -99,6 +99,7 @@ class RunConfig:
     recipe: str = "default"
     max_steps: int = 3000
     batch_size: int = 512
+    batch_images: int = 0
     sigma: float | None = None
     neighbours: int = 5
     alpha: float = 0.5
@@ -165,6 +166,7 @@ class RunConfig:
             max_steps=self.max_steps,
             lr=member.lr,
             batch_size=self.batch_size,
+            batch_images=self.batch_images,
             sigma=self.sigma,
             neighbours=self.neighbours,
             alpha=self.alpha,

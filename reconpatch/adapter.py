@@ -57,8 +57,10 @@ def train_adapter(
     Args:
         features: (n, C') float16 or float32 array, in memory or memory-mapped; only the rows of a batch are read.
         config: see `AdapterConfig`.
-        per_image: patches of an image, images under each other; only the start 'neighbours' asks. None: one image.
-        draw: from a step's number, from 0, to its rows; by default every epoch sees every row once.
+        per_image: patches of an image, images under each other; only the start 'neighbours' and `batch_images` ask.
+            None: one image.
+        draw: from a step's number, from 0, to its rows; by default every epoch sees every row once, or, with
+            `batch_images`, images and patches are drawn anew at each step.
         weigh: from (N, D) z̄ to (N, N) ω; by default eq. 6.
         device: where to compute.
         on_step: called after each step with its number, from 1, and the number of steps.
@@ -77,13 +79,16 @@ def train_adapter(
         raise ValueError("epochs is 0: the identity adapter is not trained; embed the features with weight None.")
     plan = schedule(len(features), config)
     start = None
+    per_image = per_image or len(features)
     if config.start != "raw":
-        matrix = start_map(features, config.start, per_image=per_image or len(features), seed=config.seed)
+        matrix = start_map(features, config.start, per_image=per_image, seed=config.seed)
         start = torch.from_numpy(matrix).to(device)
         if plan.steps == 0:
             return Adapter(matrix, plan, np.empty(0, np.float32), {})
     state = _initial_state(features.shape[1], config, torch.device(device))
     weigh = weigh or partial(similarity, sigma=config.sigma, k=config.neighbours, alpha=config.alpha)
+    if draw is None and config.batch_images:
+        draw = partial(_of_images, len(features), per_image, config)
     batches = _batches(len(features), config, plan.steps) if draw is None else map(draw, range(plan.steps))
     for rows in batches:
         patches = torch.from_numpy(features[rows]).to(device, torch.float32)
@@ -160,6 +165,18 @@ def _batches(n: int, config: AdapterConfig, steps: int) -> Iterator[np.ndarray]:
             order = np.random.default_rng((config.seed, epoch)).permutation(n)
         # The loss does not see the order within a batch; a memory-mapped file is read faster forwards.
         yield np.sort(order[batch * config.batch_size : (batch + 1) * config.batch_size])
+
+
+def _of_images(n: int, per_image: int, config: AdapterConfig, step: int) -> np.ndarray:
+    """As many rows of each of a few images; like patches lie close together in an image, so that a batch has them."""
+    random = np.random.default_rng((config.seed, step))
+    images = n // per_image
+    some = min(config.batch_images, images)
+    each = min(config.batch_size // some, per_image)
+    chosen = random.choice(images, some, replace=False)
+    return np.sort(
+        np.concatenate([image * per_image + random.choice(per_image, each, replace=False) for image in chosen])
+    )
 
 
 def _step(

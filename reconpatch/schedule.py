@@ -22,6 +22,8 @@ class AdapterConfig:
         max_steps: no more steps than this (see `schedule`); 0 for all of them.
         lr: learning rate at the start, annealed to 0 by a cosine.
         batch_size: N, patches a step.
+        batch_images: how many images a step's patches come from, ⌊N / batch_images⌋ of each at most; 0 for an epoch's
+            shuffled patches, whatever their images.
         sigma: width of eq. 1; None for each batch's mean squared distance to the k-th neighbour.
         neighbours: k of eqs. 2-5, at least 4.
         alpha: of eq. 6, the share of the pairwise similarity.
@@ -41,6 +43,7 @@ class AdapterConfig:
     max_steps: int = 3000
     lr: float = 1e-5
     batch_size: int = 512
+    batch_images: int = 0
     sigma: float | None = None
     neighbours: int = 5
     alpha: float = 0.5
@@ -58,6 +61,10 @@ class AdapterConfig:
             "max_steps": (self.max_steps >= 0, "0 (no limit) or more"),
             "lr": (0.0 < self.lr <= 1.0, "above 0 and at most 1"),
             "batch_size": (self.batch_size >= 2, "at least 2, for a loss over pairs"),
+            "batch_images": (
+                0 <= self.batch_images <= self.batch_size // 2,
+                f"0 (patches of any image) or more, and at most {self.batch_size // 2}, half of batch_size",
+            ),
             "sigma": (self.sigma is None or 0.0 < self.sigma < math.inf, "above 0, or None for the batch's scale"),
             "neighbours": (self.neighbours >= 4, "at least 4, for eq. 4 looks at half of them"),
             "alpha": (0.0 <= self.alpha <= 1.0, "in [0, 1]"),

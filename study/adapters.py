@@ -16,7 +16,6 @@ from reconpatch.schedule import AdapterConfig
 from reconpatch.similarity import similarity
 from reconpatch.starts import start_map
 
-DRAWS = ("epochs", "neighbours", "images")
 _POOL = 20_000  # patches among which neighbours are looked for
 _TOGETHER = 8  # a patch and its nearest of other images in a batch of neighbours
 
@@ -29,8 +28,8 @@ class Adapter:
         start: of `start_map`.
         steps: of training.
         dim: D; None for C'. Without training, a random orthogonal D x C' matrix after the start, where it is given.
-        draw: batches of an epoch's shuffled patches; of patches with their nearest ones of other images; of whole
-            images' worth of patches.
+        draw: 'epochs', batches of an epoch's shuffled patches; 'neighbours', of patches with their nearest ones of
+            other images; 'images', of four images' patches.
         shuffled: the control: ω with its rows' and columns' partners drawn at random, so that it says nothing.
     """
 
@@ -73,6 +72,7 @@ def weight_of(
         max_steps=adapter.steps,
         lr=adapter.lr / raised,
         batch_size=adapter.batch_size,
+        batch_images=4 if adapter.draw == "images" else 0,
         sigma=adapter.sigma,
         neighbours=adapter.neighbours,
         alpha=adapter.alpha,
@@ -100,20 +100,10 @@ def _shuffled(config: AdapterConfig) -> Callable[[torch.Tensor], torch.Tensor]:
 def _draw(
     rows: npt.NDArray[np.float16], adapter: Adapter, per_image: int, seed: int
 ) -> Callable[[int], npt.NDArray[np.int64]] | None:
-    if adapter.draw == "epochs":
+    if adapter.draw != "neighbours":
         return None
     random = np.random.default_rng(seed)
     size = adapter.batch_size
-    if adapter.draw == "images":
-        images, each = len(rows) // per_image, max(1, size // 4)
-        return lambda step: np.unique(
-            np.concatenate(
-                [
-                    image * per_image + random.choice(per_image, min(each, per_image), replace=False)
-                    for image in random.choice(images, min(4, images), replace=False)
-                ]
-            )
-        )
     pool = np.sort(random.choice(len(rows), min(_POOL, len(rows)), replace=False))
     start = start_map(rows, adapter.start, per_image=per_image, seed=seed)
     together = _neighbours(embed(rows[pool], start), pool // per_image)

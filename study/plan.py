@@ -43,6 +43,7 @@ RECIPES: Mapping[str, Recipe] = {
     "whole 224, 5 %, b = 3": _one(reweight=3, frame="whole"),
     "crop 320, 5 %": _one(size=320),
     "whole 320, 1 %": _one(0.01, frame="whole", size=320),
+    "whole 320, 2 %": _one(0.02, frame="whole", size=320),
     "whole 320, 5 %": _one(frame="whole", size=320),
     "whole 224, 5 %, lite1": _one(frame="whole", backbone=LITE[1]),
     "whole 224, 5 %, lite2": _one(frame="whole", backbone=LITE[2]),
@@ -60,6 +61,7 @@ RECIPES: Mapping[str, Recipe] = {
 # Question b: adapters on equal features and banks.
 _ON = Recipe((View(frame="whole"),), coreset=0.05, fit_images=_SCREENED)
 _TRAINED = Adapter("standard", steps=500, batch_size=512)
+_FOUR = replace(_TRAINED, draw="images")
 ADAPTERS: Mapping[str, Recipe] = {
     name: replace(_ON, adapter=adapter)
     for name, adapter in {
@@ -74,21 +76,23 @@ ADAPTERS: Mapping[str, Recipe] = {
         "neighbours, trained": replace(_TRAINED, start="neighbours"),
         "standard, trained, ω shuffled": replace(_TRAINED, shuffled=True),
         "standard, trained on neighbours": replace(_TRAINED, draw="neighbours"),
-        "standard, trained on four images": replace(_TRAINED, draw="images"),
-        "standard, trained, rate 1e-4": replace(_TRAINED, lr=1e-4),
-        "standard, trained, rate 1e-2": replace(_TRAINED, lr=1e-2),
-        "standard, trained, σ = 1": replace(_TRAINED, sigma=1.0),
-        "standard, trained, z̄ normalised": replace(_TRAINED, normalize=True),
-        "standard, trained, k = 10": replace(_TRAINED, neighbours=10),
-        "standard, trained, α = 0": replace(_TRAINED, alpha=0.0),
-        "standard, trained, α = 1": replace(_TRAINED, alpha=1.0),
-        "standard, trained, m = 0.5": replace(_TRAINED, margin=0.5),
-        "standard, trained, m = 2": replace(_TRAINED, margin=2.0),
-        "standard, trained, γ = 0.9": replace(_TRAINED, gamma=0.9),
-        "standard, trained, γ = 0.999": replace(_TRAINED, gamma=0.999),
-        "standard, trained, N = 2048": replace(_TRAINED, batch_size=2048),
-        "standard, trained, D = 512": replace(_TRAINED, dim=512),
-        "standard, trained, D = 64": replace(_TRAINED, dim=64),
+        "standard, trained on four images": _FOUR,
+        "raw, trained on four images": replace(_FOUR, start="raw"),
+        "on four images, ω shuffled": replace(_FOUR, shuffled=True),
+        "on four images, rate 1e-4": replace(_FOUR, lr=1e-4),
+        "on four images, rate 1e-2": replace(_FOUR, lr=1e-2),
+        "on four images, σ = 1": replace(_FOUR, sigma=1.0),
+        "on four images, z̄ normalised": replace(_FOUR, normalize=True),
+        "on four images, k = 10": replace(_FOUR, neighbours=10),
+        "on four images, α = 0": replace(_FOUR, alpha=0.0),
+        "on four images, α = 1": replace(_FOUR, alpha=1.0),
+        "on four images, m = 0.5": replace(_FOUR, margin=0.5),
+        "on four images, m = 2": replace(_FOUR, margin=2.0),
+        "on four images, γ = 0.9": replace(_FOUR, gamma=0.9),
+        "on four images, γ = 0.999": replace(_FOUR, gamma=0.999),
+        "on four images, N = 2048": replace(_FOUR, batch_size=2048),
+        "on four images, D = 512": replace(_FOUR, dim=512),
+        "on four images, D = 64": replace(_FOUR, dim=64),
     }.items()
 }
 

@@ -74,6 +74,7 @@ TABLE = [
     ("alpha", 0.4, "fit"),
     ("margin", 2.0, "fit"),
     ("gamma", 0.99, "fit"),
+    ("batch_images", 4, "fit"),
     ("batch_size", 256, "fit"),
     ("seed", 1, "fit"),
     # from the bank on

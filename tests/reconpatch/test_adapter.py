@@ -12,7 +12,7 @@ from adamp import AdamP
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconpatch.adapter import embed, train_adapter
+from reconpatch.adapter import _of_images, embed, train_adapter
 from reconpatch.schedule import AdapterConfig, Schedule, schedule
 from reconpatch.similarity import similarity
 from reconpatch.starts import start_map
@@ -108,6 +108,8 @@ def test_without_patches_there_is_no_schedule():
         ("lr", 0.0),
         ("lr", 1.1),
         ("batch_size", 1),
+        ("batch_images", -1),
+        ("batch_images", 257),
         ("sigma", 0.0),
         ("sigma", math.nan),
         ("neighbours", 3),
@@ -217,6 +219,33 @@ def test_with_fewer_steps_the_raised_rates_are_used(lr, raised_lr):
     assert adapter.schedule == schedule(21, config)
     np.testing.assert_allclose(adapter.losses, losses, rtol=1e-5)
     np.testing.assert_allclose(adapter.weight, weight, atol=1e-5)
+
+
+@pytest.mark.parametrize(("images", "asked"), [(7, 4), (3, 4), (1, 2)])
+def test_batches_of_a_few_images_have_as_many_patches_of_each(images, asked):
+    config = AdapterConfig(batch_size=20, batch_images=asked, seed=3)
+    some = min(images, asked)
+    seen = []
+    for step in range(40):
+        rows = _of_images(9 * images, 9, config, step)
+        assert (np.diff(rows) > 0).all()
+        of, counts = np.unique(rows // 9, return_counts=True)
+        assert len(of) == some
+        assert set(counts) == {min(20 // some, 9)}
+        np.testing.assert_array_equal(rows, _of_images(9 * images, 9, config, step))
+        seen.append(rows)
+    assert set(np.concatenate(seen)) == set(range(9 * images))
+
+
+def test_training_takes_its_batches_from_a_few_images():
+    features = patches(45, 5)
+    config = AdapterConfig(dim=3, epochs=2, batch_size=12, batch_images=2, lr=0.02)
+    drawn = train_adapter(features, config, per_image=9, draw=lambda step: _of_images(45, 9, config, step))
+    trained = train_adapter(features, config, per_image=9)
+    assert trained.schedule.steps == 8
+    np.testing.assert_array_equal(trained.weight, drawn.weight)
+    plain = train_adapter(features, replace(config, batch_images=0), per_image=9)
+    assert not np.allclose(trained.weight, plain.weight, atol=1e-4)
 
 
 def test_wider_than_the_features_the_weight_is_narrowed_and_keeps_all_distances():
