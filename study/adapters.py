@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -22,29 +21,18 @@ _TOGETHER = 8  # a patch and its nearest of other images in a batch of neighbour
 
 @dataclass(frozen=True)
 class Adapter:
-    """f: the closed-form start alone (`steps` 0) or trained from it.
+    """f.
 
     Attributes:
-        start: of `start_map`.
-        steps: of training.
-        dim: D; None for C'. Without training, a random orthogonal D x C' matrix after the start, where it is given.
-        draw: 'epochs', batches of an epoch's shuffled patches; 'neighbours', of patches with their nearest ones of
-            other images; 'images', of four images' patches.
+        config: of training, the seed aside; 0 epochs are the start alone. None: the identity.
+        turned: instead of training, a random semi-orthogonal D x C' matrix after the start.
+        neighbours: whether a batch has patches and their nearest ones of other images.
         shuffled: the control: ω with its rows' and columns' partners drawn at random, so that it says nothing.
     """
 
-    start: str = "raw"
-    steps: int = 0
-    dim: int | None = None
-    lr: float = 1e-3
-    sigma: float | None = None
-    neighbours: int = 5
-    alpha: float = 0.5
-    margin: float = 1.0
-    gamma: float = 0.99
-    batch_size: int = 1024
-    normalize: bool = False
-    draw: str = "epochs"
+    config: AdapterConfig | None = None
+    turned: bool = False
+    neighbours: bool = False
     shuffled: bool = False
 
 
@@ -52,37 +40,16 @@ def weight_of(
     rows: npt.NDArray[np.float16], adapter: Adapter, per_image: int, seed: int
 ) -> npt.NDArray[np.float32] | None:
     """f's weight, as `embed` takes it; None for the identity."""
-    channels = rows.shape[1]
-    if adapter.steps == 0:
-        if adapter.start == "raw" and adapter.dim is None:
-            return None
-        start = start_map(rows, adapter.start, per_image=per_image, seed=seed)
-        if adapter.dim is None:
-            return start
+    if adapter.config is None:
+        return None
+    config = replace(adapter.config, seed=seed)
+    if adapter.turned:
+        start = start_map(rows, config.start, per_image=per_image, seed=seed)
         generator = torch.Generator().manual_seed(seed)
-        turn = torch.nn.init.orthogonal_(torch.empty(adapter.dim, channels), generator=generator)
+        turn = torch.nn.init.orthogonal_(torch.empty(config.dim, len(start)), generator=generator)
         return (turn @ torch.from_numpy(start)).numpy()
-    per_epoch = math.ceil(len(rows) / adapter.batch_size)
-    epochs = math.ceil(adapter.steps / per_epoch)
-    raised = epochs * per_epoch / adapter.steps  # which the schedule multiplies rates by
-    config = AdapterConfig(
-        start=adapter.start,
-        dim=adapter.dim or channels,
-        epochs=epochs,
-        max_steps=adapter.steps,
-        lr=adapter.lr / raised,
-        batch_size=adapter.batch_size,
-        batch_images=4 if adapter.draw == "images" else 0,
-        sigma=adapter.sigma,
-        neighbours=adapter.neighbours,
-        alpha=adapter.alpha,
-        margin=adapter.margin,
-        gamma=1.0 - (1.0 - adapter.gamma) / raised,
-        normalize=adapter.normalize,
-        seed=seed,
-    )
+    draw = _neighbours(rows, config, per_image) if adapter.neighbours else None
     weigh = _shuffled(config) if adapter.shuffled else None
-    draw = _draw(rows, adapter, per_image, seed)
     return train_adapter(rows, config, per_image=per_image, draw=draw, weigh=weigh).weight
 
 
@@ -97,25 +64,22 @@ def _shuffled(config: AdapterConfig) -> Callable[[torch.Tensor], torch.Tensor]:
     return weigh
 
 
-def _draw(
-    rows: npt.NDArray[np.float16], adapter: Adapter, per_image: int, seed: int
-) -> Callable[[int], npt.NDArray[np.int64]] | None:
-    if adapter.draw != "neighbours":
-        return None
-    random = np.random.default_rng(seed)
-    size = adapter.batch_size
+def _neighbours(
+    rows: npt.NDArray[np.float16], config: AdapterConfig, per_image: int
+) -> Callable[[int], npt.NDArray[np.int64]]:
+    random = np.random.default_rng(config.seed)
     pool = np.sort(random.choice(len(rows), min(_POOL, len(rows)), replace=False))
-    start = start_map(rows, adapter.start, per_image=per_image, seed=seed)
-    together = _neighbours(embed(rows[pool], start), pool // per_image)
+    start = start_map(rows, config.start, per_image=per_image, seed=config.seed)
+    together = _nearest_of_others(embed(rows[pool], start), pool // per_image)
 
-    def neighbours(step: int) -> npt.NDArray[np.int64]:
-        anchors = random.choice(len(pool), size // _TOGETHER, replace=False)
+    def draw(step: int) -> npt.NDArray[np.int64]:
+        anchors = random.choice(len(pool), config.batch_size // _TOGETHER, replace=False)
         return np.asarray(pool[np.unique(np.concatenate([anchors, together[anchors].ravel()]))])
 
-    return neighbours
+    return draw
 
 
-def _neighbours(rows: npt.NDArray[np.float32], image: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _nearest_of_others(rows: npt.NDArray[np.float32], image: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """(n, _TOGETHER - 1): each row's nearest rows of other images."""
     most = min(len(rows), 4 * _TOGETHER)
     near = nearest_rows(torch.from_numpy(rows), torch.from_numpy(rows), most)[0].numpy()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from reconpatch.schedule import AdapterConfig
+from reconpatch.starts import STARTS
 from study.adapters import Adapter
 from study.features import LITE, View
 from study.trial import Recipe
@@ -60,39 +62,40 @@ RECIPES: Mapping[str, Recipe] = {
 
 # Question b: adapters on equal features and banks.
 _ON = Recipe((View(frame="whole"),), coreset=0.05, fit_images=_SCREENED)
-_TRAINED = Adapter("standard", steps=500, batch_size=512)
-_FOUR = replace(_TRAINED, draw="images")
+_STANDARD = AdapterConfig(start="standard", dim=256, epochs=0)
+# One epoch at a rate that moves f: as far as a hundred epochs at the paper's 1e-5 could.
+_EPOCH = replace(_STANDARD, epochs=1, max_steps=0, lr=1e-3, gamma=0.99)
+_FOUR = replace(_EPOCH, batch_images=4)
 ADAPTERS: Mapping[str, Recipe] = {
     name: replace(_ON, adapter=adapter)
     for name, adapter in {
         "identity": Adapter(),
-        "standard": Adapter("standard"),
-        "white": Adapter("white"),
-        "neighbours": Adapter("neighbours"),
-        "random orthogonal, D = 152": Adapter(dim=152),
-        "raw, trained": replace(_TRAINED, start="raw"),
-        "standard, trained": _TRAINED,
-        "white, trained": replace(_TRAINED, start="white"),
-        "neighbours, trained": replace(_TRAINED, start="neighbours"),
-        "standard, trained, ω shuffled": replace(_TRAINED, shuffled=True),
-        "standard, trained on neighbours": replace(_TRAINED, draw="neighbours"),
-        "standard, trained on four images": _FOUR,
-        "raw, trained on four images": replace(_FOUR, start="raw"),
-        "on four images, ω shuffled": replace(_FOUR, shuffled=True),
-        "on four images, rate 1e-4": replace(_FOUR, lr=1e-4),
-        "on four images, rate 1e-2": replace(_FOUR, lr=1e-2),
-        "on four images, σ = 1": replace(_FOUR, sigma=1.0),
-        "on four images, z̄ normalised": replace(_FOUR, normalize=True),
-        "on four images, k = 10": replace(_FOUR, neighbours=10),
-        "on four images, α = 0": replace(_FOUR, alpha=0.0),
-        "on four images, α = 1": replace(_FOUR, alpha=1.0),
-        "on four images, m = 0.5": replace(_FOUR, margin=0.5),
-        "on four images, m = 2": replace(_FOUR, margin=2.0),
-        "on four images, γ = 0.9": replace(_FOUR, gamma=0.9),
-        "on four images, γ = 0.999": replace(_FOUR, gamma=0.999),
-        "on four images, N = 2048": replace(_FOUR, batch_size=2048),
-        "on four images, D = 512": replace(_FOUR, dim=512),
-        "on four images, D = 64": replace(_FOUR, dim=64),
+        "random, D = 256": Adapter(replace(_STANDARD, start="raw"), turned=True),
+        **{start: Adapter(replace(_STANDARD, start=start)) for start in STARTS[1:]},
+        **{f"{start}, trained": Adapter(replace(_EPOCH, start=start)) for start in STARTS},
+        "standard, trained, ω shuffled": Adapter(_EPOCH, shuffled=True),
+        "standard, trained on neighbours": Adapter(_EPOCH, neighbours=True),
+        **{f"{start}, trained on four images": Adapter(replace(_FOUR, start=start)) for start in STARTS},
+        "standard, four images, ω shuffled": Adapter(_FOUR, shuffled=True),
+        **{
+            f"standard, four images, {name}": Adapter(replace(_FOUR, **changed))  # type: ignore[arg-type]
+            for name, changed in {
+                "rate 1e-4": {"lr": 1e-4},
+                "rate 1e-2": {"lr": 1e-2},
+                "σ = 1": {"sigma": 1.0},
+                "z̄ normalised": {"normalize": True},
+                "k = 10": {"neighbours": 10},
+                "α = 0": {"alpha": 0.0},
+                "α = 1": {"alpha": 1.0},
+                "m = 0.5": {"margin": 0.5},
+                "m = 2": {"margin": 2.0},
+                "γ = 0.9": {"gamma": 0.9},
+                "γ = 0.999": {"gamma": 0.999},
+                "N = 2048": {"batch_size": 2048},
+                "D = 512": {"dim": 512},
+                "D = 64": {"dim": 64},
+            }.items()
+        },
     }.items()
 }
 
@@ -117,7 +120,9 @@ CHOICES: Mapping[str, Recipe] = {
 }
 
 # What `--recipe default` does with the small ensemble, and what it is compared with.
-DEFAULT = Recipe(tuple(View(backbone, 320, "whole") for backbone in LITE), Adapter("standard"), coreset=0.01)
+DEFAULT = Recipe(
+    tuple(View(backbone, 320, "whole") for backbone in LITE), Adapter(replace(_FOUR, start="raw")), coreset=0.01
+)
 FINALS: Mapping[str, Recipe] = {
     "PatchCore ensemble, crop 224, 1 %": PLAIN,
     "default ensemble": DEFAULT,

@@ -18,6 +18,7 @@ from reconpatch.coreset import farthest_first
 from reconpatch.fusion import fuse_maps, largest_scores, modified_z_score, score_statistics
 from reconpatch.maps import anomaly_map
 from reconpatch.metrics import image_auroc, image_metrics
+from reconpatch.schedule import AdapterConfig
 from reconpatch.scoring import MemoryBank
 from study.adapters import Adapter, weight_of
 from study.data import Category, digest, half_of
@@ -117,14 +118,16 @@ def run_trial(category: Category, recipe: Recipe, seed: int, half: str, place: P
 
 
 def _name(category: Category, recipe: Recipe, seed: int, half: str) -> str:
-    """Fields at their defaults are left out, so that a new field changes no older trial's name."""
+    """Fields of `Recipe`, `View` and `Adapter` at their defaults are left out, so that a new field changes no older
+    trial's name; a default that changes makes all trials old, therefore."""
     told = [category.name, [_changed(view) for view in recipe.views], _changed(recipe.adapter), _changed(recipe)]
     return digest(json.dumps([*told, seed, half]))[:24]
 
 
 def _changed(options: Any) -> dict[str, Any]:
     plain = [each for each in fields(options) if each.name not in ("views", "adapter")]
-    return {each.name: value for each in plain if (value := getattr(options, each.name)) != each.default}
+    changed = {each.name: value for each in plain if (value := getattr(options, each.name)) != each.default}
+    return {name: asdict(value) if isinstance(value, AdapterConfig) else value for name, value in changed.items()}
 
 
 def _run(category: Category, recipe: Recipe, seed: int, half: str, place: Place) -> dict[str, Any]:

@@ -5,19 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pytest
 import torch
 
+from reconpatch.adapter import train_adapter
 from reconpatch.schedule import AdapterConfig
 from reconpatch.similarity import similarity
-from study.adapters import Adapter, _draw, _neighbours, _shuffled, weight_of
+from reconpatch.starts import start_map
+from study.adapters import Adapter, _nearest_of_others, _neighbours, _shuffled, weight_of
 
 rows = np.random.default_rng(0).normal(size=(40 * 9, 6)).astype(np.float16)
 
 
 def test_neighbours_are_the_nearest_rows_of_other_images() -> None:
     some, image = rows[:60].astype(np.float32), np.arange(60) // 9
-    found = _neighbours(some, image)
+    found = _nearest_of_others(some, image)
     for row in range(60):
         others = [other for other in range(60) if image[other] != image[row]]
         others.sort(key=lambda other: float(((some[row] - some[other]) ** 2).sum()))
@@ -25,10 +26,8 @@ def test_neighbours_are_the_nearest_rows_of_other_images() -> None:
 
 
 def test_batches_of_neighbours_are_distinct_rows_and_the_same_for_a_seed() -> None:
-    adapter = Adapter(draw="neighbours", batch_size=32)
-    first, second = (_draw(rows, adapter, 9, 5) for _ in range(2))
-    assert first is not None
-    assert second is not None
+    config = AdapterConfig(batch_size=32, seed=5)
+    first, second = (_neighbours(rows, config, 9) for _ in range(2))
     for step in range(4):
         batch = first(step)
         assert len(np.unique(batch)) == len(batch) <= 36
@@ -44,33 +43,26 @@ def test_the_control_has_the_same_weights_for_other_pairs() -> None:
     assert not torch.equal(told, true)
 
 
-def test_no_steps_are_the_start_and_few_small_ones_stay_near_it() -> None:
+def test_without_training_f_is_the_start_and_its_random_turn_keeps_the_distances() -> None:
+    config = AdapterConfig(start="standard", dim=8, epochs=0)
     assert weight_of(rows, Adapter(), 9, 0) is None
-    start = weight_of(rows, Adapter("standard"), 9, 0)
-    trained = weight_of(rows, Adapter("standard", steps=3, lr=1e-9, batch_size=64), 9, 0)
-    assert start is not None
-    assert trained is not None
-    distances = [
-        torch.cdist(*2 * [torch.from_numpy(rows[:50].astype(np.float32) @ each.T)]) for each in (start, trained)
+    weights = [weight_of(rows, Adapter(config, turned=turned), 9, 0) for turned in (False, True)]
+    start = start_map(rows, "standard", per_image=9)
+    embedded = [
+        torch.from_numpy(rows[:50].astype(np.float32) @ each.T) for each in (start, *weights) if each is not None
     ]
-    torch.testing.assert_close(*distances, atol=1e-2, rtol=1e-3)
+    assert [each.shape[1] for each in embedded] == [6, 6, 8]
+    for each in embedded[1:]:
+        torch.testing.assert_close(torch.cdist(each, each), torch.cdist(embedded[0], embedded[0]), atol=2e-3, rtol=1e-3)
 
 
-def test_the_schedule_makes_the_rates_that_were_asked_for() -> None:
-    seen = []
-    import study.adapters as module
-
-    original = module.train_adapter
-    try:
-        module.train_adapter = lambda features, config, **options: (
-            seen.append((features, config)) or original(features, config, **options)
-        )
-        weight_of(rows, replace(Adapter(steps=5, lr=1e-3, gamma=0.97), batch_size=64), 9, 0)
-    finally:
-        module.train_adapter = original
-    from reconpatch.adapter import schedule
-
-    plan = schedule(len(seen[0][0]), seen[0][1])
-    assert plan.steps == 5
-    assert plan.lr == pytest.approx(1e-3)
-    assert plan.gamma == pytest.approx(0.97)
+def test_training_is_that_of_train_adapter_with_the_trials_seed() -> None:
+    config = AdapterConfig(dim=4, epochs=1, max_steps=0, lr=1e-3, batch_size=64)
+    trained = train_adapter(rows, replace(config, seed=3)).weight
+    found = weight_of(rows, Adapter(config), 9, 3)
+    assert found is not None
+    np.testing.assert_array_equal(found, trained)
+    for other in (Adapter(config, shuffled=True), Adapter(config, neighbours=True)):
+        changed = weight_of(rows, other, 9, 3)
+        assert changed is not None
+        assert not np.allclose(changed, trained, atol=1e-5)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
+from reconpatch.schedule import AdapterConfig
 from study.adapters import Adapter
 from study.data import Category, _of_folder
 from study.features import View, features
@@ -69,7 +70,7 @@ def test_a_name_says_what_differs_from_the_defaults(category: Category) -> None:
     others = [
         SMALL,
         replace(SMALL, trim=0.1),
-        replace(SMALL, adapter=Adapter("standard")),
+        replace(SMALL, adapter=Adapter(AdapterConfig(epochs=1))),
         replace(SMALL, views=(View(size=64, frame="whole"),)),
         replace(SMALL, views=SMALL.views * 2),
     ]
