@@ -164,7 +164,7 @@ def _resolved(
     return {
         "command": "single" if alone else "ensemble",
         # Another size is still the recipe of the paper's.
-        "members": resolve_members(paper_run.preset, networks, paper_run.image_size, overrides),
+        "members": resolve_members(paper_run.preset, networks, paper_run.image_size, overrides, "paper"),
         "image_size": paper_run.image_size if image_size is None else image_size,
         **with_recipe({**options, "recipe": "paper"}),
     }

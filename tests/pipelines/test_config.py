@@ -13,6 +13,7 @@ from pipelines.config import (
     RunConfig,
     UsageError,
     resolve_members,
+    with_recipe,
 )
 
 TABLE = {
@@ -34,7 +35,7 @@ TABLE = {
 @pytest.mark.parametrize(("key", "row"), TABLE.items(), ids=lambda value: "-".join(map(str, value)))
 def test_presets_are_the_papers(key: tuple[str, str, int], row: tuple[object, ...]) -> None:
     preset, backbone, size = key
-    (member,) = resolve_members(preset, [backbone], size, {})
+    (member,) = resolve_members(preset, [backbone], size, {}, "paper")
     assert member.backbone == backbone
     fields = (
         member.patch_size,
@@ -46,6 +47,21 @@ def test_presets_are_the_papers(key: tuple[str, str, int], row: tuple[object, ..
         member.aggregation,
     )
     assert fields == row
+
+
+def test_the_default_recipe_differs_where_trials_say_so() -> None:
+    """docs/accuracy.md: small networks have a larger bank and one epoch at a rate that moves f; all look at the whole
+    picture, and a step's patches come from four images."""
+    for size in (224, 480):
+        for backbone in (SINGLE_BACKBONE, *ENSEMBLE_BACKBONES):
+            default, paper = (resolve_members("ensemble", [backbone], size, {}, each) for each in ("default", "paper"))
+            assert default == paper
+        (member,) = resolve_members("ensemble", [DEMO_BACKBONES[0]], size, {}, "default")
+        assert (member.coreset, member.epochs, member.lr) == (0.02, 1, 1e-3)
+    default, paper = (with_recipe({"recipe": each}) for each in ("default", "paper"))
+    assert (default["full_frame"], default["batch_images"]) == (True, 4)
+    assert (paper["full_frame"], paper["batch_images"]) == (False, 0)
+    assert with_recipe({"recipe": "paper", "full_frame": True})["full_frame"] is True
 
 
 def test_a_row_is_chosen_per_member_and_given_fields_hold_for_all() -> None:

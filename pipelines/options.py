@@ -1,0 +1,150 @@
+"""The options that several commands have, and those of a recipe."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import click
+
+from pipelines.config import RECIPES, UsageError
+from pipelines.config_file import options_from_file
+from reconpatch.model import FUSIONS
+from reconpatch.patches import AGGREGATIONS
+from reconpatch.starts import STARTS
+
+BY_PRESET = "by preset"
+
+
+class _Levels(click.ParamType[tuple[int, ...]]):
+    """Comma-separated level numbers, or a list of them."""
+
+    name = "levels"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        try:
+            return tuple(int(level) for level in (value.split(",") if isinstance(value, str) else value))
+        except (ValueError, TypeError):
+            self.fail(f"{value!r} is not a list of levels such as 2,3", param, ctx)
+
+
+class _Sigma(click.ParamType[float | None]):
+    """A positive number, or 'neighbour'."""
+
+    name = "sigma"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | None:
+        if value is None or value == "neighbour":
+            return None
+        try:
+            return float(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a number nor 'neighbour'", param, ctx)
+
+
+def options_of(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def decorate(function: Any) -> Any:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def refuse(error: Exception) -> NoReturn:
+    """Bad usage: one line, exit code 2."""
+    click.echo(f"error: {error}", err=True)
+    sys.exit(2)
+
+
+def _from_file(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        try:
+            ctx.default_map = {**(ctx.default_map or {}), **options_from_file(value, ctx.command)}
+        except UsageError as error:
+            refuse(error)
+
+
+config_file_option = click.option(
+    "--config",
+    type=click.Path(),
+    is_eager=True,
+    expose_value=False,
+    callback=_from_file,
+    help="YAML or JSON of these options' names; the command line wins.",
+)
+where_options = options_of(
+    click.option("--workers", type=int, show_default="free CPUs // threads a unit", help="Units that run at once."),
+    click.option("--threads-per-unit", type=int, default=1, help="CPU threads of a unit."),
+    click.option("--gpus-per-actor", type=float, default=0.0, help="GPUs of a unit; above 0 it computes on CUDA."),
+    click.option("--address", show_default="RAY_ADDRESS, else a Ray started here", help="The Ray cluster."),
+)
+data_option = click.option(
+    "--data", required=True, type=click.Path(), help="Folder of categories in MVTec AD's layout."
+)
+out_option = click.option("--out", required=True, type=click.Path(), help="Folder for the run's files.")
+categories_option = click.option(
+    "--category", "categories", multiple=True, show_default="all", help="Only this category; repeatable."
+)
+weights_option = click.option("--weights", type=click.Path(), help="Folder with <backbone>.safetensors or .pth.")
+scratch_gb_option = click.option(
+    "--scratch-gb", type=float, default=50.0, help="Room for features; categories go in waves."
+)
+holdout_option = click.option(
+    "--holdout",
+    type=float,
+    show_default="0.2; 0 with --recipe paper",
+    help="Share of good images that no model sees; thresholds come from them.",
+)
+false_alarms_option = click.option("--false-alarms", type=float, default=0.01, help="Wished rate among good images.")
+recipe_options = options_of(
+    config_file_option,
+    categories_option,
+    weights_option,
+    click.option(
+        "--full-frame/--centre-crop",
+        default=None,
+        show_default="full-frame; centre-crop with --recipe paper",
+        help="All of the picture as a square, or the middle 7/8 of it.",
+    ),
+    click.option("--bit-depth", type=int, default=16, help="Of pictures with more than 8 bits a channel."),
+    click.option("--recipe", type=click.Choice(list(RECIPES)), default="default", help="paper: the table as printed."),
+    click.option("--levels", type=_Levels(), show_default=BY_PRESET, help="timm's out_indices, as in 2,3."),
+    click.option("--patch-size", type=int, show_default=BY_PRESET, help="s, odd."),
+    click.option("--aggregation", type=click.Choice(AGGREGATIONS), show_default=BY_PRESET, help="Of patch features."),
+    click.option("--start", type=click.Choice(STARTS), show_default=BY_PRESET, help="Where the adapter starts."),
+    click.option("--dim", type=int, show_default=BY_PRESET, help="D, the adapter's output size."),
+    click.option("--coreset", type=float, show_default=BY_PRESET, help="The bank's share of the fit patches."),
+    click.option("--epochs", type=int, show_default=BY_PRESET, help="0: no training; from the raw start, PatchCore."),
+    click.option("--lr", type=float, show_default=BY_PRESET, help="Learning rate, before --max-steps scales it."),
+    click.option(
+        "--max-steps", type=int, show_default="3000; 0 with --recipe paper", help="0: the epochs' full count."
+    ),
+    click.option("--batch-size", type=int, default=512, help="N, patches a training step."),
+    click.option(
+        "--batch-images", type=int, show_default="4; 0 with --recipe paper", help="Images these come from; 0: any."
+    ),
+    click.option(
+        "--sigma", type=_Sigma(), default="neighbour", help="Of eq. 1; 'neighbour': squared distance to the k-th."
+    ),
+    click.option("--neighbours", type=int, default=5, help="k of eqs. 2-4, at least 4."),
+    click.option("--alpha", type=float, default=0.5, help="Share of the pairwise similarity, eq. 6."),
+    click.option("--margin", type=float, default=1.0, help="m of eq. 7."),
+    click.option("--gamma", type=float, default=0.999, help="EMA rate of eq. 8, before --max-steps scales it."),
+    click.option("--reweight", type=int, default=9, help="b of eq. 10; 1: no reweighting."),
+    click.option("--fusion", type=click.Choice(FUSIONS), default="patch", help="Normalise patch or image scores."),
+    holdout_option,
+    false_alarms_option,
+    click.option("--seed", type=int, default=0, help="Of initialisation and batches."),
+    click.option("--chunk", type=int, default=16, help="Images of a forward pass."),
+    click.option("--maps/--no-maps", default=False, help="Write anomaly maps on the pictures' own pixels."),
+    click.option("--scratch", type=click.Path(), show_default="OUT/_scratch", help="Folder for patch features."),
+    scratch_gb_option,
+    click.option("--keep-features", is_flag=True, help="Leave the features when their categories are done."),
+    click.option("--rehash", is_flag=True, help="Read every file, also those whose size and time have not changed."),
+    click.option("--strict", is_flag=True, help="Unreadable files are exit code 1."),
+    click.option("--resume/--fresh", default=True, help="Go on with the run in --out, or replace it."),
+    click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing."),
+    where_options,
+)
