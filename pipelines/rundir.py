@@ -115,7 +115,8 @@ def fused_schema(backbones: Sequence[str]) -> pa.Schema:
 
 def folder_name(category: str) -> str:
     """A category as one path component: percent-quoted, so that every name comes back exactly."""
-    return quote(category, safe=" ")
+    quoted = quote(category, safe=" ")
+    return quoted.replace(".", "%2E") if quoted in (".", "..") else quoted
 
 
 RUN = "run.json"

@@ -95,7 +95,7 @@ def _out(arguments: Sequence[str]) -> Path:
 
 def ensemble_options(data: Path, out: Path, *more: str) -> tuple[str, ...]:
     members = [option for backbone in BACKBONES for option in ("--backbone", backbone)]
-    size = ("--image-size", str(SIZE), "--max-steps", "40", "--coreset", "0.05")
+    size = ("--image-size", str(SIZE), "--epochs", "60", "--max-steps", "40", "--coreset", "0.05")
     return ("ensemble", "--data", str(data), "--out", str(out), *size, *members, *more)
 
 

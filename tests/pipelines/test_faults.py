@@ -139,7 +139,7 @@ def wait_for_process(running: subprocess.Popen[str], name: str, seconds: float =
 def test_a_killed_training_worker_costs_no_unit(tmp_path: Path) -> None:
     """The group restarts, finished units are skipped, and the units in hand are trained again: same models."""
     make_category(tmp_path / "data" / "cloth", seed=0, train=8, good=2, defects=2)
-    options = ("--workers", "2", "--max-steps", "400")
+    options = ("--workers", "2", "--epochs", "1000", "--max-steps", "400")
     calm = start(tmp_path / "data", tmp_path / "calm", *options)
     assert calm.wait(300) == 0
     struck = start(tmp_path / "data", tmp_path / "struck", *options)

@@ -22,7 +22,18 @@ def remote(data: Path, bucket: str) -> tuple[Store, Finished, str]:
         source.write(local.name_of(info), local.read(local.name_of(info)))
     out = f"{base}/run=1?{query}"
     members = [option for backbone in BACKBONES for option in ("--backbone", backbone)]
-    options = ["--image-size", str(SIZE), "--max-steps", "40", "--coreset", "0.05", "--maps", *members]
+    options = [
+        "--image-size",
+        str(SIZE),
+        "--epochs",
+        "60",
+        "--max-steps",
+        "40",
+        "--coreset",
+        "0.05",
+        "--maps",
+        *members,
+    ]
     done = call("ensemble", "--data", f"{base}/data%20in?{query}", "--out", out, *options)
     return Store.of(out), done, out
 
@@ -60,7 +71,18 @@ def test_a_second_call_and_evaluate_go_on_from_there(
     before = {info.path: info.mtime_ns for info in out.files("scores")}
     base, query = bucket.split("?")
     members = [option for backbone in BACKBONES for option in ("--backbone", backbone)]
-    options = ["--image-size", str(SIZE), "--max-steps", "40", "--coreset", "0.05", "--maps", *members]
+    options = [
+        "--image-size",
+        str(SIZE),
+        "--epochs",
+        "60",
+        "--max-steps",
+        "40",
+        "--coreset",
+        "0.05",
+        "--maps",
+        *members,
+    ]
     again = call("ensemble", "--data", f"{base}/data%20in?{query}", "--out", uri, *options)
     assert again.code == 0, again.stderr
     assert "reused   2 of 2 units" in again.stdout

@@ -78,7 +78,7 @@ def test_run_json_tells_how_and_at_what_cost(finished: Finished) -> None:
     fit = run["units"]["cloth/tf_efficientnet_lite0"]["fit"]
     steps = 60 * -(-fit_images(finished, "cloth") * 144 // 512)  # 60 epochs, 12 x 12 patches an image, 512 a step
     assert (fit["steps"], fit["full_steps"]) == (40, steps)
-    assert fit["lr"] == pytest.approx(1e-4 * steps / 40)
+    assert fit["lr"] == pytest.approx(min(1e-3 * steps / 40, 3e-3))
     assert run["versions"]["ray"]
     assert all(len(each["sha256"]) == 64 for each in run["weights"].values())
 
@@ -293,13 +293,11 @@ def test_maps_lie_on_the_pictures_own_pixels(finished: Finished, data: Path) -> 
     for row in maps:
         assert (row["height"], row["width"]) == (120, 110)
         on_picture = np.array(row["map"], dtype=np.float32).reshape(120, 110)
-        assert np.isnan(on_picture[0]).all()
-        assert np.isfinite(on_picture[20:100, 20:90]).all()
+        assert np.isfinite(on_picture).all()
     blot = next(row for row in maps if row["image_path"] == "cloth/test/blot/001.png")
     on_picture = np.array(blot["map"], dtype=np.float32).reshape(120, 110)
     mask = np.asarray(Image.open(data / "cloth/ground_truth/blot/001_mask.png")) > 0
-    seen = np.isfinite(on_picture)
-    assert on_picture[mask & seen].mean() > 3 * np.abs(on_picture[~mask & seen]).mean()
+    assert on_picture[mask].mean() > 3 * np.abs(on_picture[~mask]).mean()
 
 
 def contents(run: Finished) -> dict[str, object]:

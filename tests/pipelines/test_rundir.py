@@ -20,3 +20,4 @@ def test_a_category_is_one_path_component_and_comes_back(category: str) -> None:
 
 def test_a_key_value_name_never_looks_like_a_partition() -> None:
     assert folder_name("part=004711") == "part%3D004711"
+    assert [folder_name(each) for each in (".", "..", "a.b")] == ["%2E", "%2E%2E", "a.b"]
