@@ -135,6 +135,7 @@ def wait_for_process(running: subprocess.Popen[str], name: str, seconds: float =
     raise AssertionError(f"no process {name} within {seconds} s")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds Ray's processes in /proc")
 def test_a_killed_training_worker_costs_no_unit(tmp_path: Path) -> None:
     """The group restarts, finished units are skipped, and the units in hand are trained again: same models."""
