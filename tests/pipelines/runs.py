@@ -93,11 +93,11 @@ def _out(arguments: Sequence[str]) -> Path:
     return Path(arguments[arguments.index("--out") + 1]) if "--out" in arguments else Path()
 
 
-def ensemble_options(data: Path, out: Path, *more: str) -> tuple[str, ...]:
+def ensemble_options(data: Path | str, out: Path | str, *more: str) -> tuple[str, ...]:
     members = [option for backbone in BACKBONES for option in ("--backbone", backbone)]
     size = ("--image-size", str(SIZE), "--epochs", "60", "--max-steps", "40", "--coreset", "0.05")
     return ("ensemble", "--data", str(data), "--out", str(out), *size, *members, *more)
 
 
-def ensemble(data: Path, out: Path, *more: str) -> Finished:
+def ensemble(data: Path | str, out: Path | str, *more: str) -> Finished:
     return call(*ensemble_options(data, out, *more))

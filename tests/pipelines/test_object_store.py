@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.storage import Store, read_rows, read_table, read_tensors
-from tests.pipelines.runs import BACKBONES, SIZE, Finished, call
+from tests.pipelines.runs import BACKBONES, Finished, call, ensemble
 
 CATEGORY = "a=b x%20y"
 FOLDER = "a%3Db x%2520y"
@@ -21,20 +21,7 @@ def remote(data: Path, bucket: str) -> tuple[Store, Finished, str]:
     for info in local.files(CATEGORY):
         source.write(local.name_of(info), local.read(local.name_of(info)))
     out = f"{base}/run=1?{query}"
-    members = [option for backbone in BACKBONES for option in ("--backbone", backbone)]
-    options = [
-        "--image-size",
-        str(SIZE),
-        "--epochs",
-        "60",
-        "--max-steps",
-        "40",
-        "--coreset",
-        "0.05",
-        "--maps",
-        *members,
-    ]
-    done = call("ensemble", "--data", f"{base}/data%20in?{query}", "--out", out, *options)
+    done = ensemble(f"{base}/data%20in?{query}", out, "--maps")
     return Store.of(out), done, out
 
 
@@ -70,20 +57,7 @@ def test_a_second_call_and_evaluate_go_on_from_there(
     out, _, uri = remote
     before = {info.path: info.mtime_ns for info in out.files("scores")}
     base, query = bucket.split("?")
-    members = [option for backbone in BACKBONES for option in ("--backbone", backbone)]
-    options = [
-        "--image-size",
-        str(SIZE),
-        "--epochs",
-        "60",
-        "--max-steps",
-        "40",
-        "--coreset",
-        "0.05",
-        "--maps",
-        *members,
-    ]
-    again = call("ensemble", "--data", f"{base}/data%20in?{query}", "--out", uri, *options)
+    again = ensemble(f"{base}/data%20in?{query}", uri, "--maps")
     assert again.code == 0, again.stderr
     assert "reused   2 of 2 units" in again.stdout
     assert {info.path: info.mtime_ns for info in out.files("scores")} == before
