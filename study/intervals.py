@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-_RESAMPLES = 4000
+from reconpatch.comparison import RESAMPLES, resampled_means, wins
+
 _SHARE = 0.95
 
 
@@ -39,7 +40,7 @@ def gain(ours: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]],
     """
     categories = sorted({row["category"] for row in ours})
     random = np.random.default_rng(seed)
-    point, spread = 0.0, np.zeros(_RESAMPLES)
+    point, spread = 0.0, np.zeros(RESAMPLES)
     for category in categories:
         mine, theirs = (
             sorted((row for row in rows if row["category"] == category), key=lambda row: row["seed"])
@@ -47,16 +48,13 @@ def gain(ours: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]],
         )
         if [(row["seed"], row["paths"]) for row in mine] != [(row["seed"], row["paths"]) for row in theirs]:
             raise ValueError(f"{category}: the two recipes were not tried on the same images with the same seeds.")
-        wins = np.mean([_wins(row) for row in mine], axis=0) - np.mean([_wins(row) for row in theirs], axis=0)
-        point += 100.0 * float(wins.mean()) / len(categories)
-        drawn = [random.multinomial(side, np.full(side, 1.0 / side), _RESAMPLES) / side for side in wins.shape]
-        spread += 100.0 * ((drawn[0] @ wins) * drawn[1]).sum(axis=1) / len(categories)
+        pairs = _mean_wins(mine) - _mean_wins(theirs)
+        point += 100.0 * float(pairs.mean()) / len(categories)
+        spread += 100.0 * resampled_means(pairs, random) / len(categories)
     low, high = np.quantile(spread, [(1.0 - _SHARE) / 2.0, (1.0 + _SHARE) / 2.0])
     return Gain(point, float(low), float(high))
 
 
-def _wins(row: Mapping[str, Any]) -> npt.NDArray[np.float64]:
-    """(defective, good) 1 where the defective image scores higher, 1/2 where equal; AUROC is its mean."""
-    scores, labels = np.array(row["scores"]), np.array(row["labels"])
-    defective, good = scores[labels == 1][:, None], scores[labels == 0]
-    return np.asarray((defective > good) + 0.5 * (defective == good))
+def _mean_wins(rows: Sequence[Mapping[str, Any]]) -> npt.NDArray[np.float64]:
+    """Over seeds."""
+    return np.asarray(np.mean([wins(row["scores"], row["labels"]) for row in rows], axis=0))
