@@ -16,7 +16,7 @@ from pipelines.lease import leased
 from pipelines.plan import Network
 from pipelines.progress import Screen
 from pipelines.record import Record
-from pipelines.rundir import FAILURES_FILE, INDEX, INDEX_FILE, RUN, maps_file, member_scores_file, model_file
+from pipelines.rundir import FAILURES_FILE, INDEX, INDEX_FILE, MODEL, RUN, maps_file, member_scores_file, model_folder
 from pipelines.score import Stamp
 from pipelines.session import ray_session
 from pipelines.stages import Stages
@@ -76,7 +76,7 @@ def evaluate(
             record.warn(sentence)
         fusions = {}
         for category in dict.fromkeys(image.category for image in images):
-            if not out.exists(model_file(category)):
+            if not out.below(model_folder(category)).exists(MODEL):
                 record.warn(f"{category}: has no model yet and is left out; finish the run first.")
                 continue
             mine = tuple(image for image in images if image.category == category)
@@ -123,7 +123,7 @@ def _with_masks(data: Store, images: Sequence[Image]) -> tuple[list[Image], list
 
 
 def _fusion(category: str, images: tuple[Image, ...], config: RunConfig, out: Store, maps: bool | None) -> Fusion:
-    model = replace(from_json(out.read(model_file(category))), false_alarms=config.false_alarms)
+    model = replace(from_json(out.below(model_folder(category)).read(MODEL)), false_alarms=config.false_alarms)
     scored = {
         member.backbone: metadata_of(out, member_scores_file(category, member.backbone)) for member in model.members
     }

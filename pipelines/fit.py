@@ -19,7 +19,7 @@ from ray.train.torch import TorchTrainer
 from pipelines.config import RunConfig
 from pipelines.plan import Unit
 from pipelines.resources import measured, use_threads
-from pipelines.rundir import adapter_file
+from pipelines.rundir import adapter_name, model_folder
 from pipelines.shards import read_category
 from pipelines.shares import Shares, Teller
 from pipelines.storage import Store, write_tensors
@@ -164,7 +164,9 @@ def _fit_unit(unit: Unit, config: RunConfig, out: Store, scratch: Store, on_step
                 on_step=on_step,
             )
             tensors = {"f.weight": adapter.weight, "losses": adapter.losses}
-            write_tensors(out, adapter_file(*unit.name), tensors, unit.keys.adapter)
+            write_tensors(
+                out.below(model_folder(unit.category)), adapter_name(unit.backbone), tensors, unit.keys.adapter
+            )
     except Exception as error:  # one unit's failure is a row of failures.parquet; the others go on
         return Fitted(unit.name, error=f"{type(error).__name__}: {error}")
     return Fitted(

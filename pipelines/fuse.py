@@ -20,14 +20,15 @@ from pipelines.plan import Unit
 from pipelines.resources import measured, use_threads
 from pipelines.rundir import (
     MAPS,
+    MODEL,
     TRAIN,
-    bank_index_file,
+    TRAIN_FILE,
+    bank_index_name,
     fused_schema,
     fused_scores_file,
     maps_file,
     member_scores_file,
-    model_file,
-    train_file,
+    model_folder,
 )
 from pipelines.score import Done, MemberScores, Stamp, as_member_scores
 from pipelines.storage import Store, read_table, write_rows, write_table
@@ -113,11 +114,12 @@ def fuse_category(fusion: Fusion, data: Store, out: Store, stamp: Stamp) -> Done
         for member, each in zip(model.members, members, strict=True):
             scores = each.table["score"].to_numpy(zero_copy_only=False)
             metrics.append(_metrics_row(model, member.backbone, images, scores, each.maps, masks))
-        nearest = nearest_patches(model, judged, members, out)
+        place = out.below(model_folder(category))
+        nearest = nearest_patches(model, judged, members, place)
         columns = stamp.columns(model.version)
         rows = fused_rows(model, images, judged, nearest, columns)
-        out.write(model_file(category), to_json(model).encode())
-        _write_train(category, images, out)
+        place.write(MODEL, to_json(model).encode())
+        _write_train(images, place)
         if fusion.maps:
             test = [number for number, image in enumerate(images) if image.split == "test"]
             maps = map_rows(model, [images[number] for number in test], judged.fused[test], columns)
@@ -150,10 +152,14 @@ def _promises(model: Model) -> list[str]:
 
 
 def nearest_patches(
-    model: Model, judged: Judgement, members: Sequence[MemberScores], out: Store
+    model: Model, judged: Judgement, members: Sequence[MemberScores], place: Store
 ) -> list[dict[str, Any]]:
-    """Per image the good patch its peak was compared with: the entry of the member that is loudest there."""
-    places = [read_table(out, bank_index_file(model.category, member.backbone)).to_pydict() for member in model.members]
+    """Per image the good patch its peak was compared with: the entry of the member that is loudest there.
+
+    Args:
+        place: the model's folder.
+    """
+    places = [read_table(place, bank_index_name(member.backbone)).to_pydict() for member in model.members]
     found = []
     peaks = zip(
         judged.peaks.member.tolist(), judged.peaks.member_row.tolist(), judged.peaks.member_col.tolist(), strict=True
@@ -237,10 +243,10 @@ def _metrics_row(
     return row
 
 
-def _write_train(category: str, images: Sequence[Image], out: Store) -> None:
+def _write_train(images: Sequence[Image], place: Store) -> None:
     rows = sorted((image.row() for image in images if image.split == "train"), key=lambda row: row["image_path"])
     table = pa.Table.from_pylist([{name: row[name] for name in TRAIN.names} for row in rows], schema=TRAIN)
-    write_table(out, train_file(category), table)
+    write_table(place, TRAIN_FILE, table)
 
 
 def map_rows(

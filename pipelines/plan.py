@@ -11,15 +11,16 @@ from pipelines.config import Member, RunConfig
 from pipelines.dataset import Chunk, Image, cut_chunks
 from pipelines.keys import Keys, fused_key, shard_key, unit_keys
 from pipelines.rundir import (
-    adapter_file,
-    bank_file,
-    bank_index_file,
+    MODEL,
+    TRAIN_FILE,
+    adapter_name,
+    bank_index_name,
+    bank_name,
     fused_scores_file,
     maps_file,
     member_scores_file,
-    model_file,
+    model_folder,
     shards_folder,
-    train_file,
 )
 from pipelines.storage import Store, metadata_of, read_table, tensors_key
 from reconpatch.backbones import load_backbone
@@ -138,10 +139,11 @@ def plan_category(
         chunks += wanted
         scratch_bytes += network.bytes_per_image * sum(len(chunk.images) for chunk in wanted) + unit.copied_bytes
     key = fused_key(config, [unit.keys.scores for unit in units], images)
+    place = out.below(model_folder(category))
     fused = (
         metadata_of(out, fused_scores_file(category)).get("key") == key
-        and out.exists(model_file(category))
-        and out.exists(train_file(category))
+        and place.exists(MODEL)
+        and place.exists(TRAIN_FILE)
         and (not config.maps or metadata_of(out, maps_file(category)).get("key") == key)
         and not any(unit.score for unit in units)
     )
@@ -153,11 +155,12 @@ def _plan_unit(
 ) -> tuple[Unit, list[Chunk]]:
     name = (category, member.backbone)
     keys = unit_keys(config, member, network.sha256, images)
-    fit = member.adapted and tensors_key(out, adapter_file(*name)) != keys.adapter
+    place = out.below(model_folder(category))
+    fit = member.adapted and tensors_key(place, adapter_name(member.backbone)) != keys.adapter
     select = (
         fit
-        or tensors_key(out, bank_file(*name)) != keys.model
-        or metadata_of(out, bank_index_file(*name)).get("key") != keys.model
+        or tensors_key(place, bank_name(member.backbone)) != keys.model
+        or metadata_of(place, bank_index_name(member.backbone)).get("key") != keys.model
     )
     scored = metadata_of(out, member_scores_file(*name))
     score = select or scored.get("key") != keys.scores

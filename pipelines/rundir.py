@@ -132,28 +132,26 @@ FOLDERS = ("models", "scores", "maps", "report", SCRATCH)
 FILES = (RUN, INDEX_FILE, METRICS_FILE, METRICS_CSV, FAILURES_FILE)
 
 
+# In a category's model folder, of a run or of a registry.
+MODEL = "model.json"
+TRAIN_FILE = "train.parquet"
+RULING = "ruling.json"
+
+
+def adapter_name(backbone: str) -> str:
+    return f"{backbone}/adapter.safetensors"
+
+
+def bank_name(backbone: str) -> str:
+    return f"{backbone}/memory_bank.safetensors"
+
+
+def bank_index_name(backbone: str) -> str:
+    return f"{backbone}/bank_index.parquet"
+
+
 def model_folder(category: str) -> str:
     return f"models/{folder_name(category)}"
-
-
-def model_file(category: str) -> str:
-    return f"{model_folder(category)}/model.json"
-
-
-def train_file(category: str) -> str:
-    return f"{model_folder(category)}/train.parquet"
-
-
-def adapter_file(category: str, backbone: str) -> str:
-    return f"{model_folder(category)}/{backbone}/adapter.safetensors"
-
-
-def bank_file(category: str, backbone: str) -> str:
-    return f"{model_folder(category)}/{backbone}/memory_bank.safetensors"
-
-
-def bank_index_file(category: str, backbone: str) -> str:
-    return f"{model_folder(category)}/{backbone}/bank_index.parquet"
 
 
 def member_scores_file(category: str, backbone: str) -> str:

@@ -18,10 +18,11 @@ from pipelines.resources import measured, threads_set, use_threads
 from pipelines.rundir import (
     BANK_INDEX,
     MEMBER_SCORES,
-    adapter_file,
-    bank_file,
-    bank_index_file,
+    adapter_name,
+    bank_index_name,
+    bank_name,
     member_scores_file,
+    model_folder,
 )
 from pipelines.shards import Shard, read_category, read_shard
 from pipelines.storage import Store, read_rows, read_table, read_tensors, write_rows, write_table, write_tensors
@@ -63,7 +64,8 @@ def select_unit(
     """Greedy coreset of all fit patches' f(p): memory_bank.safetensors and where each entry came from."""
     use_threads(config.threads_per_unit)
     with measured() as usage:
-        weight = read_adapter(out, unit.category, unit.backbone, unit.member.adapted)
+        place = out.below(model_folder(unit.category))
+        weight = read_adapter(place, unit.backbone, unit.member.adapted)
         # f(p) is computed image by image, so that it is the same to the bit wherever; float16 stays what it is.
         convert = None if weight is None else partial(embed, weight=weight)
         rows = read_category(scratch, unit.fit_shards, convert)
@@ -79,8 +81,8 @@ def select_unit(
             "entries": np.asarray(features[selection.indices], np.float32),
             "radius": np.array([selection.radius]),
         }
-        write_rows(out, bank_index_file(*unit.name), index, BANK_INDEX, {"key": unit.keys.model})
-        write_tensors(out, bank_file(*unit.name), tensors, unit.keys.model)
+        write_rows(place, bank_index_name(unit.backbone), index, BANK_INDEX, {"key": unit.keys.model})
+        write_tensors(place, bank_name(unit.backbone), tensors, unit.keys.model)
     detail = {"patches": len(features), "entries": len(index), "radius": float(selection.radius)}
     return Done(unit.name, usage.seconds, usage.peak_bytes, detail)
 
@@ -100,9 +102,10 @@ def score_unit(
     """
     use_threads(threads)
     with measured() as usage:
-        weight = read_adapter(out, unit.category, unit.backbone, unit.member.adapted)
-        bank = MemoryBank(read_tensors(out, bank_file(*unit.name))["entries"], config.reweight)
-        own = _own_entries(read_rows(out, bank_index_file(*unit.name)))
+        place = out.below(model_folder(unit.category))
+        weight = read_adapter(place, unit.backbone, unit.member.adapted)
+        bank = read_bank(place, unit.backbone, config.reweight)
+        own = _own_entries(read_rows(place, bank_index_name(unit.backbone)))
         by_path = {image.image_path: image for image in unit.images}
         tables = []
         for number, name in enumerate(unit.score_shards):
@@ -118,9 +121,13 @@ def score_unit(
     return Done(unit.name, usage.seconds, usage.peak_bytes, {"images": scored, "kept": table.num_rows - scored})
 
 
-def read_adapter(out: Store, category: str, backbone: str, trained: bool) -> np.ndarray | None:
-    """f's weight, or None for the identity adapter."""
-    return read_tensors(out, adapter_file(category, backbone))["f.weight"] if trained else None
+def read_adapter(place: Store, backbone: str, trained: bool) -> np.ndarray | None:
+    """f's weight from a model's folder, or None for the identity adapter."""
+    return read_tensors(place, adapter_name(backbone))["f.weight"] if trained else None
+
+
+def read_bank(place: Store, backbone: str, reweight: int) -> MemoryBank:
+    return MemoryBank(read_tensors(place, bank_name(backbone))["entries"], reweight)
 
 
 @dataclass(frozen=True)

@@ -26,19 +26,18 @@ from pipelines.rundir import (
     FAILURES,
     FAILURES_FILE,
     MAPS,
-    bank_file,
+    MODEL,
     folder_name,
     fused_schema,
-    model_file,
+    model_folder,
     shards_folder,
 )
-from pipelines.score import MemberScores, Stamp, read_adapter, score_shard
+from pipelines.score import MemberScores, Stamp, read_adapter, read_bank, score_shard
 from pipelines.session import ray_session
 from pipelines.shards import read_shard
 from pipelines.stages import Stages
-from pipelines.storage import Store, read_tensors, write_rows, write_table
+from pipelines.storage import Store, write_rows, write_table
 from reconpatch.model import Model, ModelError, from_json, judge
-from reconpatch.scoring import MemoryBank
 
 _PART_ROWS = 100_000
 _CHUNKS_A_TASK = 64  # images enough that loading the banks does not count
@@ -73,9 +72,10 @@ def score_new(options: NewImages, screen: Screen) -> int:
         ModelError: no such model, or other weights than it was fitted with.
     """
     source, images, out = Store.of(options.model), Store.of(options.images), Store.of(options.out)
-    if not source.exists(model_file(options.category)):
+    place = source.below(model_folder(options.category))
+    if not place.exists(MODEL):
         raise ModelError(f"--model {options.model}: has no model of category '{options.category}'.")
-    model = from_json(source.read(model_file(options.category)))
+    model = from_json(place.read(MODEL))
     listing = list_new(images, options.category)
     config = _config(model, options)
     networks = load_networks(config)
@@ -93,7 +93,7 @@ def score_new(options: NewImages, screen: Screen) -> int:
                 stamp = Stamp(record.run_id, record.started_at)
                 stages = Stages(config, images, out, scratch_of(config, out), record, screen, workers, stamp)
                 for part, wave in enumerate(_waves(listing.images, networks, config)):
-                    _score_wave(stages, source, model, wave, part)
+                    _score_wave(stages, place, model, wave, part)
         except BaseException:
             record.save("interrupted")
             raise
@@ -143,7 +143,7 @@ def _waves(images: Sequence[Image], networks: dict[str, Network], config: RunCon
     return [images[start : start + size] for start in range(0, len(images), size)]
 
 
-def _score_wave(stages: Stages, source: Store, model: Model, listed: Sequence[Image], part: int) -> None:
+def _score_wave(stages: Stages, place: Store, model: Model, listed: Sequence[Image], part: int) -> None:
     images = index(stages, listed, {})
     size = model.chunk
     groups = [tuple(images[start : start + size]) for start in range(0, len(images), size)]
@@ -171,7 +171,7 @@ def _score_wave(stages: Stages, source: Store, model: Model, listed: Sequence[Im
             model,
             flat,
             names,
-            source,
+            place,
             stages.scratch,
             stages.out,
             stages.stamp,
@@ -197,7 +197,7 @@ def _score_group(
     model: Model,
     images: Sequence[Image],
     shards: Sequence[Sequence[str]],
-    source: Store,
+    place: Store,
     scratch: Store,
     out: Store,
     stamp: Stamp,
@@ -208,11 +208,11 @@ def _score_group(
     use_threads(threads)
     with measured() as usage:
         members = [
-            _member_scores(model, position, names, source, scratch, threads) for position, names in enumerate(shards)
+            _member_scores(model, position, names, place, scratch, threads) for position, names in enumerate(shards)
         ]
         judged = judge(model, [member.maps for member in members])
         columns = stamp.columns(model.version)
-        nearest = nearest_patches(model, judged, members, source)
+        nearest = nearest_patches(model, judged, members, place)
         rows = fused_rows(model, images, judged, nearest, columns)
         rows = [{**row, "split": "new", "defect": None, "label": None} for row in rows]
         if maps is not None:
@@ -224,12 +224,11 @@ def _score_group(
 
 
 def _member_scores(
-    model: Model, position: int, shards: Sequence[str], source: Store, scratch: Store, threads: int
+    model: Model, position: int, shards: Sequence[str], place: Store, scratch: Store, threads: int
 ) -> MemberScores:
     member = model.members[position]
-    name = (model.category, member.backbone)
-    weight = read_adapter(source, *name, member.dim > 0)
-    bank = MemoryBank(read_tensors(source, bank_file(*name))["entries"], model.reweight)
+    weight = read_adapter(place, member.backbone, member.dim > 0)
+    bank = read_bank(place, member.backbone, model.reweight)
     maps, nearest = [], []
     for shard_name in shards:
         shard = read_shard(scratch, shard_name)

@@ -119,7 +119,7 @@ class Store:
             Path(aside).unlink(missing_ok=True)
             raise
 
-    def write_json(self, name: str, value: Mapping[str, Any]) -> None:
+    def write_json(self, name: str, value: Mapping[str, Any] | Sequence[Any]) -> None:
         self.write(name, json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n")
 
     def remove(self, name: str) -> None:

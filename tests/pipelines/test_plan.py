@@ -10,7 +10,7 @@ import pytest
 from pipelines.config import Member, RunConfig
 from pipelines.dataset import Image
 from pipelines.plan import CategoryPlan, Network, cut_waves, plan_category
-from pipelines.rundir import RUN, adapter_file, bank_index_file, fused_scores_file, model_file
+from pipelines.rundir import MODEL, RUN, adapter_name, bank_index_name, fused_scores_file, model_folder
 from pipelines.storage import Store, read_rows
 from tests.pipelines.runs import BACKBONES, Finished
 
@@ -162,9 +162,9 @@ def test_maps_that_are_wanted_and_not_there_redo_the_fusion(state) -> None:  # t
 @pytest.mark.parametrize(
     ("name", "first"),
     [
-        (adapter_file("cloth", BACKBONES[0]), "fit"),
-        (bank_index_file("cloth", BACKBONES[0]), "select"),
-        (model_file("cloth"), "fuse"),
+        (f"{model_folder('cloth')}/{adapter_name(BACKBONES[0])}", "fit"),
+        (f"{model_folder('cloth')}/{bank_index_name(BACKBONES[0])}", "select"),
+        (f"{model_folder('cloth')}/{MODEL}", "fuse"),
         (fused_scores_file("cloth"), "fuse"),
     ],
 )

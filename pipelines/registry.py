@@ -1,0 +1,188 @@
+"""The models of a factory: immutable versions a category, and which of them judges today.
+
+    <registry>/<category>/<version>/    model.json, train.parquet, <backbone>/..., as a run leaves them, and ruling.json
+    <registry>/<category>/current       the version that is in force: one line, replaced whole
+    <registry>/<category>/history.json  what was promoted, refused and rolled back, and when
+
+A version is named by what its model was made from, so the same images and options are the same version. Its model.json
+is written last: a version without one is not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import unquote
+
+from pipelines.config import UsageError
+from pipelines.rundir import MODEL, RULING, folder_name
+from pipelines.storage import Store
+from reconpatch.model import Model, from_json
+
+CURRENT = "current"
+HISTORY = "history.json"
+PROMOTED, REFUSED, ROLLED_BACK = "promoted", "refused", "rolled back"
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a category's model.
+
+    Attributes:
+        created_at: when it came into the registry, UTC in ISO 8601.
+        status: of its ruling: 'passed', 'unproven' or 'refused'.
+        current: whether it is in force.
+    """
+
+    category: str
+    name: str
+    created_at: str
+    status: str
+    current: bool
+
+
+@dataclass(frozen=True)
+class Registry:
+    """A folder of versions, on a local disk or in an object store; one process at a time writes to it."""
+
+    store: Store
+
+    def categories(self) -> list[str]:
+        """Those that have a version, by their own names."""
+        return sorted(unquote(name) for name in self.store.folders() if not name.startswith("."))
+
+    def of(self, category: str) -> Store:
+        return self.store.below(folder_name(category))
+
+    def version(self, category: str, name: str) -> Store:
+        """The folder of a version, laid out as a run's models/<category>."""
+        return self.of(category).below(name)
+
+    def current(self, category: str) -> str | None:
+        """The version in force."""
+        place = self.of(category)
+        return place.read(CURRENT).decode().strip() if place.exists(CURRENT) else None
+
+    def history(self, category: str) -> list[dict[str, Any]]:
+        """Events, oldest first: `event`, `version`, `at`, and what else is known of it."""
+        return list(self.of(category).read_json(HISTORY) or [])
+
+    def is_settled(self, category: str, name: str) -> bool:
+        """Whether nothing is to be decided about a version: it is in force, or was refused or rolled back."""
+        last = [event["event"] for event in self.history(category) if event["version"] == name][-1:]
+        return name == self.current(category) or last in ([REFUSED], [ROLLED_BACK])
+
+    def mend(self, category: str) -> None:
+        """Finish a change that was cut off between the history and `current`."""
+        moves = [event for event in self.history(category) if event["event"] in (PROMOTED, ROLLED_BACK)]
+        if moves:
+            due = moves[-1]["version"] if moves[-1]["event"] == PROMOTED else moves[-1]["to"]
+            if due != self.current(category):
+                self._put_in_force(category, due)
+
+    def holds(self, category: str, name: str) -> bool:
+        return self.version(category, name).exists(MODEL)
+
+    def versions(self, category: str) -> list[Version]:
+        """All versions, newest first."""
+        current, place = self.current(category), self.of(category)
+        found = []
+        for name in place.folders():
+            ruling = place.below(name).read_json(RULING) if self.holds(category, name) else None
+            if ruling is not None:
+                found.append(Version(category, name, ruling["at"], ruling["status"], name == current))
+        return sorted(found, key=lambda version: (version.created_at, version.name), reverse=True)
+
+    def model(self, category: str, name: str) -> Model:
+        """Raises ModelError where it is damaged, UsageError where there is none."""
+        self._require(category, name)
+        return from_json(self.version(category, name).read(MODEL))
+
+    def add(self, category: str, name: str, source: Store, ruling: Mapping[str, Any]) -> None:
+        """Copy a run's model in; what is there already stays as it is.
+
+        Args:
+            source: the run's models/<category>.
+            ruling: of the gate: `status`, `reasons` and what it found.
+        """
+        if self.holds(category, name):
+            return
+        place = self.version(category, name)
+        for info in source.files():
+            if source.name_of(info) != MODEL:
+                place.write(source.name_of(info), source.read(source.name_of(info)))
+        place.write_json(RULING, {"at": _now(), **ruling})
+        place.write(MODEL, source.read(MODEL))
+
+    def promote(self, category: str, name: str, **known: Any) -> None:
+        """Put a version in force.
+
+        Raises:
+            UsageError: there is no such version.
+        """
+        self._require(category, name)
+        if self.current(category) == name:
+            return
+        self.note(category, PROMOTED, name, replaces=self.current(category), **known)
+        self._put_in_force(category, name)
+
+    def rollback(self, category: str) -> str:
+        """Put the version in force that was before the current one; returns its name.
+
+        The version that is left is not promoted again by a night whose images have not changed.
+
+        Raises:
+            UsageError: there is none before it, or it has been pruned.
+        """
+        current = self.current(category)
+        before = self._before(category, current)
+        if current is None or before is None:
+            raise UsageError(f"--category {category}: no version has been in force before; there is nothing to go to.")
+        self._require(category, before)
+        self.note(category, ROLLED_BACK, current, to=before)
+        self._put_in_force(category, before)
+        return before
+
+    def prune(self, category: str, keep: int) -> list[str]:
+        """Remove all but the `keep` newest versions; the one in force and the one before it always stay.
+
+        Returns:
+            The names of those that are gone.
+        """
+        current = self.current(category)
+        spared = {current, self._before(category, current)}
+        old = [each.name for each in self.versions(category)[keep:] if each.name not in spared]
+        for name in old:
+            place = self.version(category, name)
+            place.remove(MODEL)  # first: a version that is half gone is not there
+            place.remove_folder()
+        return old
+
+    def note(self, category: str, event: str, version: str, **known: Any) -> None:
+        """Write an event down."""
+        events = [*self.history(category), {"at": _now(), "event": event, "version": version, **known}]
+        self.of(category).write_json(HISTORY, events)
+
+    def _put_in_force(self, category: str, name: str) -> None:
+        self.of(category).write(CURRENT, f"{name}\n".encode())
+
+    def _before(self, category: str, current: str | None) -> str | None:
+        """The version that the current one replaced, those that were rolled back passed over."""
+        stack: list[str] = []
+        for event in self.history(category):
+            if event["event"] == PROMOTED:
+                stack = [*(name for name in stack if name != event["version"]), event["version"]]
+            elif event["event"] == ROLLED_BACK:
+                stack = stack[: stack.index(event["to"]) + 1] if event["to"] in stack else stack
+        return stack[-2] if len(stack) > 1 and stack[-1] == current else None
+
+    def _require(self, category: str, name: str) -> None:
+        if not self.holds(category, name):
+            known = ", ".join(version.name for version in self.versions(category)) or "none"
+            raise UsageError(f"{category}: the registry has no version '{name}'; it has {known}.")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds")

@@ -1,0 +1,139 @@
+"""The registry's files: versions that never change, one line that says which is in force, and the way back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipelines.config import UsageError
+from pipelines.registry import Registry
+from pipelines.storage import Store
+from reconpatch.model import Model, to_json
+
+PASSED = {"status": "passed", "reasons": []}
+ODD = "a=b x%20y/z"
+
+
+def source(folder: Path, name: str) -> Store:
+    """A run's model folder; only its files matter here."""
+    model = Model(ODD, name, (), 96, True, 16, 16, "patch", 9, 0.01, 1)
+    (folder / name / "lite0").mkdir(parents=True)
+    (folder / name / "model.json").write_text(to_json(model))
+    (folder / name / "lite0" / "memory_bank.safetensors").write_bytes(name.encode())
+    return Store.of(str(folder / name))
+
+
+@pytest.fixture(params=["disk", "object store"])
+def registry(request: pytest.FixtureRequest, tmp_path: Path, bucket: str) -> Registry:
+    if request.param == "disk":
+        return Registry(Store.of(str(tmp_path / "registry")))
+    place, _, options = bucket.partition("?")
+    return Registry(Store.of(f"{place}/{tmp_path.name}?{options}"))
+
+
+@pytest.fixture
+def add(registry: Registry, tmp_path: Path) -> Callable[..., None]:
+    def add(*names: str, promote: bool = True) -> None:
+        for name in names:
+            registry.add(ODD, name, source(tmp_path / "run", name), PASSED)
+            if promote:
+                registry.promote(ODD, name)
+
+    return add
+
+
+def test_a_version_is_the_runs_model_and_its_ruling(registry: Registry, add: Callable[..., None]) -> None:
+    add("one")
+    place = registry.version(ODD, "one")
+    assert {place.name_of(info) for info in place.files()} == {
+        "model.json",
+        "ruling.json",
+        "lite0/memory_bank.safetensors",
+    }
+    assert registry.model(ODD, "one").version == "one"
+    (version,) = registry.versions(ODD)
+    assert (version.category, version.name, version.status, version.current) == (ODD, "one", "passed", True)
+    assert registry.categories() == [ODD]
+
+
+def test_what_is_in_force_is_one_line(registry: Registry, add: Callable[..., None]) -> None:
+    assert registry.current(ODD) is None
+    add("one", "two")
+    assert registry.of(ODD).read("current") == b"two\n"
+    assert [version.name for version in registry.versions(ODD)] == ["two", "one"]
+
+
+def test_a_version_never_changes(registry: Registry, add: Callable[..., None], tmp_path: Path) -> None:
+    add("one")
+    (tmp_path / "run" / "one" / "lite0" / "memory_bank.safetensors").write_bytes(b"other")
+    registry.add(ODD, "one", Store.of(str(tmp_path / "run" / "one")), {"status": "refused", "reasons": ["no"]})
+    assert registry.version(ODD, "one").read("lite0/memory_bank.safetensors") == b"one"
+    assert registry.versions(ODD)[0].status == "passed"
+
+
+def test_the_way_back_passes_over_what_was_rolled_back(registry: Registry, add: Callable[..., None]) -> None:
+    add("one", "two")
+    assert registry.rollback(ODD) == "one"
+    add("three")
+    assert registry.rollback(ODD) == "one"
+    with pytest.raises(UsageError, match="no version has been in force before"):
+        registry.rollback(ODD)
+    assert registry.current(ODD) == "one"
+
+
+def test_rolled_back_and_refused_versions_are_settled_and_others_are_not(
+    registry: Registry, add: Callable[..., None]
+) -> None:
+    add("one", "two")
+    registry.rollback(ODD)
+    add("three", promote=False)
+    registry.note(ODD, "refused", "three", champion="one")
+    add("four", promote=False)
+    settled = {name: registry.is_settled(ODD, name) for name in ("one", "two", "three", "four")}
+    assert settled == {"one": True, "two": True, "three": True, "four": False}
+    registry.promote(ODD, "four")
+    assert not registry.is_settled(ODD, "one")  # its images may come back
+
+
+def test_what_was_cut_off_before_the_line_was_written_is_finished(registry: Registry, add: Callable[..., None]) -> None:
+    add("one", "two")
+    registry.of(ODD).write("current", b"one\n")
+    registry.mend(ODD)
+    assert registry.current(ODD) == "two"
+    registry.rollback(ODD)
+    registry.of(ODD).write("current", b"two\n")
+    registry.mend(ODD)
+    assert registry.current(ODD) == "one"
+
+
+def test_pruning_leaves_the_newest_the_current_and_the_one_before(registry: Registry, add: Callable[..., None]) -> None:
+    add("one", "two", "three", "four", "five")
+    registry.promote(ODD, "two")
+    assert set(registry.prune(ODD, keep=1)) == {"one", "three", "four"}
+    assert {version.name for version in registry.versions(ODD)} == {"five", "two"}
+    assert registry.rollback(ODD) == "five"
+
+
+def test_a_version_that_was_cut_off_is_not_there(registry: Registry, add: Callable[..., None]) -> None:
+    add("one")
+    registry.version(ODD, "two").write("lite0/memory_bank.safetensors", b"half")
+    assert [version.name for version in registry.versions(ODD)] == ["one"]
+    with pytest.raises(UsageError, match="no version 'two'; it has one"):
+        registry.promote(ODD, "two")
+    with pytest.raises(UsageError, match="no version 'two'"):
+        registry.model(ODD, "two")
+
+
+def test_every_event_is_written_down(registry: Registry, add: Callable[..., None]) -> None:
+    add("one", "two")
+    registry.rollback(ODD)
+    events = json.loads(registry.of(ODD).read("history.json"))
+    assert [(event["event"], event["version"]) for event in events] == [
+        ("promoted", "one"),
+        ("promoted", "two"),
+        ("rolled back", "two"),
+    ]
+    assert (events[1]["replaces"], events[2]["to"]) == ("one", "one")
