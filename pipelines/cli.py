@@ -104,13 +104,15 @@ def evaluate_command(run_folder: str, **options: Any) -> None:
 
 
 @main.command(name="score")
-@click.option("--model", required=True, type=click.Path(), help="A run's folder.")
+@click.option("--model", required=True, type=click.Path(), help="A run's folder, or a registry.")
 @click.option("--images", required=True, type=click.Path(), help="Folder of images, unlabelled.")
 @click.option("--category", required=True, help="Whose model scores them.")
 @click.option("--out", required=True, type=click.Path(), help="Folder for the scores.")
 @weights_option
 @click.option("--maps/--no-maps", default=False, help="Write anomaly maps on the pictures' own pixels.")
+@click.option("--false-alarms", type=float, show_default="that of the model", help="Wished rate among good images.")
 @click.option("--scratch", type=click.Path(), show_default="OUT/_scratch", help="Folder for patch features.")
+@scratch_gb_option
 @click.option("--strict", is_flag=True, help="Unreadable files are exit code 1.")
 @where_options
 def score_command(**options: Any) -> None:

@@ -1,4 +1,4 @@
-"""From folders to an index: which images there are, what they are, and how they are cut into chunks.
+"""From folders to an index: which images there are, and what they are.
 
 MVTec AD's layout: `<category>/train/good`, `test/<defect>`, `ground_truth/<defect>/<stem>_mask.png`.
 """
@@ -29,7 +29,7 @@ class Image:
 
     category: str
     split: str
-    defect: str
+    defect: str | None
     image_path: str
     mask_path: str | None = None
     label: int | None = None
@@ -51,21 +51,6 @@ class Listing:
     categories: tuple[str, ...]
     images: tuple[Image, ...]
     warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """At most `--chunk` images of one category for one backbone: a row of the extraction's stream.
-
-    Attributes:
-        shard: the name of its feature shard in scratch.
-        images: what is read, in this order.
-    """
-
-    category: str
-    backbone: str
-    shard: str
-    images: tuple[Image, ...]
 
 
 @dataclass
@@ -108,14 +93,26 @@ def list_images(data: Store, categories: Sequence[str] = ()) -> Listing:
     return Listing(tuple(chosen), tuple(walk.images), tuple(walk.warnings))
 
 
-def list_new(images: Store, category: str) -> Listing:
-    """All images below a folder, to be scored by a category's model: split 'new', nothing is known of them."""
+def find_new(images: Store, folder: str = "") -> tuple[list[pafs.FileInfo], list[str]]:
+    """All image files below a folder, to be scored by a model, and sentences about what is odd.
+
+    They are not `Image`s yet, which take five times the memory: a million of them are scored in one call.
+    """
     walk = _Walk()
-    for path, info in _images_in(images, _files(images, ""), walk):
-        walk.images.append(Image(category, "new", "", path, fingerprint=_fingerprint(info)))
-    if not walk.images:
-        raise UsageError(f"--images {images.uri}: no image in it ({', '.join(sorted(SUFFIXES))}).")
-    return Listing((category,), tuple(walk.images), tuple(walk.warnings))
+    found = [info for _, info in _images_in(images, _files(images, folder), walk)]
+    return found, walk.warnings
+
+
+def new_images(images: Store, category: str, files: Sequence[pafs.FileInfo]) -> list[Image]:
+    """Rows of split 'new'; nothing is known of them, but in a category's own test folder what they are filed under."""
+    found = []
+    for info in files:
+        path = images.name_of(info)
+        parts = path.removeprefix(f"{category}/test/").split("/") if path.startswith(f"{category}/test/") else []
+        defect = parts[0] if len(parts) > 1 else None
+        label = None if defect is None else int(defect != "good")
+        found.append(Image(category, "new", defect, path, label=label, fingerprint=_fingerprint(info)))
+    return found
 
 
 def _walk_category(data: Store, category: str, walk: _Walk) -> None:
@@ -267,14 +264,3 @@ def assign_parts(images: Sequence[Image], holdout: float) -> list[Image]:
             image.image_path: "holdout" if kept else "fit" for image, kept in zip(train, aside.tolist(), strict=True)
         }
     return [replace(image, part=parts.get(image.image_path)) for image in images]
-
-
-def cut_chunks(images: Sequence[Image], size: int) -> list[tuple[Image, ...]]:
-    """Chunks of at most `size` images, fit images and others apart, in the order given.
-
-    They never share a chunk: a model does not depend on which images are scored.
-    """
-    chunks: list[tuple[Image, ...]] = []
-    for group in ([image for image in images if image.part == "fit"], [i for i in images if i.part != "fit"]):
-        chunks += [tuple(group[start : start + size]) for start in range(0, len(group), size)]
-    return chunks

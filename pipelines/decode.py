@@ -6,44 +6,49 @@ A module of its own, since a process that imports it needs neither Ray Data nor 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from pipelines.config import RunConfig
+from pipelines.chunks import View
 from pipelines.resources import use_threads
 from pipelines.storage import Store
+from reconpatch.defects import paste_defect
 from reconpatch.geometry import Geometry
 from reconpatch.images import ImageError, preprocess, read_image
 
 
-def decode_chunk(row: dict[str, Any], config: RunConfig, data: Store) -> dict[str, Any]:
+def decode_chunk(row: dict[str, Any], views: Sequence[View], sources: Sequence[Store]) -> dict[str, Any]:
     """Read a chunk's images and lay them on the network's grid; what cannot be read stays black and is named."""
     use_threads(1)
-    size = config.image_size
+    view, source = views[row["view"]], sources[row["source"]]
+    size = view.image_size
     # The last chunk is padded to the full size: what comes out for an image must not depend on its neighbours' number.
-    batch = np.zeros((config.chunk, 3, size, size), np.float32)
+    batch = np.zeros((view.chunk, 3, size, size), np.float32)
     readable: list[str] = []
     slots: list[int] = []
     error_paths: list[str] = []
     errors: list[str] = []
     for slot, (path, expected) in enumerate(zip(row["paths"], row["contents"], strict=True)):
         try:
-            content = data.read(path)
+            content = source.read(path)
             if expected is not None and hashlib.sha256(content).hexdigest() != expected:
                 raise ImageError("The file changed while the run was going on; run again.")
-            image = read_image(content, config.bit_depth)
+            image = read_image(content, view.bit_depth)
         except (ImageError, OSError) as error:
             error_paths.append(path)
             errors.append(" ".join(str(error).split()))
             continue
-        geometry = Geometry.of(image.shape[0], image.shape[1], size, config.full_frame)
+        if view.pasted:
+            image, _ = paste_defect(image, int(hashlib.sha256(content).hexdigest()[:12], 16))
+        geometry = Geometry.of(image.shape[0], image.shape[1], size, view.full_frame)
         batch[slot] = preprocess(image, geometry).numpy()
         readable.append(path)
         slots.append(slot)
     return {
         "category": row["category"],
-        "backbone": row["backbone"],
+        "view": row["view"],
         "shard": row["shard"],
         "batch": batch,
         "paths": readable,

@@ -30,7 +30,9 @@ def estimated_hours(plans: Sequence[CategoryPlan], config: RunConfig, networks: 
     seconds = 0.0
     for member in config.members:
         units = [unit for plan in plans for unit in plan.units if unit.backbone == member.backbone]
-        images = sum(len(chunk.images) for plan in plans for chunk in plan.chunks if chunk.backbone == member.backbone)
+        images = sum(
+            len(chunk.images) for plan in plans for chunk in plan.chunks if chunk.view.backbone == member.backbone
+        )
         if images:
             seconds += images * _seconds_per_image(member, config)
         steps = sum(_steps(unit, config) for unit in units if unit.fit)

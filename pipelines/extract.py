@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import ray.data
 
-from pipelines.config import Member, RunConfig
-from pipelines.dataset import Chunk
+from pipelines.chunks import Chunk, View
+from pipelines.config import RunConfig
 from pipelines.decode import decode_chunk
 from pipelines.resources import KEEP_FREED_MEMORY, measured, use_threads
 from pipelines.shards import write_shard
@@ -35,22 +35,30 @@ class Receipt:
     peak_bytes: int
 
 
-def extract(chunks: Sequence[Chunk], config: RunConfig, data: Store, scratch: Store, workers: int) -> Iterator[Receipt]:
+def extract(chunks: Sequence[Chunk], config: RunConfig, scratch: Store, workers: int) -> Iterator[Receipt]:
     """Write the shard of every chunk; receipts come in the order of finishing.
+
+    Args:
+        config: its weights, threads and GPUs; how pictures are looked at is the chunks' own.
 
     An actor holds one backbone at a time, and the chunks of one backbone follow each other: networks are loaded once
     an actor, and start-up is paid once for all backbones and categories.
     """
-    order = {member.backbone: position for position, member in enumerate(config.members)}
+    views = list(dict.fromkeys(chunk.view for chunk in chunks))
+    views.sort(key=lambda view: (view.backbone, view.levels, view.image_size))
+    sources: list[Store] = []
+    for chunk in chunks:
+        sources += [] if chunk.source in sources else [chunk.source]
     rows = [
         {
             "category": chunk.category,
-            "backbone": chunk.backbone,
+            "view": views.index(chunk.view),
+            "source": sources.index(chunk.source),
             "shard": chunk.shard,
             "paths": [image.image_path for image in chunk.images],
             "contents": [image.content_sha256 for image in chunk.images],
         }
-        for chunk in sorted(chunks, key=lambda chunk: (order[chunk.backbone], chunk.category))
+        for chunk in sorted(chunks, key=lambda chunk: (views.index(chunk.view), chunk.category))
     ]
     # An actor pool that holds every CPU starves the decode tasks: a hang. Each actor leaves a quarter of a CPU.
     actor_cpus = config.threads_per_unit - 0.25
@@ -58,14 +66,14 @@ def extract(chunks: Sequence[Chunk], config: RunConfig, data: Store, scratch: St
     stream = (
         ray.data.from_items(rows, override_num_blocks=len(rows))
         .map(
-            partial(decode_chunk, config=config, data=data),
+            partial(decode_chunk, views=views, sources=sources),
             num_cpus=0.25,
             # One a worker: they are the processes that the index has left, and one feeds one network.
             compute=ray.data.TaskPoolStrategy(size=workers),
         )
         .map(
             actor,
-            fn_constructor_args=(config, scratch),
+            fn_constructor_args=(config, views, scratch),
             compute=ray.data.ActorPoolStrategy(size=min(workers, len(rows))),
             num_cpus=actor_cpus,
             num_gpus=config.gpus_per_actor or None,
@@ -75,18 +83,24 @@ def extract(chunks: Sequence[Chunk], config: RunConfig, data: Store, scratch: St
     for row in stream.iter_rows():
         errors = tuple(zip(row["error_paths"], row["errors"], strict=True))
         yield Receipt(
-            row["category"], row["backbone"], row["shard"], int(row["images"]), errors, int(row["peak_bytes"])
+            row["category"],
+            views[row["view"]].backbone,
+            row["shard"],
+            int(row["images"]),
+            errors,
+            int(row["peak_bytes"]),
         )
 
 
 class _Extract:
     """An actor of the extraction: a backbone at a time, chunk in, shard on disk, receipt out."""
 
-    def __init__(self, config: RunConfig, scratch: Store) -> None:
+    def __init__(self, config: RunConfig, views: Sequence[View], scratch: Store) -> None:
         use_threads(config.threads_per_unit)
         self._config = config
         self._scratch = scratch
-        self._members = {member.backbone: member for member in config.members}
+        self._views = views
+        self._loaded: tuple[Any, ...] = ()
         self._backbone: Backbone | None = None
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
@@ -94,7 +108,7 @@ class _Extract:
             self._write_shard(row)
         return {
             "category": row["category"],
-            "backbone": row["backbone"],
+            "view": row["view"],
             "shard": row["shard"],
             "images": len(row["paths"]) + len(row["error_paths"]),
             "error_paths": list(row["error_paths"]),
@@ -103,19 +117,21 @@ class _Extract:
         }
 
     def _write_shard(self, row: dict[str, Any]) -> None:
-        member = self._members[row["backbone"]]
-        backbone = self._load(member)
-        features, grid = extract_features(backbone, np.array(row["batch"]), member.patch_size, member.aggregation)
+        view = self._views[row["view"]]
+        backbone = self._load(view)
+        features, grid = extract_features(backbone, np.array(row["batch"]), view.patch_size, view.aggregation)
         write_shard(self._scratch, row["shard"], list(row["paths"]), [features[slot] for slot in row["slots"]], grid)
 
-    def _load(self, member: Member) -> Backbone:
-        if self._backbone is None or self._backbone.name != member.backbone:
+    def _load(self, view: View) -> Backbone:
+        wanted = view.backbone, view.levels, view.image_size
+        if self._backbone is None or self._loaded != wanted:
             self._backbone = None  # the old network goes before the new one comes
             self._backbone = load_backbone(
-                member.backbone,
-                member.levels,
-                image_size=self._config.image_size,
+                view.backbone,
+                view.levels,
+                image_size=view.image_size,
                 weights=self._config.weights,
                 device=self._config.device,
             )
+            self._loaded = wanted
         return self._backbone

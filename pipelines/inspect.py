@@ -72,7 +72,7 @@ def _findings(store: Store, category: str, examined: Sequence[Examined], holdout
     findings = Findings(category)
     readable = [each for each in examined if each.error is None]
     images = assign_parts([each.image for each in readable], holdout)
-    findings.counts.update((image.split, image.defect) for image in images)
+    findings.counts.update((image.split, str(image.defect)) for image in images)
     findings.fit = sum(image.part == "fit" for image in images)
     findings.holdout = sum(image.part == "holdout" for image in images)
     findings.modes.update(each.mode for each in readable)

@@ -34,24 +34,12 @@ class Keys:
     scores: str
 
 
-def unit_keys(config: RunConfig, member: Member, weights_sha256: str, images: Sequence[Image]) -> Keys:
-    """The keys of a member on a category's images; neither their order nor the number of workers matters."""
-    features = key_of(
-        {
-            "backbone": member.backbone,
-            "weights": weights_sha256,
-            "levels": member.levels,
-            "patch_size": member.patch_size,
-            "aggregation": member.aggregation,
-            "image_size": config.image_size,
-            "full_frame": config.full_frame,
-            "bit_depth": config.bit_depth,
-            "chunk": config.chunk,
-            "threads_per_unit": config.threads_per_unit,
-            "device": config.device,
-            "version": MODEL_VERSION,
-        }
-    )
+def unit_keys(config: RunConfig, member: Member, features: str, images: Sequence[Image]) -> Keys:
+    """The keys of a member on a category's images; neither their order nor the number of workers matters.
+
+    Args:
+        features: the key of the member's features (`pipelines.chunks.features_key`).
+    """
     training = asdict(config.adapter_config(member)) if member.adapted else "identity"
     adapter = key_of([features, training, _contents(image for image in images if image.part == "fit")])
     model = key_of([adapter, member.coreset])
@@ -68,11 +56,6 @@ def fused_key(config: RunConfig, scores: Sequence[str], images: Sequence[Image])
 def model_version(config: RunConfig, models: Sequence[str]) -> str:
     """The name of a category's model in every row that it scores: its members, the reweighting and the fusion."""
     return key_of([list(models), config.reweight, config.fusion, MODEL_VERSION])[:12]
-
-
-def shard_key(features: str, images: Sequence[Image]) -> str:
-    """The name of a chunk's shard: what was read, and how."""
-    return key_of([features, [(image.image_path, image.content_sha256) for image in images]])[:24]
 
 
 def key_of(value: Any) -> str:

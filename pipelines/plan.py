@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.chunks import Chunk, View, chunks_of, features_key
 from pipelines.config import Member, RunConfig
-from pipelines.dataset import Chunk, Image, cut_chunks
-from pipelines.keys import Keys, fused_key, shard_key, unit_keys
+from pipelines.dataset import Image
+from pipelines.keys import Keys, fused_key, unit_keys
 from pipelines.rundir import (
     MODEL,
     TRAIN_FILE,
@@ -20,7 +21,6 @@ from pipelines.rundir import (
     maps_file,
     member_scores_file,
     model_folder,
-    shards_folder,
 )
 from pipelines.storage import Store, metadata_of, read_table, tensors_key
 from reconpatch.backbones import load_backbone
@@ -154,7 +154,8 @@ def _plan_unit(
     category: str, member: Member, images: Sequence[Image], config: RunConfig, network: Network, out: Store
 ) -> tuple[Unit, list[Chunk]]:
     name = (category, member.backbone)
-    keys = unit_keys(config, member, network.sha256, images)
+    view = View.of(member, config)
+    keys = unit_keys(config, member, features_key(view, network.sha256, config), images)
     place = out.below(model_folder(category))
     fit = member.adapted and tensors_key(place, adapter_name(member.backbone)) != keys.adapter
     select = (
@@ -168,10 +169,7 @@ def _plan_unit(
     if not select and score and scored.get("rows_key") == keys.rows:
         kept = kept_rows(out, *name)
     due = [image for image in images if (image.image_path, image.content_sha256) not in kept] if score else []
-    chunks = [
-        Chunk(category, member.backbone, f"{shards_folder(*name)}/{shard_key(keys.features, group)}.arrow", group)
-        for group in cut_chunks(due, config.chunk)
-    ]
+    chunks = chunks_of(category, view, Store.of(config.data), due, network.sha256, config)
     shards = tuple(chunk.shard for chunk in chunks)
     fit_shards = tuple(chunk.shard for chunk in chunks if chunk.images[0].part == "fit") if select else ()
     unit = Unit(category, member, keys, network, tuple(images), fit_shards, shards, fit, select, score)

@@ -89,7 +89,7 @@ class Screen:
             table.add_column(name, justify="left" if name in ("category", "backbone") else "right")
         for plan in plans:
             for unit in plan.units:
-                due = sum(len(chunk.images) for chunk in plan.chunks if chunk.backbone == unit.backbone)
+                due = sum(len(chunk.images) for chunk in plan.chunks if chunk.view.backbone == unit.backbone)
                 stages = ["do" if each else "-" for each in (unit.fit, unit.select, unit.score, plan.fuse)]
                 table.add_row(plan.category, unit.backbone, str(len(unit.images)), str(due or "-"), *stages)
         self.console.print(table)

@@ -10,8 +10,8 @@ from typing import Any
 
 import ray
 
+from pipelines.chunks import Chunk
 from pipelines.config import RunConfig
-from pipelines.dataset import Chunk
 from pipelines.extract import extract
 from pipelines.fuse import Fusion, fuse_category, model_of
 from pipelines.keys import model_version
@@ -69,14 +69,14 @@ class Stages:
         """Write the shards that are not there yet; a picture that cannot be read now was changed under the run."""
         there = {
             self.scratch.name_of(info)
-            for folder in {shards_folder(chunk.category, chunk.backbone) for chunk in chunks}
+            for folder in {shards_folder(chunk.category, chunk.view.backbone) for chunk in chunks}
             for info in self.scratch.files(folder)
         }
         missing = [chunk for chunk in chunks if chunk.shard not in there]
         if not missing:
             return
         with self.stage("extract", label, sum(len(chunk.images) for chunk in missing), "images") as stage:
-            for receipt in extract(missing, self.config, self.data, self.scratch, self.workers):
+            for receipt in extract(missing, self.config, self.scratch, self.workers):
                 for path, error in receipt.errors:
                     self.scratch.remove(receipt.shard)
                     self.record.category_failed(receipt.category, "extract", f"{path}: {error}", receipt.backbone)
@@ -120,6 +120,10 @@ class Stages:
             )
         return self.fuse(fusions, label)
 
+    def failed(self, category: str, stage: str, error: Exception, backbone: str | None = None) -> None:
+        """A task's exception is its category's failure; the others go on."""
+        self.record.category_failed(category, stage, _sentence(error), backbone)
+
     def fuse(self, fusions: Mapping[str, Fusion], label: str = "") -> dict[str, list[dict[str, Any]]]:
         """Fuse categories, a Ray task each; returns their rows of metrics.parquet."""
         metrics: dict[str, list[dict[str, Any]]] = {}
@@ -133,7 +137,7 @@ class Stages:
             for category, answer in self.tasks(fuse_category, list(fusions), arguments):
                 stage.advance()
                 if isinstance(answer, Exception):
-                    self.record.category_failed(category, "fuse", _sentence(answer))
+                    self.failed(category, "fuse", answer)
                     continue
                 self.record.cost("fuse", answer.peak_bytes)
                 metrics[category] = answer.detail["metrics"]
@@ -169,7 +173,7 @@ class Stages:
                 finished.append(unit.name)
                 stage.reach(len(finished))
                 if isinstance(answer, Exception):
-                    self.record.category_failed(unit.category, name, _sentence(answer), unit.backbone)
+                    self.failed(unit.category, name, answer, unit.backbone)
                     continue
                 self.record.cost(name, answer.peak_bytes)
                 self.record.note(unit.name, name, answer.seconds, answer.detail)

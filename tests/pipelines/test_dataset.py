@@ -11,7 +11,7 @@ import pytest
 from PIL import Image as Pillow
 
 from pipelines.config import UsageError
-from pipelines.dataset import Image, Listing, assign_parts, cut_chunks, examine, list_images, list_new, trust
+from pipelines.dataset import Image, Listing, assign_parts, examine, find_new, list_images, new_images, trust
 from pipelines.storage import Store
 
 
@@ -202,21 +202,25 @@ def test_with_nothing_to_hold_out_all_are_fitted() -> None:
     assert {image.part for image in assign_parts(contents(200), 0.0)} == {"fit"}
 
 
-def test_chunks_hold_fit_images_or_others_in_order() -> None:
-    images = [Image("a", "train", "good", f"a/{n}", part="fit") for n in range(3)]
-    images += [Image("a", "train", "good", "a/h", part="holdout")]
-    images += [Image("a", "test", "good", f"a/t{n}") for n in range(2)]
-    chunks = [[image.image_path for image in chunk] for chunk in cut_chunks(images, 2)]
-    assert chunks == [["a/0", "a/1"], ["a/2"], ["a/h", "a/t0"], ["a/t1"]]
-
-
 def test_new_images_are_found_at_any_depth_and_nothing_is_known_of_them(tmp_path: Path) -> None:
     touch(tmp_path, "x.png", "monday/y.JPG", "monday/notes.txt", ".z.png")
-    found = list_new(Store.of(str(tmp_path)), "nut").images
+    store = Store.of(str(tmp_path))
+    found = new_images(store, "nut", find_new(store)[0])
     assert [image.image_path for image in found] == ["monday/y.JPG", "x.png"]
     assert {(i.category, i.split, i.label, i.part, i.mask_path) for i in found} == {("nut", "new", None, None, None)}
-    with pytest.raises(UsageError, match="no image in it"):
-        list_new(Store.of(str(tmp_path / "empty")), "nut")
+    assert find_new(Store.of(str(tmp_path / "empty"))) == ([], [])
+
+
+def test_new_images_in_a_categorys_test_folder_are_what_they_are_filed_under(tmp_path: Path) -> None:
+    touch(tmp_path, "nut/test/good/a.png", "nut/test/bent/deep/b.png", "nut/test/c.png", "nut/d.png")
+    store = Store.of(str(tmp_path))
+    found = new_images(store, "nut", find_new(store, "nut")[0])
+    assert {(image.image_path, image.defect, image.label) for image in found} == {
+        ("nut/test/good/a.png", "good", 0),
+        ("nut/test/bent/deep/b.png", "bent", 1),
+        ("nut/test/c.png", None, None),
+        ("nut/d.png", None, None),
+    }
 
 
 @pytest.mark.parametrize("root", ["local", "s3"])

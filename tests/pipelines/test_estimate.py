@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from pipelines.chunks import Chunk, View
 from pipelines.config import RunConfig, resolve_members
-from pipelines.dataset import Chunk, Image
+from pipelines.dataset import Image
 from pipelines.estimate import estimated_hours
 from pipelines.keys import Keys
 from pipelines.plan import CategoryPlan, Network, Unit
+from pipelines.storage import Store
 
 (MEMBER,) = resolve_members("ensemble", ["tf_efficientnet_lite0"], 96, {})
 CONFIG = RunConfig("ensemble", "data", "out", (MEMBER,), 96, workers=1)
@@ -18,7 +20,8 @@ NETWORKS = {MEMBER.backbone: Network("", "", 144, 152)}
 def plan(images: int, *, fit: bool) -> CategoryPlan:
     mine = tuple(Image("c", "train", "good", str(number), part="fit") for number in range(images))
     unit = Unit("c", MEMBER, Keys("", "", "", "", ""), NETWORKS[MEMBER.backbone], mine, (), (), fit, True, True)
-    return CategoryPlan("c", mine, (unit,), (Chunk("c", MEMBER.backbone, "s", mine),), True, "", 0)
+    chunk = Chunk("c", View.of(MEMBER, CONFIG), Store.of("data"), "s", mine)
+    return CategoryPlan("c", mine, (unit,), (chunk,), True, "", 0)
 
 
 def test_no_work_takes_no_time() -> None:

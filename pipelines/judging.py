@@ -1,0 +1,144 @@
+"""Images judged by stored models: chunks → extract → a Ray task some hundred images → rows of scores/fused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.chunks import Chunk, View, chunks_of
+from pipelines.dataset import Image
+from pipelines.fuse import fused_rows, map_rows, nearest_patches
+from pipelines.plan import Network
+from pipelines.resources import measured, use_threads
+from pipelines.rundir import MAPS, fused_schema
+from pipelines.score import MemberScores, Stamp, read_adapter, read_bank, score_shard
+from pipelines.shards import read_shard
+from pipelines.stages import Stages
+from pipelines.storage import Store, write_rows
+from reconpatch.model import Model, judge
+
+_CHUNKS_A_TASK = 64  # images enough that loading the banks does not count
+
+
+@dataclass(frozen=True)
+class Order:
+    """Images that a model is to judge.
+
+    Attributes:
+        place: the model's folder.
+        source: the root that the images' paths are relative to.
+        images: of the model's category, with their sizes and digests.
+        pasted: whether copies with a pasted defect are judged in their place.
+        maps: folder of a run for the maps' files; None for none.
+    """
+
+    model: Model
+    place: Store
+    source: Store
+    images: tuple[Image, ...]
+    pasted: bool = False
+    maps: str | None = None
+
+    @property
+    def views(self) -> list[View]:
+        return [View.of(member, self.model, pasted=self.pasted) for member in self.model.members]
+
+
+def judge_orders(
+    stages: Stages, orders: Sequence[Order], networks: Mapping[str, Network], label: str = ""
+) -> Iterator[tuple[int, pa.Table]]:
+    """Judge images; what has been extracted for one order is not extracted again for another.
+
+    A category that fails is told to the record, and its orders yield nothing.
+
+    Yields:
+        An order's number and its table of scores/fused, a row an image in the order's order.
+    """
+    chunks = [_chunks(stages, order, networks) for order in orders]
+    due = {chunk.shard: chunk for members in chunks for each in members for chunk in each}
+    stages.extract(list(due.values()), label)
+    tasks = [
+        (number, start)
+        for number, order in enumerate(orders)
+        if order.model.category not in stages.record.failed
+        for start in range(0, len(chunks[number][0]), _CHUNKS_A_TASK)
+    ]
+    waiting = {number: sum(each == number for each, _ in tasks) for number, _ in tasks}
+    tables: dict[tuple[int, int], pa.Table] = {}
+
+    def arguments(task: tuple[int, int]) -> tuple[Any, ...]:
+        number, start = task
+        part = slice(start, start + _CHUNKS_A_TASK)
+        shards = [[chunk.shard for chunk in each[part]] for each in chunks[number]]
+        images = tuple(image for chunk in chunks[number][0][part] for image in chunk.images)
+        order = orders[number]
+        maps = None if order.maps is None else f"{order.maps}-{start // _CHUNKS_A_TASK:05d}.parquet"
+        threads = stages.config.threads_per_unit
+        return order.model, order.place, images, shards, stages.scratch, stages.out, stages.stamp, threads, maps
+
+    with stages.stage("judge", label, sum(len(order.images) for order in orders), "images") as stage:
+        for (number, start), answer in stages.tasks(_judge_some, tasks, arguments):
+            waiting[number] -= 1
+            category = orders[number].model.category
+            if isinstance(answer, Exception):
+                stages.failed(category, "judge", answer)
+                continue
+            tables[number, start], peak_bytes = answer
+            stages.record.cost("judge", peak_bytes)
+            stage.advance(tables[number, start].num_rows)
+            if not waiting[number] and category not in stages.record.failed:
+                yield number, pa.concat_tables(tables.pop(key) for key in sorted(tables) if key[0] == number)
+
+
+def _chunks(stages: Stages, order: Order, networks: Mapping[str, Network]) -> list[list[Chunk]]:
+    """A member's chunks each."""
+    images, config = order.images, stages.config
+    return [
+        chunks_of(order.model.category, view, order.source, images, networks[view.backbone].sha256, config)
+        for view in order.views
+    ]
+
+
+def _judge_some(
+    model: Model,
+    place: Store,
+    images: Sequence[Image],
+    shards: Sequence[Sequence[str]],
+    scratch: Store,
+    out: Store,
+    stamp: Stamp,
+    threads: int,
+    maps: str | None,
+) -> tuple[pa.Table, int]:
+    """Fused rows of some images; `maps` names the file of their maps."""
+    use_threads(threads)
+    with measured() as usage:
+        members = [_member_scores(model, number, names, place, scratch, threads) for number, names in enumerate(shards)]
+        judged = judge(model, [member.maps for member in members])
+        columns = stamp.columns(model.version)
+        nearest = nearest_patches(model, judged, members, place)
+        rows = fused_rows(model, images, judged, nearest, columns)
+        if maps is not None:
+            write_rows(out, maps, map_rows(model, images, judged.fused, columns), MAPS)
+        schema = fused_schema([member.backbone for member in model.members])
+        table = pa.Table.from_pylist(rows, schema=schema)
+    return table, usage.peak_bytes
+
+
+def _member_scores(
+    model: Model, position: int, shards: Sequence[str], place: Store, scratch: Store, threads: int
+) -> MemberScores:
+    member = model.members[position]
+    weight = read_adapter(place, member.backbone, member.dim > 0)
+    bank = read_bank(place, member.backbone, model.reweight)
+    maps, nearest = [], []
+    for name in shards:
+        shard = read_shard(scratch, name)
+        found = score_shard(shard, bank, weight, {}, threads)
+        maps += [scores.reshape(shard.grid) for scores in found.scores]
+        nearest += [entries.reshape(shard.grid) for entries in found.nearest]
+    return MemberScores(pa.table({}), np.stack(maps), np.stack(nearest))
