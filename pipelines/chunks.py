@@ -85,7 +85,7 @@ def chunks_of(
 ) -> list[Chunk]:
     """Images in chunks, shards named by what is read and how: the same ones are extracted once."""
     key = features_key(view, weights_sha256, config)
-    folder = shards_folder(category, view.backbone)
+    folder = f"{shards_folder(category)}/{view.backbone}"
     return [
         Chunk(category, view, source, f"{folder}/{_shard_key(key, group)}.arrow", group)
         for group in cut_chunks(images, view.chunk)

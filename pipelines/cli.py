@@ -21,15 +21,22 @@ from pipelines.config import (
 )
 from pipelines.demo import prepare_demo
 from pipelines.evaluate import evaluate
+from pipelines.gate import Terms
 from pipelines.inspect import inspect
+from pipelines.models import list_models, promote_model, prune_models, rollback_model, show_model
+from pipelines.night import NightOptions
+from pipelines.nightly import nightly
 from pipelines.options import (
     BY_PRESET,
     categories_option,
+    category_option,
     config_file_option,
     data_option,
     out_option,
     recipe_options,
     refuse,
+    registry_option,
+    run_options,
     scratch_gb_option,
     weights_option,
     where_options,
@@ -38,6 +45,7 @@ from pipelines.paper_tables import paper_tables
 from pipelines.progress import Screen
 from pipelines.run import dry_run, run
 from pipelines.score_new import NewImages, score_new
+from pipelines.status import status
 from reconpatch.backbones import BackboneError
 from reconpatch.model import ModelError
 
@@ -56,6 +64,7 @@ def main() -> None:
 @click.option("--image-size", type=int, default=480, help="S, the network's input in pixels.")
 @click.option("--backbone", "backbones", multiple=True, default=ENSEMBLE_BACKBONES, help="timm's name; repeatable.")
 @recipe_options
+@run_options
 def ensemble(**options: Any) -> None:
     """Fit, score and fuse several networks on every category of a folder."""
     _fit("ensemble", "ensemble", options)
@@ -68,6 +77,7 @@ def ensemble(**options: Any) -> None:
 @click.option("--backbone", default=SINGLE_BACKBONE, help="timm's name.")
 @click.option("--preset", type=click.Choice(["single", "segmentation"]), default="single", help="Row of the paper.")
 @recipe_options
+@run_options
 def single(backbone: str, preset: str, **options: Any) -> None:
     """Fit and score one network: an ensemble of one, with the same files."""
     _fit("single", preset, {**options, "backbones": (backbone,)})
@@ -118,6 +128,95 @@ def evaluate_command(run_folder: str, **options: Any) -> None:
 def score_command(**options: Any) -> None:
     """Score new images with a category's model."""
     _do(lambda: score_new(NewImages(**options), Screen()))
+
+
+@main.command(name="nightly")
+@data_option
+@registry_option
+@click.option("--scores", required=True, type=click.Path(), help="Folder for the nights' scores, one a night.")
+@click.option(
+    "--images", type=click.Path(), show_default="each category's test, else incoming", help="Today's, <category>/..."
+)
+@click.option("--deadline", help="Time of day, as in 06:00: what cannot be finished by then is put off.")
+@click.option("--image-size", type=int, default=480, help="S, the network's input in pixels.")
+@click.option("--backbone", "backbones", multiple=True, default=ENSEMBLE_BACKBONES, help="timm's name; repeatable.")
+@click.option("--keep", type=click.IntRange(1), default=5, help="Versions of a category that are kept, at least.")
+@click.option("--gate-margin", type=float, default=0.02, help="AUROC by which a candidate may be worse.")
+@click.option(
+    "--gate-suspects",
+    type=float,
+    default=0.05,
+    help="Share of good images unlike all the others above which a category is held back.",
+)
+@click.option("--wait", is_flag=True, help="Until another night in this registry is done, instead of leaving.")
+@recipe_options
+def nightly_command(backbones: tuple[str, ...], **options: Any) -> None:
+    """Learn what has changed, keep what is better, judge today's images; every night, unattended."""
+    terms = Terms(options.pop("gate_margin"), options.pop("gate_suspects"))
+    own = {name: options.pop(name) for name in ("registry", "scores", "images", "deadline", "keep", "wait")}
+    _do(
+        lambda: nightly(
+            _config("nightly", "ensemble", {**options, "backbones": backbones, "out": own["registry"]}),
+            NightOptions(**own, terms=terms),
+            Screen(),
+        )
+    )
+
+
+@main.command(name="status")
+@registry_option
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def status_command(**options: Any) -> None:
+    """Categories, model ages, last night's verdicts, drift and failures; what wants attention first."""
+    _do(lambda: status(Screen(), **options))
+
+
+@main.group(name="models")
+def models_group() -> None:
+    """The versions in a registry, and which of them is in force."""
+
+
+@models_group.command(name="list")
+@registry_option
+@categories_option
+def models_list(**options: Any) -> None:
+    """All versions, newest first; * is in force."""
+    _do(lambda: list_models(Screen(), **options))
+
+
+@models_group.command(name="show")
+@registry_option
+@category_option
+@click.option("--version", show_default="the one in force", help="Its name.")
+def models_show(**options: Any) -> None:
+    """A version's model, its ruling and the category's history, as JSON."""
+    _do(lambda: show_model(Screen(), **options))
+
+
+@models_group.command(name="promote")
+@registry_option
+@category_option
+@click.option("--version", required=True, help="Its name.")
+def models_promote(**options: Any) -> None:
+    """Put a version in force, whatever the gate said."""
+    _do(lambda: promote_model(Screen(), **options))
+
+
+@models_group.command(name="rollback")
+@registry_option
+@category_option
+def models_rollback(**options: Any) -> None:
+    """Put the version in force that was before; nights leave it there until the images change."""
+    _do(lambda: rollback_model(Screen(), **options))
+
+
+@models_group.command(name="prune")
+@registry_option
+@categories_option
+@click.option("--keep", type=click.IntRange(1), default=5, help="Versions of a category that are kept.")
+def models_prune(**options: Any) -> None:
+    """Remove old versions; the one in force and the one before it always stay."""
+    _do(lambda: prune_models(Screen(), **options))
 
 
 @main.command(name="inspect")
@@ -171,17 +270,18 @@ _MEMBER_FIELDS = ("levels", "patch_size", "aggregation", "start", "dim", "corese
 
 def _fit(command: str, preset: str, options: dict[str, Any]) -> None:
     options = dict(options)
-    only_say = options.pop("dry_run", False)
+    work = dry_run if options.pop("dry_run", False) else run
     options["fresh"] = not options.pop("resume")
-    overrides = {name: options.pop(name, None) for name in _MEMBER_FIELDS}
-    backbones = options.pop("backbones")
-    options = with_recipe(options)
+    _do(lambda: work(_config(command, preset, options), Screen()))
 
-    def work() -> int:
-        members = resolve_members(preset, backbones, options["image_size"], overrides, options["recipe"])
-        return (dry_run if only_say else run)(RunConfig(command=command, members=members, **options), Screen())
 
-    _do(work)
+def _config(command: str, preset: str, options: dict[str, Any]) -> RunConfig:
+    """The options of a recipe, resolved."""
+    overrides = {name: options.get(name) for name in _MEMBER_FIELDS}
+    rest = {name: value for name, value in options.items() if name not in (*_MEMBER_FIELDS, "backbones")}
+    rest = with_recipe(rest)
+    members = resolve_members(preset, options["backbones"], rest["image_size"], overrides, rest["recipe"])
+    return RunConfig(command=command, members=members, **rest)
 
 
 def _do(work: Callable[[], int]) -> NoReturn:

@@ -11,7 +11,7 @@ from reconpatch.patches import AGGREGATIONS
 from reconpatch.schedule import AdapterConfig
 
 # Raised whenever the same options and images would give other numbers: models of other versions are not mixed.
-MODEL_VERSION = 1
+MODEL_VERSION = 2
 
 ENSEMBLE_BACKBONES = ("wide_resnet101_2.tv_in1k", "resnext101_32x8d.tv_in1k", "densenet201.tv_in1k")
 SINGLE_BACKBONE = "wide_resnet50_2.tv_in1k"
@@ -204,8 +204,13 @@ def resolve_members(
 
 def with_recipe(options: Mapping[str, Any]) -> dict[str, Any]:
     """A run's options, with what their recipe decides where they say nothing or None."""
-    decided = RECIPES[options.get("recipe", "default")]
-    return {**options, **{name: value for name, value in decided.items() if options.get(name) is None}}
+    recipe = options.get("recipe", "default")
+    decided = RECIPES[recipe]
+    return {
+        **options,
+        "recipe": recipe,
+        **{name: value for name, value in decided.items() if options.get(name) is None},
+    }
 
 
 def _require(holds: bool, sentence: str) -> None:

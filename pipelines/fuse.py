@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipelines.audit import write_audit
 from pipelines.config import MODEL_VERSION, RunConfig
 from pipelines.dataset import Image
+from pipelines.explain import geometry_of, nearest_patches
 from pipelines.masks import read_masks
 from pipelines.plan import Unit
 from pipelines.resources import measured, use_threads
@@ -23,7 +25,6 @@ from pipelines.rundir import (
     MODEL,
     TRAIN,
     TRAIN_FILE,
-    bank_index_name,
     fused_schema,
     fused_scores_file,
     maps_file,
@@ -32,7 +33,6 @@ from pipelines.rundir import (
 )
 from pipelines.score import Done, MemberScores, Stamp, as_member_scores
 from pipelines.storage import Store, read_table, write_rows, write_table
-from reconpatch.geometry import Geometry
 from reconpatch.maps import anomaly_map, to_original
 from reconpatch.metrics import image_metrics, pixel_metrics
 from reconpatch.model import Judgement, MemberModel, Model, calibrate, judge, normalise, to_json
@@ -109,12 +109,13 @@ def fuse_category(fusion: Fusion, data: Store, out: Store, stamp: Stamp) -> Done
             for member, each in zip(model.members, statistics, strict=True)
             if each.fallback
         ] + _promises(model)
+        place = out.below(model_folder(category))
+        warnings += write_audit(model, images, members, place)
         masks, mask_warnings = read_masks(data, images, model)
         metrics = [_metrics_row(model, "ensemble", images, judged.scores, judged.fused, masks)]
         for member, each in zip(model.members, members, strict=True):
             scores = each.table["score"].to_numpy(zero_copy_only=False)
             metrics.append(_metrics_row(model, member.backbone, images, scores, each.maps, masks))
-        place = out.below(model_folder(category))
         nearest = nearest_patches(model, judged, members, place)
         columns = stamp.columns(model.version)
         rows = fused_rows(model, images, judged, nearest, columns)
@@ -151,33 +152,6 @@ def _promises(model: Model) -> list[str]:
     ]
 
 
-def nearest_patches(
-    model: Model, judged: Judgement, members: Sequence[MemberScores], place: Store
-) -> list[dict[str, Any]]:
-    """Per image the good patch its peak was compared with: the entry of the member that is loudest there.
-
-    Args:
-        place: the model's folder.
-    """
-    places = [read_table(place, bank_index_name(member.backbone)).to_pydict() for member in model.members]
-    found = []
-    peaks = zip(
-        judged.peaks.member.tolist(), judged.peaks.member_row.tolist(), judged.peaks.member_col.tolist(), strict=True
-    )
-    for number, (position, row, col) in enumerate(peaks):
-        entry = int(members[position].nearest[number, row, col])
-        index = places[position]
-        found.append(
-            {
-                "nearest_backbone": model.members[position].backbone,
-                "nearest_image": index["image_path"][entry] if entry >= 0 else None,
-                "nearest_row": index["row"][entry] if entry >= 0 else None,
-                "nearest_col": index["col"][entry] if entry >= 0 else None,
-            }
-        )
-    return found
-
-
 def fused_rows(
     model: Model,
     images: Sequence[Image],
@@ -203,12 +177,6 @@ def fused_rows(
             row[f"score_{member.backbone}"] = float(judged.member_scores[position, number])
         rows.append({**row, **stamp})
     return rows
-
-
-def geometry_of(image: Image, model: Model) -> Geometry:
-    if image.height is None or image.width is None:
-        raise ValueError(f"{image.image_path} has scores but was never read.")
-    return Geometry.of(image.height, image.width, model.image_size, model.full_frame)
 
 
 def _metrics_row(

@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from pipelines.chunks import Chunk, View, chunks_of
 from pipelines.dataset import Image
-from pipelines.fuse import fused_rows, map_rows, nearest_patches
+from pipelines.explain import nearest_patches
+from pipelines.fuse import fused_rows, map_rows
 from pipelines.plan import Network
 from pipelines.resources import measured, use_threads
 from pipelines.rundir import MAPS, fused_schema
@@ -60,11 +61,11 @@ def judge_orders(
     """
     chunks = [_chunks(stages, order, networks) for order in orders]
     due = {chunk.shard: chunk for members in chunks for each in members for chunk in each}
-    stages.extract(list(due.values()), label)
+    failed = stages.extract(list(due.values()), label)
     tasks = [
         (number, start)
         for number, order in enumerate(orders)
-        if order.model.category not in stages.record.failed
+        if order.model.category not in failed
         for start in range(0, len(chunks[number][0]), _CHUNKS_A_TASK)
     ]
     waiting = {number: sum(each == number for each, _ in tasks) for number, _ in tasks}
@@ -80,17 +81,20 @@ def judge_orders(
         threads = stages.config.threads_per_unit
         return order.model, order.place, images, shards, stages.scratch, stages.out, stages.stamp, threads, maps
 
+    if not tasks:
+        return
     with stages.stage("judge", label, sum(len(order.images) for order in orders), "images") as stage:
         for (number, start), answer in stages.tasks(_judge_some, tasks, arguments):
             waiting[number] -= 1
             category = orders[number].model.category
             if isinstance(answer, Exception):
                 stages.failed(category, "judge", answer)
+                failed.add(category)
                 continue
             tables[number, start], peak_bytes = answer
             stages.record.cost("judge", peak_bytes)
             stage.advance(tables[number, start].num_rows)
-            if not waiting[number] and category not in stages.record.failed:
+            if not waiting[number] and category not in failed:
                 yield number, pa.concat_tables(tables.pop(key) for key in sorted(tables) if key[0] == number)
 
 

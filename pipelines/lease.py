@@ -19,12 +19,16 @@ from pipelines.storage import Store
 
 RENEW_SECONDS = 60.0
 VOID_SECONDS = 300.0
+WAIT_SECONDS = 5.0
 _SETTLE_SECONDS = 1.0
 
 
 @contextmanager
-def leased(out: Store) -> Iterator[None]:
+def leased(out: Store, *, wait: bool = False) -> Iterator[None]:
     """Hold the lease of a run directory while the block runs; it is renewed every minute.
+
+    Args:
+        wait: until another run that holds it is done.
 
     Raises:
         UsageError: another run holds it; the sentence names its host and process.
@@ -35,7 +39,14 @@ def leased(out: Store) -> Iterator[None]:
         "pid": os.getpid(),
         "started": _process_start(os.getpid()),
     }
-    _take(out, mine)
+    while True:
+        try:
+            _take(out, mine)
+            break
+        except UsageError:
+            if not wait:
+                raise
+            time.sleep(WAIT_SECONDS)
     over = threading.Event()
     renewing = threading.Thread(target=_renew, args=(out, mine, over), daemon=True)
     renewing.start()

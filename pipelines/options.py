@@ -144,7 +144,11 @@ recipe_options = options_of(
     click.option("--keep-features", is_flag=True, help="Leave the features when their categories are done."),
     click.option("--rehash", is_flag=True, help="Read every file, also those whose size and time have not changed."),
     click.option("--strict", is_flag=True, help="Unreadable files are exit code 1."),
-    click.option("--resume/--fresh", default=True, help="Go on with the run in --out, or replace it."),
-    click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing."),
     where_options,
 )
+run_options = options_of(
+    click.option("--resume/--fresh", default=True, help="Go on with the run in --out, or replace it."),
+    click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing."),
+)
+registry_option = click.option("--registry", required=True, type=click.Path(), help="Folder of the models' versions.")
+category_option = click.option("--category", required=True, help="Whose models.")

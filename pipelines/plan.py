@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pipelines.chunks import Chunk, View, chunks_of, features_key
 from pipelines.config import Member, RunConfig
 from pipelines.dataset import Image
 from pipelines.keys import Keys, fused_key, unit_keys
 from pipelines.rundir import (
+    AUDIT_FILE,
     MODEL,
     TRAIN_FILE,
     adapter_name,
@@ -24,7 +25,10 @@ from pipelines.rundir import (
 )
 from pipelines.storage import Store, metadata_of, read_table, tensors_key
 from reconpatch.backbones import load_backbone
+from reconpatch.model import MemberModel
 from reconpatch.patches import CHANNELS
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -118,13 +122,15 @@ class CategoryPlan:
 
 def load_networks(config: RunConfig) -> dict[str, Network]:
     """Load every backbone once: what is wrong with its weights or levels is said before an hour is spent."""
-    found = {}
-    for member in config.members:
-        backbone = load_backbone(member.backbone, member.levels, image_size=config.image_size, weights=config.weights)
-        channels = sum(backbone.channels) if member.aggregation == "concat" else CHANNELS
-        side = -(-config.image_size // min(backbone.strides))  # or one less, where a network does not pad
-        found[member.backbone] = Network(backbone.weights_source, backbone.weights_sha256, side**2, channels)
-    return found
+    return {member.backbone: network_of(member, config.image_size, config.weights) for member in config.members}
+
+
+def network_of(member: Member | MemberModel, image_size: int, weights: str | None) -> Network:
+    """A member's backbone, loaded and let go again."""
+    backbone = load_backbone(member.backbone, member.levels, image_size=image_size, weights=weights)
+    channels = sum(backbone.channels) if member.aggregation == "concat" else CHANNELS
+    side = -(-image_size // min(backbone.strides))  # or one less, where a network does not pad
+    return Network(backbone.weights_source, backbone.weights_sha256, side**2, channels)
 
 
 def plan_category(
@@ -144,6 +150,7 @@ def plan_category(
         metadata_of(out, fused_scores_file(category)).get("key") == key
         and place.exists(MODEL)
         and place.exists(TRAIN_FILE)
+        and place.exists(AUDIT_FILE)
         and (not config.maps or metadata_of(out, maps_file(category)).get("key") == key)
         and not any(unit.score for unit in units)
     )
@@ -182,17 +189,22 @@ def kept_rows(out: Store, category: str, backbone: str) -> set[tuple[str, str]]:
     return set(zip(table["image_path"].to_pylist(), table["content_sha256"].to_pylist(), strict=True))
 
 
-def cut_waves(plans: Sequence[CategoryPlan], limit_bytes: float) -> list[list[CategoryPlan]]:
-    """Categories in order, as many a wave as have room for their features; one that is larger goes alone."""
-    waves: list[list[CategoryPlan]] = []
+def cut_waves(items: Sequence[_T], sizes: Sequence[float], limit_bytes: float) -> list[list[_T]]:
+    """Items in order, as many a wave as have room for their features; one that is larger goes alone."""
+    waves: list[list[_T]] = []
     room = 0.0
-    for plan in plans:
-        if not waves or plan.scratch_bytes > room:
+    for item, size in zip(items, sizes, strict=True):
+        if not waves or size > room:
             waves.append([])
             room = limit_bytes
-        waves[-1].append(plan)
-        room -= plan.scratch_bytes
+        waves[-1].append(item)
+        room -= size
     return waves
+
+
+def waves_of(plans: Sequence[CategoryPlan], config: RunConfig) -> list[list[CategoryPlan]]:
+    """Categories whose features fit --scratch-gb together."""
+    return cut_waves(plans, [plan.scratch_bytes for plan in plans], config.scratch_gb * 1e9)
 
 
 def stored_story(out: Store, category: str) -> dict[str, Any] | None:

@@ -28,11 +28,11 @@ from pipelines.lease import leased
 from pipelines.plan import (
     CategoryPlan,
     Network,
-    cut_waves,
     load_networks,
     oversized,
     plan_category,
     stored_story,
+    waves_of,
 )
 from pipelines.progress import Screen
 from pipelines.record import Record
@@ -116,10 +116,10 @@ def dry_run(config: RunConfig, screen: Screen) -> int:
             images += [] if image is None else [image]
             stage.advance()
     place = out.below("nothing stands") if config.fresh else out
-    plans = _plans(listing.categories, assign_parts(images, config.holdout), config, networks, place)
+    plans = plans_of(listing.categories, assign_parts(images, config.holdout), config, networks, place)
     due = [plan for plan in plans if plan.fuse]
     hours = estimated_hours(due, config, networks)
-    screen.plan(plans, len(cut_waves(due, config.scratch_gb * 1e9)), hours)
+    screen.plan(plans, len(waves_of(due, config)), hours)
     return 0
 
 
@@ -180,7 +180,7 @@ def _up_to_date(
     not_asked = _not_asked(stages, config)
     others = [row for row in read_rows(out, INDEX_FILE) if row["category"] in not_asked] if not_asked else []
     write_rows(out, INDEX_FILE, [*(image.row() for image in images), *others], INDEX)
-    plans = _plans(listing.categories, images, config, networks, out)
+    plans = plans_of(listing.categories, images, config, networks, out)
     units = [unit for plan in plans for unit in plan.units]
     reused = sum(not unit.score for unit in units)
     if reused:
@@ -194,9 +194,11 @@ def _up_to_date(
             metrics[plan.category] = story["metrics"]
             for sentence in story["warnings"]:
                 record.warn(sentence)
-    waves = cut_waves([plan for plan in plans if plan.fuse], config.scratch_gb * 1e9)
+    waves = waves_of([plan for plan in plans if plan.fuse], config)
     for number, wave in enumerate(waves, start=1):
-        metrics |= stages.do(wave, number, len(waves))
+        label = f" {number}/{len(waves)}" if len(waves) > 1 else ""
+        metrics |= stages.do(wave, label, f"fit-{record.run_id}-{number}")
+        stages.free([plan.category for plan in wave])
     for category in not_asked:
         story = stored_story(out, category)
         metrics[category] = [] if story is None else story["metrics"]
@@ -210,7 +212,7 @@ def _not_asked(stages: Stages, config: RunConfig) -> list[str]:
     return [category for category in find_categories(stages.data) if category not in config.categories]
 
 
-def _plans(
+def plans_of(
     categories: Sequence[str],
     images: Sequence[Image],
     config: RunConfig,

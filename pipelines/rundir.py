@@ -51,8 +51,27 @@ MEMBER_SCORES = pa.schema(
         ("grid_width", pa.int32()),
         ("patch_scores", pa.list_(pa.float32())),
         ("patch_nearest", pa.list_(pa.int32())),
+        ("unexplained", pa.float64()),
+        ("unexplained_row", pa.int32()),
+        ("unexplained_col", pa.int32()),
+        ("unexplained_nearest", pa.int32()),
         ("content_sha256", pa.string()),
         *_SCORED,
+    ]
+)
+AUDIT = pa.schema(
+    [
+        ("category", pa.string()),
+        ("image_path", pa.string()),
+        ("part", pa.string()),
+        ("suspicion", pa.float64()),
+        ("is_suspicious", pa.bool_()),
+        ("peak_row", pa.int32()),
+        ("peak_col", pa.int32()),
+        ("nearest_backbone", pa.string()),
+        ("nearest_image", pa.string()),
+        ("nearest_row", pa.int32()),
+        ("nearest_col", pa.int32()),
     ]
 )
 MAPS = pa.schema(
@@ -119,12 +138,46 @@ def folder_name(category: str) -> str:
     return quoted.replace(".", "%2E") if quoted in (".", "..") else quoted
 
 
+NIGHT = pa.schema(
+    [
+        ("category", pa.string()),
+        ("run_id", pa.string()),
+        ("learned", pa.string()),
+        ("candidate", pa.string()),
+        ("reasons", pa.string()),
+        ("model_version", pa.string()),
+        ("judged", pa.string()),
+        ("images", pa.int64()),
+        ("unreadable", pa.int64()),
+        ("anomalies", pa.int64()),
+        ("above_threshold", pa.float64()),
+        ("ks", pa.float64()),
+        ("ks_p_value", pa.float64()),
+        ("rare", pa.float64()),
+    ]
+)
+DRIFT = pa.schema(
+    [
+        ("category", pa.string()),
+        *_SCORED,
+        ("images", pa.int64()),
+        ("holdout", pa.int64()),
+        ("quantiles", pa.list_(pa.float64())),
+        ("holdout_quantiles", pa.list_(pa.float64())),
+        ("ks", pa.float64()),
+        ("ks_p_value", pa.float64()),
+        ("above_threshold", pa.float64()),
+        ("rare", pa.float64()),
+    ]
+)
+
 RUN = "run.json"
 INDEX_FILE = "index.parquet"
 METRICS_FILE = "metrics.parquet"
 METRICS_CSV = "metrics.csv"
 FAILURES_FILE = "failures.parquet"
 LEASE = "lease.json"
+NIGHT_FILE = "night.parquet"
 SCRATCH = "_scratch"
 
 # What a fresh run removes, and nothing else that may lie in the folder.
@@ -135,6 +188,7 @@ FILES = (RUN, INDEX_FILE, METRICS_FILE, METRICS_CSV, FAILURES_FILE)
 # In a category's model folder, of a run or of a registry.
 MODEL = "model.json"
 TRAIN_FILE = "train.parquet"
+AUDIT_FILE = "audit.parquet"
 RULING = "ruling.json"
 
 
@@ -166,6 +220,6 @@ def maps_file(category: str) -> str:
     return f"maps/{folder_name(category)}.parquet"
 
 
-def shards_folder(category: str, backbone: str) -> str:
-    """In scratch."""
-    return f"features/{folder_name(category)}/{backbone}"
+def shards_folder(category: str) -> str:
+    """In scratch; a folder a backbone below it."""
+    return f"features/{folder_name(category)}"

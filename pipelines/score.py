@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -27,6 +27,7 @@ from pipelines.rundir import (
 from pipelines.shards import Shard, read_category, read_shard
 from pipelines.storage import Store, read_rows, read_table, read_tensors, write_rows, write_table, write_tensors
 from reconpatch.adapter import embed
+from reconpatch.audit import Unexplained, unexplained
 from reconpatch.coreset import farthest_first
 from reconpatch.fusion import largest_scores
 from reconpatch.scoring import MemoryBank
@@ -112,7 +113,8 @@ def score_unit(
             on_shard(number, len(unit.score_shards))
             shard = read_shard(scratch, name)
             if shard.image_paths:
-                found = score_shard(shard, bank, weight, own, config.threads_per_unit)
+                good = {path for path in shard.image_paths if by_path[path].split == "train"}
+                found = score_shard(shard, bank, weight, own, config.threads_per_unit, good)
                 tables.append(member_table([by_path[path] for path in shard.image_paths], found, shard.grid, stamp))
         scored = sum(table.num_rows for table in tables)
         table = _in_order(unit, tables, out)
@@ -132,10 +134,11 @@ def read_bank(place: Store, backbone: str, reweight: int) -> MemoryBank:
 
 @dataclass(frozen=True)
 class ShardScores:
-    """Per image of a shard: its patches' scores and the bank entry each was compared with."""
+    """Per image of a shard: its patches' scores, the bank entry each was compared with, and its audit if it has one."""
 
     scores: list[np.ndarray]
     nearest: list[np.ndarray]
+    audits: list[Unexplained | None]
 
 
 def score_shard(
@@ -144,16 +147,23 @@ def score_shard(
     weight: np.ndarray | None,
     own: Mapping[str, Sequence[tuple[int, int, int]]],
     embedding_threads: int,
+    audited: Collection[str] = (),
 ) -> ShardScores:
     """Scores of a shard's images; f(p) is computed image by image, so that it is the same to the bit wherever.
 
     Distances come from differences and do not depend on the number of threads; f's matrix product may.
     """
     with threads_set(embedding_threads):
-        features = np.concatenate([embed(image, weight) for image in shard.features])
-    found = bank.query(features, _own_rows(shard, own))
-    parts = len(shard.image_paths)
-    return ShardScores(np.split(found.scores, parts), np.split(found.nearest, parts))
+        images = [embed(image, weight) for image in shard.features]
+    found = bank.query(np.concatenate(images), _own_rows(shard, own))
+    nearest = np.split(found.nearest, len(images))
+    audits = [
+        unexplained(features, mine, bank, np.array([entry for *_, entry in own.get(path, ())], np.int64))
+        if path in audited
+        else None
+        for path, features, mine in zip(shard.image_paths, images, nearest, strict=True)
+    ]
+    return ShardScores(np.split(found.scores, len(images)), nearest, audits)
 
 
 def _in_order(unit: Unit, tables: Sequence[pa.Table], out: Store) -> pa.Table:
@@ -195,7 +205,7 @@ def member_table(
     lists = {"patch_scores": (found.scores, pa.float32()), "patch_nearest": (found.nearest, pa.int32())}
     # The only patch of a bank of one has no leave-one-out score: it does not count in its image's maximum.
     largest = largest_scores(np.stack(found.scores)[:, None])
-    rows = [image.row() for image in images]
+    rows = [image.row() | _audit(audit, grid) for image, audit in zip(images, found.audits, strict=True)]
     columns: list[pa.Array] = []
     for field in MEMBER_SCORES:
         if field.name in lists:
@@ -207,8 +217,21 @@ def member_table(
         elif field.name in stamp:
             columns.append(pa.array([stamp[field.name]] * len(rows), field.type))
         else:
-            columns.append(pa.array([row[field.name] for row in rows], field.type))
+            columns.append(pa.array([row.get(field.name) for row in rows], field.type))
     return pa.Table.from_arrays(columns, schema=MEMBER_SCORES)
+
+
+def _audit(audit: Unexplained | None, grid: tuple[int, int]) -> dict[str, Any]:
+    """Columns; nulls for an image that has no audit, or nobody to explain it."""
+    if audit is None or audit.entry < 0:
+        return {}
+    row, col = divmod(audit.patch, grid[1])
+    return {
+        "unexplained": audit.distance,
+        "unexplained_row": row,
+        "unexplained_col": col,
+        "unexplained_nearest": audit.entry,
+    }
 
 
 def _list_column(arrays: list[np.ndarray], kind: pa.DataType) -> pa.ListArray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,13 +20,13 @@ from pipelines.progress import Screen
 from pipelines.record import Record
 from pipelines.registry import Registry
 from pipelines.run import index, scratch_of
-from pipelines.rundir import FAILURES, FAILURES_FILE, MODEL, RUN, folder_name, fused_schema, model_folder, shards_folder
+from pipelines.rundir import FAILURES, FAILURES_FILE, MODEL, RUN, folder_name, fused_schema, model_folder
 from pipelines.score import Stamp
 from pipelines.session import ray_session
 from pipelines.stages import Stages
 from pipelines.storage import Store, write_rows, write_table
 from reconpatch.images import SUFFIXES
-from reconpatch.model import Model, ModelError, calibrate, from_json
+from reconpatch.model import Model, ModelError, from_json, with_false_alarms
 
 PART_ROWS = 100_000
 
@@ -65,7 +65,7 @@ def score_new(options: NewImages, screen: Screen) -> int:
     place = find_model(Store.of(options.model), options.category)
     model = from_json(place.read(MODEL))
     if options.false_alarms is not None:
-        model = calibrate(replace(model, false_alarms=options.false_alarms), model.holdout_scores)
+        model = with_false_alarms(model, options.false_alarms)
     files, warnings = find_new(images)
     if not files:
         raise UsageError(f"--images {images.uri}: no image in it ({', '.join(sorted(SUFFIXES))}).")
@@ -180,5 +180,4 @@ def _score_wave(
         schema = fused_schema([member.backbone for member in model.members])
         table = pa.concat_tables([schema.empty_table(), *tables])
         write_table(stages.out, f"scores/fused/{folder}/part-{part:05d}.parquet", table)
-    for member in model.members:
-        stages.scratch.remove_folder(shards_folder(model.category, member.backbone))
+    stages.free([model.category])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -43,20 +43,25 @@ class Stages:
     workers: int
     stamp: Stamp
 
-    def do(self, wave: Sequence[CategoryPlan], number: int, waves: int) -> dict[str, list[dict[str, Any]]]:
-        """Bring a wave's categories, all of them due, up to date; returns the metrics' rows of those that are."""
-        label = f" {number}/{waves}" if waves > 1 else ""
+    def do(self, wave: Sequence[CategoryPlan], label: str, name: str) -> dict[str, list[dict[str, Any]]]:
+        """Bring a wave's categories, all of them due, up to date; returns the metrics' rows of those that are.
+
+        Args:
+            label: of the wave, for people.
+            name: of the wave, never used before (`fit_adapters`).
+        """
         self.extract([chunk for plan in wave for chunk in plan.chunks], label)
         units = self._alive([unit for plan in wave for unit in plan.units])
-        units = self._fit(units, label, f"fit-{self.record.run_id}-{number}")
+        units = self._fit(units, label, name)
         units = self._each([unit for unit in units if unit.select], units, "select", label, select_unit, self._select)
         units = self._each([unit for unit in units if unit.score], units, "score", label, score_unit, self._score)
-        done = self._fuse([plan for plan in wave if plan.category not in self.record.failed], label)
+        return self._fuse([plan for plan in wave if plan.category not in self.record.failed], label)
+
+    def free(self, categories: Collection[str]) -> None:
+        """Remove the features of categories that are done with, unless they are to be kept."""
         if not self.config.keep_features:
-            for plan in wave:
-                for unit in plan.units:
-                    self.scratch.remove_folder(shards_folder(*unit.name))
-        return done
+            for category in categories:
+                self.scratch.remove_folder(shards_folder(category))
 
     def _select(self, unit: Unit, threads: int, teller: Teller) -> tuple[Any, ...]:
         return unit, self.config, self.out, self.scratch, threads, teller
@@ -65,23 +70,29 @@ class Stages:
         stamp = self.stamp.columns(unit.keys.rows[:12])
         return unit, self.config, self.out, self.scratch, threads, teller, stamp
 
-    def extract(self, chunks: Sequence[Chunk], label: str) -> None:
-        """Write the shards that are not there yet; a picture that cannot be read now was changed under the run."""
+    def extract(self, chunks: Sequence[Chunk], label: str) -> set[str]:
+        """Write the shards that are not there yet; returns the categories that failed.
+
+        A picture that cannot be read now was changed under the run.
+        """
+        failed: set[str] = set()
         there = {
             self.scratch.name_of(info)
-            for folder in {shards_folder(chunk.category, chunk.view.backbone) for chunk in chunks}
+            for folder in {shards_folder(chunk.category) for chunk in chunks}
             for info in self.scratch.files(folder)
         }
         missing = [chunk for chunk in chunks if chunk.shard not in there]
         if not missing:
-            return
+            return failed
         with self.stage("extract", label, sum(len(chunk.images) for chunk in missing), "images") as stage:
             for receipt in extract(missing, self.config, self.scratch, self.workers):
                 for path, error in receipt.errors:
                     self.scratch.remove(receipt.shard)
+                    failed.add(receipt.category)
                     self.record.category_failed(receipt.category, "extract", f"{path}: {error}", receipt.backbone)
                 self.record.cost("extract", receipt.peak_bytes)
                 stage.advance(receipt.images)
+        return failed
 
     def _fit(self, units: list[Unit], label: str, name: str) -> list[Unit]:
         """Adapters with Ray Train; units of the identity adapter, and those that have theirs, pass through."""

@@ -151,6 +151,11 @@ def calibrate(model: Model, holdout_scores: npt.ArrayLike) -> Model:
     )
 
 
+def with_false_alarms(model: Model, false_alarms: float) -> Model:
+    """The model with another wished false-alarm rate: no image is looked at again."""
+    return calibrate(replace(model, false_alarms=false_alarms), model.holdout_scores)
+
+
 def judge(model: Model, maps: Sequence[npt.NDArray[np.float32]]) -> Judgement:
     """Fuse the members' patch scores of a batch of images, and say what the threshold makes of them.
 

@@ -197,7 +197,7 @@ def plan_of(name: str, scratch_bytes: int) -> CategoryPlan:
 
 def test_waves_have_room_for_their_features() -> None:
     plans = [plan_of(name, size) for name, size in (("a", 4), ("b", 5), ("c", 2), ("d", 30), ("e", 0), ("f", 9))]
-    waves = [[plan.category for plan in wave] for wave in cut_waves(plans, 10)]
+    waves = [[plan.category for plan in wave] for wave in cut_waves(plans, [plan.scratch_bytes for plan in plans], 10)]
     assert waves == [["a", "b"], ["c"], ["d"], ["e", "f"]]
 
 

@@ -1,0 +1,102 @@
+"""What can be finished before a deadline, by what earlier nights have cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from statistics import median
+
+from pipelines.config import UsageError
+from pipelines.storage import Store
+
+COSTS = "costs.json"
+LEARN, JUDGE = "learn", "judge"
+_CAUTION = 1.25  # nights differ: other work on the machine, colder caches
+
+
+@dataclass
+class Costs:
+    """Wall seconds and images of each category, when it was last learned and last judged.
+
+    A wave's seconds are shared out by images, its start-up included.
+    """
+
+    found: dict[str, dict[str, tuple[float, int]]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, store: Store) -> Costs:
+        stored = store.read_json(COSTS) or {}
+        return cls({what: {name: (each[0], each[1]) for name, each in rows.items()} for what, rows in stored.items()})
+
+    def write(self, store: Store) -> None:
+        store.write_json(COSTS, self.found)
+
+    def note(self, what: str, seconds: float, images: Mapping[str, int]) -> None:
+        """A wave's seconds, and the images of its categories."""
+        total = sum(images.values())
+        for category, n in images.items():
+            if n:
+                self.found.setdefault(what, {})[category] = (seconds * n / total, n)
+
+    def predict(self, what: str, category: str, images: int) -> float | None:
+        """Seconds that a category will take; that of the median category an image where it is new, None where all are.
+
+        Small categories cost more an image than large ones, so the median errs on the side of caution.
+        """
+        known = self.found.get(what, {})
+        if category in known:
+            seconds, before = known[category]
+            return _CAUTION * seconds * max(1.0, images / before)
+        if not known:
+            return None
+        return _CAUTION * images * median(seconds / n for seconds, n in known.values())
+
+
+@dataclass(frozen=True)
+class Affordable:
+    """What is started now and what is not; `unknown` costs are tried one at a time."""
+
+    now: tuple[str, ...]
+    rest: tuple[str, ...]
+
+
+def affordable(costs: Costs, what: str, images: Mapping[str, int], seconds_left: float | None) -> Affordable:
+    """Of the categories in order, those that can be finished in the seconds that are left.
+
+    Args:
+        images: how many each has; the order is the order of importance.
+        seconds_left: None without a deadline: all are started.
+    """
+    names = tuple(images)
+    if seconds_left is None:
+        return Affordable(names, ())
+    now: list[str] = []
+    for name in names:
+        predicted = costs.predict(what, name, images[name])
+        if predicted is None:  # nothing is known yet: one is tried, the smallest, and tells of the others
+            smallest = min(names, key=lambda each: (images[each], each))
+            return Affordable((smallest,), tuple(each for each in names if each != smallest))
+        if predicted <= seconds_left:
+            now.append(name)
+            seconds_left -= predicted
+    return Affordable(tuple(now), tuple(name for name in names if name not in now))
+
+
+def next_time(clock: str, now: datetime) -> datetime:
+    """The next moment at which clocks show HH:MM.
+
+    Raises:
+        UsageError: it is no time of day.
+    """
+    try:
+        hour, minute = (int(part) for part in clock.split(":"))
+        at = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
+    except ValueError:
+        raise UsageError(f"--deadline {clock}: give a time of day such as 06:00.") from None
+    return at if at > now else at + timedelta(days=1)
+
+
+def by_importance(categories: Sequence[str], deferred: Sequence[str], new: Sequence[str]) -> list[str]:
+    """What was put off last night first, then what has no model yet, then the others; each in the order given."""
+    return sorted(categories, key=lambda name: (name not in deferred, name not in new))

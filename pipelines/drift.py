@@ -1,0 +1,51 @@
+"""Drift by category: one small file a night or a score run, in the registry beside the models; nothing is rewritten."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines.registry import Registry
+from pipelines.rundir import DRIFT, folder_name
+from pipelines.score import Stamp
+from pipelines.storage import Store, read_rows, read_table, write_rows
+from reconpatch.drift import drift_of
+from reconpatch.model import Model
+
+_FOLDER = "drift"
+_KEPT = 400  # a year of nights, and some
+
+
+def append_drift(registry: Registry, out: Store, model: Model, stamp: Stamp) -> dict[str, Any]:
+    """Compare a category's rows in `out` with the model's held-out scores, and write that down.
+
+    Returns:
+        Columns of night.parquet.
+    """
+    table = _scores(out, model.category)
+    verdicts = table["is_anomaly"].to_pylist()
+    found: dict[str, Any] = {"anomalies": sum(each is True for each in verdicts)}
+    p_values = table["p_value"].to_numpy(zero_copy_only=False)
+    drift = drift_of(table["score"].to_numpy(), model.holdout_scores, model.threshold, p_values)
+    if drift is None:
+        return found
+    row = {"category": model.category, **stamp.columns(model.version), **asdict(drift)}
+    place = registry.of(model.category).below(_FOLDER)
+    write_rows(place, f"{stamp.scored_at:%Y%m%dT%H%M%S}-{stamp.run_id[:12]}.parquet", [row], DRIFT)
+    for info in place.files()[:-_KEPT]:
+        place.remove(place.name_of(info))
+    return found | {name: row[name] for name in ("above_threshold", "ks", "ks_p_value", "rare")}
+
+
+def read_drift(registry: Registry, category: str, last: int = _KEPT) -> list[dict[str, Any]]:
+    """The last comparisons of a category, oldest first."""
+    place = registry.of(category).below(_FOLDER)
+    return [row for info in place.files()[-last:] for row in read_rows(place, place.name_of(info))]
+
+
+def _scores(out: Store, category: str) -> pa.Table:
+    folder = f"scores/fused/{folder_name(category)}"
+    columns = ["score", "p_value", "is_anomaly"]
+    return pa.concat_tables([read_table(out, out.name_of(info), columns) for info in out.files(folder)])

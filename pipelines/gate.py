@@ -1,0 +1,155 @@
+"""Candidates before the gate: both models judge the same images, the ruling is made, the registry is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.dataset import Image
+from pipelines.judging import Order, judge_orders
+from pipelines.plan import Network
+from pipelines.registry import REFUSED, Registry
+from pipelines.rundir import AUDIT_FILE, MODEL, TRAIN_FILE
+from pipelines.stages import Stages
+from pipelines.storage import Store, read_rows
+from reconpatch.gate import Evidence, Ruling, rule
+from reconpatch.model import Model, from_json
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a candidate must not fall short of.
+
+    Attributes:
+        margin: of AUROC by which it may be worse than the champion.
+        suspects: share of suspicious good images above which a category is held back, though never for one alone; 1
+            lets any pass.
+    """
+
+    margin: float = 0.02
+    suspects: float = 0.05
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model that wants to be in force.
+
+    Attributes:
+        place: its folder in a run.
+        good: the held-out good images that nobody was fitted on, in the order of the index.
+        real: labelled test images.
+        champion: what is in force, and its folder; None for a category's first model.
+    """
+
+    model: Model
+    place: Store
+    good: tuple[Image, ...]
+    real: tuple[Image, ...]
+    champion: tuple[Model, Store] | None
+
+    @property
+    def category(self) -> str:
+        return self.model.category
+
+
+def candidate_of(
+    category: str, place: Store, images: Sequence[Image], real: Sequence[Image], registry: Registry
+) -> Candidate | None:
+    """A run's model as a candidate, or None where nothing is to be decided about it.
+
+    Args:
+        place: the model's folder in the run.
+        images: the category's good training images, parts assigned.
+        real: its labelled test images; without both kinds they say nothing and are left out.
+    """
+    model = from_json(place.read(MODEL))
+    if registry.is_settled(category, model.version):
+        return None
+    seen = _fitted(place)
+    champion = None
+    current = registry.current(category)
+    if current is not None:
+        theirs = registry.version(category, current)
+        champion = from_json(theirs.read(MODEL)), theirs
+        seen |= _fitted(theirs)
+    good = tuple(image for image in images if image.part == "holdout" and image.content_sha256 not in seen)
+    labelled = tuple(image for image in real if image.label is not None)
+    both = len({image.label for image in labelled}) == 2 and champion is not None
+    return Candidate(model, place, good, labelled if both else (), champion)
+
+
+def _fitted(place: Store) -> set[str]:
+    return {row["content_sha256"] for row in read_rows(place, TRAIN_FILE) if row["part"] == "fit"}
+
+
+def rule_all(
+    stages: Stages, candidates: Sequence[Candidate], networks: Mapping[str, Network], terms: Terms, label: str = ""
+) -> dict[str, Ruling]:
+    """Rule on candidates; those whose images cannot be judged have failed and are not ruled on.
+
+    Args:
+        stages: whose data the images are of.
+    """
+    orders, asked = [], []
+    for candidate in candidates:
+        models = [("candidate", (candidate.model, candidate.place)), ("champion", candidate.champion)]
+        for who, model in models:
+            if model is None:
+                continue
+            for what in ("good", "copies", "real"):
+                images = candidate.real if what == "real" else candidate.good
+                if images:
+                    orders.append(Order(*model, stages.data, images, pasted=what == "copies"))
+                    asked.append((candidate.category, who, what))
+    scores = {
+        asked[number]: _scores(table, orders[number].images)
+        for number, table in judge_orders(stages, orders, networks, label)
+    }
+    rulings = {}
+    for candidate in candidates:
+        if candidate.category not in stages.record.failed:
+            rulings[candidate.category] = _rule(candidate, scores, terms)
+    return rulings
+
+
+def _scores(table: pa.Table, images: Sequence[Image]) -> np.ndarray:
+    """Fused image scores in the order of the contents' digests, which has nothing to do with what the images show."""
+    scores = table["score"].to_numpy()
+    order = sorted(range(len(images)), key=lambda number: str(images[number].content_sha256))
+    return np.asarray(scores[order], np.float64)
+
+
+def _rule(candidate: Candidate, scores: Mapping[tuple[str, str, str], np.ndarray], terms: Terms) -> Ruling:
+    def evidence(who: str) -> Evidence:
+        none = np.empty(0)
+        return Evidence(*(scores.get((candidate.category, who, what), none) for what in ("good", "copies", "real")))
+
+    order = sorted(candidate.real, key=lambda image: str(image.content_sha256))
+    labels = np.array([image.label for image in order], np.int64)
+    champion = None if candidate.champion is None else evidence("champion")
+    ruling = rule(evidence("candidate"), champion, labels, candidate.model.false_alarms, terms.margin)
+    audit = read_rows(candidate.place, AUDIT_FILE)
+    odd = [row["image_path"] for row in audit if row["is_suspicious"]]
+    if len(odd) <= max(1.0, terms.suspects * len(audit)):
+        return ruling
+    reason = (
+        f"{len(odd)} of {len(audit)} good images are unlike all the others ({', '.join(odd[:3])}), more than "
+        f"{terms.suspects:.0%}: look at {AUDIT_FILE}, or let them pass with --gate-suspects."
+    )
+    return replace(ruling, status="refused", reasons=(*ruling.reasons, reason))
+
+
+def settle(registry: Registry, candidate: Candidate, ruling: Ruling, run_id: str) -> None:
+    """Put the candidate into the registry, and in force unless it was refused."""
+    category, version = candidate.category, candidate.model.version
+    champion = None if candidate.champion is None else candidate.champion[0].version
+    story: dict[str, Any] = {**asdict(ruling), "champion": champion, "run_id": run_id}
+    registry.add(category, version, candidate.place, story)
+    if ruling.status == "refused":
+        registry.note(category, REFUSED, version, reasons=list(ruling.reasons), run_id=run_id)
+    else:
+        registry.promote(category, version, status=ruling.status, run_id=run_id)

@@ -1,0 +1,80 @@
+"""`reconpatch-run models`: what a registry holds, and what is in force."""
+
+from __future__ import annotations
+
+import json
+
+from pipelines.config import UsageError
+from pipelines.lease import leased
+from pipelines.progress import Screen
+from pipelines.registry import Registry
+from pipelines.rundir import RULING
+from pipelines.storage import Store
+
+
+def list_models(screen: Screen, registry: str, categories: tuple[str, ...]) -> int:
+    """A row a version, newest first."""
+    found = _registry(registry)
+    lines = [
+        ["*" if version.current else "", category, version.name, version.status, version.created_at[:19]]
+        for category in categories or found.categories()
+        for version in found.versions(category)
+    ]
+    screen.table(["", "category", "version", "ruling", "since (UTC)"], lines)
+    return 0
+
+
+def show_model(screen: Screen, registry: str, category: str, version: str | None) -> int:
+    """A version's model and ruling, and the category's history, as JSON."""
+    found = _registry(registry)
+    name = version or found.current(category)
+    if name is None:
+        raise UsageError(f"--category {category}: no version is in force; name one with --version.")
+    model = found.model(category, name)
+    place = found.version(category, name)
+    story = {
+        "category": category,
+        "version": name,
+        "current": name == found.current(category),
+        "members": [member.backbone for member in model.members],
+        "image_size": model.image_size,
+        "held_out_images": len(model.holdout_scores),
+        "threshold": model.threshold,
+        "false_alarm_bound": model.false_alarm_bound,
+        "ruling": place.read_json(RULING),
+        "history": found.history(category),
+    }
+    screen.say(json.dumps(story, indent=2, ensure_ascii=False))
+    return 0
+
+
+def promote_model(screen: Screen, registry: str, category: str, version: str) -> int:
+    found = _registry(registry)
+    with leased(found.store):
+        found.promote(category, version, by="hand")
+    screen.say(f"{category}: {version} is in force")
+    return 0
+
+
+def rollback_model(screen: Screen, registry: str, category: str) -> int:
+    found = _registry(registry)
+    with leased(found.store):
+        before = found.rollback(category)
+    screen.say(f"{category}: back to {before}")
+    return 0
+
+
+def prune_models(screen: Screen, registry: str, categories: tuple[str, ...], keep: int) -> int:
+    found = _registry(registry)
+    with leased(found.store):
+        for category in categories or found.categories():
+            for name in found.prune(category, keep):
+                screen.say(f"{category}: {name} is gone")
+    return 0
+
+
+def _registry(where: str) -> Registry:
+    found = Registry(Store.of(where))
+    if not found.categories():
+        raise UsageError(f"--registry {where}: holds no model.")
+    return found

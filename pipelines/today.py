@@ -1,0 +1,180 @@
+"""Today's images of many categories, each judged by the model that is in force: SCORES/<run_id>/scores/fused/...
+
+What the night before has judged alike, by the same model and of the same contents, is taken over as it is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from pipelines.dataset import Image
+from pipelines.judging import Order, judge_orders
+from pipelines.keys import key_of
+from pipelines.plan import Network, cut_waves
+from pipelines.rundir import INDEX_FILE, folder_name, fused_schema
+from pipelines.stages import Stages
+from pipelines.storage import Store, metadata_of, read_rows, read_table, write_table
+from reconpatch.model import Model
+
+PART_ROWS = 100_000
+
+
+@dataclass(frozen=True)
+class Today:
+    """A category's images of today and the model that judges them.
+
+    Attributes:
+        place: the model's folder.
+        images: readable ones, in order.
+    """
+
+    model: Model
+    place: Store
+    images: tuple[Image, ...]
+
+    @property
+    def category(self) -> str:
+        return self.model.category
+
+    @property
+    def judge(self) -> str:
+        """What rows depend on, the images aside."""
+        return key_of([self.model.version, self.model.false_alarms])
+
+
+@dataclass(frozen=True)
+class Part:
+    """Up to `PART_ROWS` of a category's images: one file."""
+
+    today: Today
+    number: int
+    images: tuple[Image, ...]
+
+    @property
+    def file(self) -> str:
+        return f"scores/fused/{folder_name(self.today.category)}/part-{self.number:05d}.parquet"
+
+    @property
+    def key(self) -> str:
+        contents = [(image.image_path, image.content_sha256) for image in self.images]
+        return key_of([self.today.judge, contents])
+
+
+class Before:
+    """The rows of an earlier night.
+
+    Attributes:
+        index: image_path → its row of index.parquet.
+    """
+
+    def __init__(self, store: Store | None) -> None:
+        self._store = store
+        rows = [] if store is None or not store.exists(INDEX_FILE) else read_rows(store, INDEX_FILE)
+        self.index = {str(row["image_path"]): row for row in rows}
+
+    def rows(self, today: Today) -> pa.Table | None:
+        """Those of a category that the same model has judged, or None."""
+        if self._store is None:
+            return None
+        tables = []
+        for info in self._store.files(f"scores/fused/{folder_name(today.category)}"):
+            name = self._store.name_of(info)
+            if metadata_of(self._store, name).get("judge") == today.judge:
+                tables.append(read_table(self._store, name).replace_schema_metadata(None))
+        return pa.concat_tables(tables) if tables else None
+
+    def content(self, image_path: str) -> str | None:
+        """The SHA-256 that an image had."""
+        row = self.index.get(image_path)
+        return None if row is None else row["content_sha256"]
+
+
+def parts_of(today: Today, rows: int = PART_ROWS) -> list[Part]:
+    images = today.images
+    return [
+        Part(today, number, images[start : start + rows]) for number, start in enumerate(range(0, len(images), rows))
+    ]
+
+
+def judge_today(
+    stages: Stages, todays: Sequence[Today], networks: Mapping[str, Network], before: Before, label: str = ""
+) -> Iterator[tuple[Today, float]]:
+    """Write the parts of some categories, as many at once as scratch has room for.
+
+    Yields:
+        Categories that are done, each with its share of the wave's seconds.
+    """
+    waiting = {today.category: len(parts_of(today)) for today in todays}
+    parts = [part for today in todays for part in parts_of(today)]
+    sizes = [_scratch_bytes(part, networks) for part in parts]
+    for wave in cut_waves(parts, sizes, stages.config.scratch_gb * 1e9):
+        started = time.perf_counter()
+        written = _judge_parts(stages, wave, networks, before, label)
+        stages.free({part.today.category for part in wave})
+        seconds = (time.perf_counter() - started) / max(1, len(wave))
+        for part in written:
+            waiting[part.today.category] -= 1
+            if not waiting[part.today.category]:
+                yield part.today, seconds
+
+
+def _judge_parts(
+    stages: Stages, parts: Sequence[Part], networks: Mapping[str, Network], before: Before, label: str
+) -> list[Part]:
+    """Returns those that are written now."""
+    done: list[Part] = []
+    orders: list[Order] = []
+    kept: list[tuple[Part, pa.Table]] = []
+    for part in parts:
+        if metadata_of(stages.out, part.file).get("key") == part.key:  # a night that was cut off had come so far
+            done.append(part)
+            continue
+        known = _known(part, before)
+        have = set(known["image_path"].to_pylist())
+        missing = tuple(image for image in part.images if image.image_path not in have)
+        if not missing:
+            _write(stages, part, known)
+            done.append(part)
+            continue
+        maps = f"maps/{folder_name(part.today.category)}/part-{part.number:05d}" if stages.config.maps else None
+        orders.append(Order(part.today.model, part.today.place, stages.data, missing, maps=maps))
+        kept.append((part, known))
+    for number, table in judge_orders(stages, orders, networks, label):
+        part, known = kept[number]
+        _write(stages, part, pa.concat_tables([known, table]))
+        done.append(part)
+    return done
+
+
+def _known(part: Part, before: Before) -> pa.Table:
+    """The rows of a part that stand as they are, tonight's run named in them."""
+    model = part.today.model
+    schema = fused_schema([member.backbone for member in model.members])
+    table = before.rows(part.today)
+    if table is None:
+        return schema.empty_table()
+    row = {path: number for number, path in enumerate(table["image_path"].to_pylist())}
+    same = [
+        row[image.image_path]
+        for image in part.images
+        if image.image_path in row and before.content(image.image_path) == image.content_sha256
+    ]
+    return table.take(same)
+
+
+def _write(stages: Stages, part: Part, table: pa.Table) -> None:
+    """In the order of the images; `scored_at` stays what it is, `run_id` is tonight's."""
+    place = {path: number for number, path in enumerate(table["image_path"].to_pylist())}
+    table = table.take([place[image.image_path] for image in part.images])
+    position = table.schema.get_field_index("run_id")
+    run_id = pa.array([stages.stamp.run_id] * table.num_rows, pa.string())
+    table = table.set_column(position, table.schema.field(position), run_id)
+    write_table(stages.out, part.file, table, {"key": part.key, "judge": part.today.judge})
+
+
+def _scratch_bytes(part: Part, networks: Mapping[str, Network]) -> int:
+    return len(part.images) * sum(networks[each.backbone].bytes_per_image for each in part.today.model.members)
