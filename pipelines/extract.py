@@ -69,7 +69,7 @@ def extract(chunks: Sequence[Chunk], config: RunConfig, scratch: Store, workers:
             partial(decode_chunk, views=views, sources=sources),
             num_cpus=0.25,
             # One a worker: they are the processes that the index has left, and one feeds one network.
-            compute=ray.data.TaskPoolStrategy(size=workers),
+            compute=ray.data.TaskPoolStrategy(size=min(workers, len(rows))),
         )
         .map(
             actor,

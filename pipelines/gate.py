@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipelines.chunks import Chunk, View, chunks_of
+from pipelines.config import RunConfig
 from pipelines.dataset import Image
 from pipelines.judging import Order, judge_orders
-from pipelines.plan import Network
+from pipelines.plan import CategoryPlan, Network
 from pipelines.registry import REFUSED, Registry
 from pipelines.rundir import AUDIT_FILE, MODEL, TRAIN_FILE
 from pipelines.stages import Stages
@@ -80,6 +82,19 @@ def candidate_of(
     labelled = tuple(image for image in real if image.label is not None)
     both = len({image.label for image in labelled}) == 2 and champion is not None
     return Candidate(model, place, good, labelled if both else (), champion)
+
+
+def gate_chunks(plan: CategoryPlan, labelled: Sequence[Image], config: RunConfig) -> list[Chunk]:
+    """What a plan's candidate will be asked about, and a champion of the same networks with it."""
+    source = Store.of(config.data)
+    good = [image for image in plan.images if image.part == "holdout"]
+    real = [image for image in labelled if image.label is not None]
+    chunks = []
+    for unit in plan.units:
+        for images, pasted in ((good, False), (good, True), (real, False)):
+            view = View.of(unit.member, config, pasted=pasted)
+            chunks += chunks_of(plan.category, view, source, images, unit.network.sha256, config)
+    return chunks
 
 
 def _fitted(place: Store) -> set[str]:

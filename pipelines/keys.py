@@ -53,9 +53,11 @@ def fused_key(config: RunConfig, scores: Sequence[str], images: Sequence[Image])
     return key_of([list(scores), config.fusion, config.false_alarms, masks, MODEL_VERSION])
 
 
-def model_version(config: RunConfig, models: Sequence[str]) -> str:
-    """The name of a category's model in every row that it scores: its members, the reweighting and the fusion."""
-    return key_of([list(models), config.reweight, config.fusion, MODEL_VERSION])[:12]
+def model_version(config: RunConfig, models: Sequence[str], images: Sequence[Image]) -> str:
+    """The name of a category's model in every row that it scores: its members, the reweighting, the fusion, and all of
+    its good images, since those that were held out make its p-values and thresholds."""
+    good = _contents(image for image in images if image.split == "train")
+    return key_of([list(models), config.reweight, config.fusion, good, MODEL_VERSION])[:12]
 
 
 def key_of(value: Any) -> str:

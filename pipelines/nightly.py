@@ -17,15 +17,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pipelines.chunks import Chunk
 from pipelines.config import RunConfig
 from pipelines.dataset import Image, Listing, assign_parts, find_new, list_images, new_images
 from pipelines.deadline import JUDGE, LEARN, Costs, affordable, by_importance, next_time
 from pipelines.drift import append_drift
-from pipelines.gate import Candidate, candidate_of, rule_all, settle
+from pipelines.gate import Candidate, candidate_of, gate_chunks, rule_all, settle
 from pipelines.lease import leased
 from pipelines.networks import Networks
 from pipelines.night import WORK, Night, NightOptions
-from pipelines.plan import CategoryPlan, waves_of
+from pipelines.plan import CategoryPlan, cut_waves
 from pipelines.progress import Screen
 from pipelines.record import Record
 from pipelines.registry import Registry
@@ -118,12 +119,19 @@ def _learn_and_judge(night: Night, listing: Listing) -> None:
     for category in night.record.failed:
         night.tell(category, learned="failed")
     plans = plans_of(listing.categories, good, stages.config, night.networks.by_backbone, stages.out)
-    _learn(night, plans, [image for image in images if image.split == "test"])
+    _learn(night, plans, _by_category([image for image in images if image.split == "test"]))
     _judge(night, listing.categories, {image.image_path: _without_mask(image) for image in images})
     for category in registry.categories():
         registry.prune(category, night.options.keep)
     if not stages.config.keep_features:
         stages.scratch.remove_folder()
+
+
+def _by_category(images: Sequence[Image]) -> dict[str, list[Image]]:
+    found: dict[str, list[Image]] = {}
+    for image in images:
+        found.setdefault(image.category, []).append(image)
+    return found
 
 
 def _without_mask(image: Image) -> dict[str, Any]:
@@ -132,42 +140,63 @@ def _without_mask(image: Image) -> dict[str, Any]:
     return {**image.row(), "fingerprint": picture, "mask_path": None, "mask_sha256": None}
 
 
-def _learn(night: Night, plans: Sequence[CategoryPlan], labelled: Sequence[Image]) -> None:
+def _learn(night: Night, plans: Sequence[CategoryPlan], labelled: Mapping[str, Sequence[Image]]) -> None:
     """Fit what has changed, wave by wave, and bring it before the gate."""
     stages, record = night.stages, night.record
-    due = {plan.category: plan for plan in plans if plan.fuse or not _is_settled(night, plan.category)}
+    due = {}
     for plan in plans:
-        night.tell(plan.category, learned="unchanged")
+        version = _made(night, plan)
+        if plan.fuse or version is None or not night.registry.is_settled(plan.category, version):
+            due[plan.category] = plan
+        _tell_made(night, plan.category, version)
     new = [category for category in due if night.registry.current(category) is None]
     order = by_importance(list(due), night.before.get("deferred", {}).get(LEARN, []), new)
     number = 0
     while order:
         sizes = {category: len(due[category].images) for category in order}
         found = affordable(night.costs, LEARN, sizes, _for_learning(night))
-        wave = waves_of([due[category] for category in found.now], stages.config)[:1]
-        if not wave:
+        if not found.now:
             for category in order:
                 night.tell(category, learned="deferred")
             record.warn(f"{len(order)} categories could not be learned before the deadline: {', '.join(order[:20])}.")
             return
         number += 1
         started = time.perf_counter()
-        stages.do(
-            [plan for plan in wave[0] if plan.fuse], f" {number}" if number > 1 else "", f"fit-{uuid.uuid4().hex}"
-        )
-        _before_the_gate(night, wave[0], labelled)
-        stages.free([plan.category for plan in wave[0]])
-        done = {plan.category: len(plan.images) for plan in wave[0]}
+        asked = {name: gate_chunks(due[name], labelled.get(name, ()), stages.config) for name in found.now}
+        wave = cut_waves(
+            [due[name] for name in found.now],
+            [due[name].scratch_bytes + _bytes_of(night, asked[name]) for name in found.now],
+            stages.config.scratch_gb * 1e9,
+        )[0]
+        label = f" {number}" if number > 1 else ""
+        fitted = [plan for plan in wave if plan.fuse]
+        # What the gate asks about is extracted with the rest: each extraction has a start-up of its own.
+        chunks = [chunk for plan in fitted for chunk in plan.chunks]
+        stages.extract(chunks + [chunk for plan in wave for chunk in asked[plan.category]], label)
+        stages.do([plan for plan in fitted if plan.category not in record.failed], label, f"fit-{uuid.uuid4().hex}")
+        _before_the_gate(night, wave, labelled)
+        stages.free([plan.category for plan in wave])
+        done = {plan.category: len(plan.images) for plan in wave}
         night.costs.note(LEARN, time.perf_counter() - started, done)
         night.costs.write(stages.out)
         order = [category for category in order if category not in done]
 
 
-def _is_settled(night: Night, category: str) -> bool:
-    place = night.stages.out.below(model_folder(category))
-    if not place.exists(MODEL):
-        return False
-    return night.registry.is_settled(category, from_json(place.read(MODEL)).version)
+def _made(night: Night, plan: CategoryPlan) -> str | None:
+    """The version of the model that lies in the work directory."""
+    place = night.stages.out.below(model_folder(plan.category))
+    return from_json(place.read(MODEL)).version if place.exists(MODEL) else None
+
+
+def _tell_made(night: Night, category: str, version: str | None) -> None:
+    """Of a model about which nothing is to be decided: it is in force, or was refused or rolled back."""
+    in_force = version == night.registry.current(category)
+    night.tell(category, learned="unchanged" if in_force else "held back")
+
+
+def _bytes_of(night: Night, chunks: Sequence[Chunk]) -> int:
+    found = night.networks.by_backbone
+    return sum(found[chunk.view.backbone].bytes_per_image * len(chunk.images) for chunk in chunks)
 
 
 def _for_learning(night: Night) -> float | None:
@@ -179,20 +208,27 @@ def _for_learning(night: Night) -> float | None:
     return left - sum(night.costs.predict(JUDGE, name, images) or 0.0 for name, (_, images) in known.items())
 
 
-def _before_the_gate(night: Night, wave: Sequence[CategoryPlan], labelled: Sequence[Image]) -> None:
+def _before_the_gate(night: Night, wave: Sequence[CategoryPlan], labelled: Mapping[str, Sequence[Image]]) -> None:
     stages, record = night.stages, night.record
     candidates: list[Candidate] = []
     for plan in wave:
-        if plan.category in record.failed:
-            night.tell(plan.category, learned="failed")
+        category = plan.category
+        if category in record.failed:
+            night.tell(category, learned="failed")
             continue
-        real = [image for image in labelled if image.category == plan.category]
-        place = stages.out.below(model_folder(plan.category))
-        found = candidate_of(plan.category, place, plan.images, real, night.registry)
-        if found is not None:
-            candidates.append(found)
-            if found.champion is not None:
+        place = stages.out.below(model_folder(category))
+        found = candidate_of(category, place, plan.images, labelled.get(category, ()), night.registry)
+        try:
+            if found is not None and found.champion is not None:
                 night.networks.add(found.champion[0])
+        except (ModelError, BackboneError) as error:
+            record.category_failed(category, "gate", f"the model in force cannot be asked: {error}")
+            night.tell(category, learned="failed")
+            continue
+        if found is None:
+            _tell_made(night, category, _made(night, plan))
+        else:
+            candidates.append(found)
     rulings = rule_all(stages, candidates, night.networks.by_backbone, night.options.terms)
     for candidate in candidates:
         category = candidate.category
@@ -220,8 +256,9 @@ def _judge(night: Night, categories: Sequence[str], known: Mapping[str, Mapping[
     every = [image for category in names for image in listed[category]]
     images = index(stages, every, {**trusted, **known} if of_data else trusted)
     write_rows(night.out, INDEX_FILE, [image.row() for image in images], INDEX)
+    readable = _by_category(images)
     for category in names:
-        mine = tuple(image for image in images if image.category == category)
+        mine = readable.get(category, [])
         version = registry.current(category)
         night.tell(category, model_version=version, images=len(mine), unreadable=len(listed[category]) - len(mine))
         if version is None or not mine:
@@ -235,7 +272,7 @@ def _judge(night: Night, categories: Sequence[str], known: Mapping[str, Mapping[
             night.record.category_failed(category, "judge", str(error))
             night.tell(category, judged="failed")
             continue
-        todays[category] = Today(model, place, mine)
+        todays[category] = Today(model, place, tuple(mine))
     order = by_importance(list(todays), night.before.get("deferred", {}).get(JUDGE, []), [])
     while order:
         sizes = {name: len(todays[name].images) for name in order}

@@ -42,6 +42,7 @@ class Record:
     failed: dict[str, str] = field(default_factory=dict)
     stages: dict[str, dict[str, Any]] = field(default_factory=dict)
     units: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _unreadable: set[str] = field(default_factory=set)
 
     def warn(self, sentence: str) -> None:
         self.warnings.append(sentence)
@@ -55,8 +56,10 @@ class Record:
 
     def image_unreadable(self, category: str, stage: str, image_path: str, error: str) -> None:
         """An image that is left out: it has no score at all, and a row that says why."""
-        self._failure(category, None, stage, image_path, error)
-        self.screen.warn(f"{image_path}: {error}")
+        if image_path not in self._unreadable:  # it may be looked at twice
+            self._unreadable.add(image_path)
+            self._failure(category, None, stage, image_path, error)
+            self.screen.warn(f"{image_path}: {error}")
 
     def _failure(self, category: str, backbone: str | None, stage: str, image_path: str | None, error: str) -> None:
         row = {"category": category, "backbone": backbone, "stage": stage, "image_path": image_path, "error": error}

@@ -121,7 +121,7 @@ class Stages:
     def _fuse(self, plans: Sequence[CategoryPlan], label: str) -> dict[str, list[dict[str, Any]]]:
         fusions = {}
         for plan in plans:
-            version = model_version(self.config, [unit.keys.model for unit in plan.units])
+            version = model_version(self.config, [unit.keys.model for unit in plan.units], plan.images)
             fusions[plan.category] = Fusion(
                 model_of(plan.units, self.config, version),
                 plan.images,

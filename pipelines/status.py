@@ -41,7 +41,7 @@ def status(screen: Screen, registry: str, as_json: bool) -> int:
 def rows_of(registry: Registry, now: datetime) -> list[dict[str, Any]]:
     """A row a category, sorted by what wants attention, then by name.
 
-    `attention` says what that is: failed, refused, deferred, drifted, unreadable images, unproven, or nothing.
+    `attention` says what that is: one of `_URGENCY`.
     """
     work = registry.store.below(WORK)
     night = {row["category"]: row for row in read_rows(work, NIGHT_FILE)} if work.exists(NIGHT_FILE) else {}
@@ -49,7 +49,7 @@ def rows_of(registry: Registry, now: datetime) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (_URGENCY.index(row["attention"]), row["category"]))
 
 
-_URGENCY = ("failed", "refused", "deferred", "drifted", "unreadable images", "unproven", "")
+_URGENCY = ("failed", "refused", "held back", "deferred", "drifted", "unreadable images", "unproven", "")
 
 
 def _row(registry: Registry, category: str, night: dict[str, dict[str, Any]], now: datetime) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def _row(registry: Registry, category: str, night: dict[str, dict[str, Any]], no
 
 def _attention(row: dict[str, Any]) -> str:
     told = (row["learned"], row["judged"])
-    for word in ("failed", "refused", "deferred"):
+    for word in ("failed", "refused", "held back", "deferred"):
         if word in told:
             return word
     if row["ks_p_value"] is not None and row["ks_p_value"] < _DRIFTED:

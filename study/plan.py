@@ -58,6 +58,8 @@ RECIPES: Mapping[str, Recipe] = {
     "whole 480, 1 %": _one(0.01, frame="whole", size=480),
     "crop 224, 1 %, all good images": _one(0.01, fit_images=None),
     "whole 224, 1 %, all good images": _one(0.01, fit_images=None, frame="whole"),
+    "whole 320, 1 %, all good images": _one(0.01, fit_images=None, frame="whole", size=320),
+    "whole 320, 2 %, all good images": _one(0.02, fit_images=None, frame="whole", size=320),
 }
 
 # Question b: adapters on equal features and banks.

@@ -1,0 +1,255 @@
+"""Nights, asserted by what they leave to be read: the registry's files and the Parquet."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.lease import leased
+from pipelines.storage import Store
+from tests.pipelines.runs import BACKBONES, Finished, call, make_category, save, texture, with_defect
+
+RECIPE = ("--backbone", BACKBONES[0], "--image-size", "96", "--epochs", "0", "--coreset", "0.05", "--holdout", "0.5")
+
+
+@dataclass(frozen=True)
+class Morning:
+    """What is there after a night.
+
+    Attributes:
+        told: category → its row of night.parquet.
+        current: category → the version in force.
+        scores: the night's folder.
+    """
+
+    done: Finished
+    told: dict[str, dict]
+    current: dict[str, str]
+    scores: Path
+
+    def rows(self, category: str) -> dict[str, dict]:
+        table = pq.read_table(self.scores / "scores" / "fused" / category / "part-00000.parquet")
+        return {row["image_path"]: row for row in table.to_pylist()}
+
+    def judged_now(self, category: str) -> set[str]:
+        """Images that were scored in this night, not taken over from an earlier one."""
+        started = json.loads((self.scores / "run.json").read_text())["started_at"]
+        return {path for path, row in self.rows(category).items() if row["scored_at"].isoformat() == started}
+
+
+class Factory:
+    """A data root, a registry and a folder of scores, and nights in them."""
+
+    def __init__(self, root: Path) -> None:
+        self.data, self.registry, self.scores = root / "data", root / "registry", root / "scores"
+
+    def night(self, *more: str) -> Morning:
+        before = set(self.scores.glob("*"))
+        place = ("--data", str(self.data), "--registry", str(self.registry), "--scores", str(self.scores))
+        done = call("nightly", *place, *RECIPE, *more)
+        (scores,) = set(self.scores.glob("*")) - before
+        told = {row["category"]: row for row in pq.read_table(scores / "night.parquet").to_pylist()}
+        current = {path.parent.name: path.read_text() for path in self.registry.glob("*/current")}
+        return Morning(done, told, current, scores)
+
+    def train(self, category: str) -> Path:
+        return self.data / category / "train" / "good"
+
+    def models(self, *words: str) -> Finished:
+        return call("models", words[0], "--registry", str(self.registry), *words[1:])
+
+
+@pytest.fixture(scope="module")
+def factory(tmp_path_factory: pytest.TempPathFactory) -> Factory:
+    made = Factory(tmp_path_factory.mktemp("factory"))
+    make_category(made.data / "bolt", seed=0, train=50, good=3, defects=3)
+    make_category(made.data / "cloth", seed=2000, train=12, good=3, defects=3)
+    make_category(made.data / "nut", seed=4000, train=12, good=3, defects=3)
+    return made
+
+
+@pytest.fixture(scope="module")
+def first(factory: Factory) -> Morning:
+    return factory.night()
+
+
+@pytest.fixture(scope="module")
+def second(factory: Factory, first: Morning) -> Morning:
+    """Nothing to learn; one new image, and one that cannot be read."""
+    save(factory.data / "cloth" / "test" / "good" / "late.png", texture(9999))
+    (factory.data / "nut" / "test" / "good" / "broken.png").write_bytes(b"no picture")
+    return factory.night()
+
+
+@pytest.fixture(scope="module")
+def third(factory: Factory, second: Morning) -> Morning:
+    """More of bolt, mislabelled images in cloth, nothing left of nut."""
+    for number in range(2):
+        save(factory.train("bolt") / f"new{number}.png", texture(700 + number))
+    for number, (row, col, side) in enumerate([(30, 20, 40), (80, 70, 18), (10, 60, 9)]):
+        odd, _ = with_defect(texture(8000 + number), row, col, side)
+        save(factory.train("cloth") / f"odd{number}.png", odd[:, ::-1] if number else odd)
+    shutil.move(factory.train("nut"), factory.data.parent / "kept")
+    return factory.night()
+
+
+@pytest.fixture(scope="module")
+def fourth(factory: Factory, third: Morning) -> Morning:
+    """After a rollback by hand; cloth and nut are as they were."""
+    assert factory.models("rollback", "--category", "bolt").code == 0
+    for path in factory.train("cloth").glob("odd*.png"):
+        path.unlink()
+    shutil.move(factory.data.parent / "kept", factory.train("nut"))
+    return factory.night()
+
+
+def test_the_first_night_learns_and_judges_everything(first: Morning) -> None:
+    assert first.done.code == 0, first.done.stderr
+    assert {name: row["learned"] for name, row in first.told.items()} == {
+        "bolt": "passed",
+        "cloth": "unproven",
+        "nut": "unproven",
+    }
+    for category, row in first.told.items():
+        assert row["judged"] == "done"
+        assert row["images"] == len(first.rows(category)) == 6
+        assert first.current[category] == f"{row['model_version']}\n"
+        for path, fused in first.rows(category).items():
+            assert fused["split"] == "new"
+            assert fused["label"] == (0 if "/good/" in path else 1)
+            assert fused["model_version"] == row["model_version"]
+
+
+def test_a_version_holds_what_a_runs_model_does(factory: Factory, first: Morning) -> None:
+    folder = factory.registry / "bolt" / first.current["bolt"].strip()
+    assert {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} == {
+        "model.json",
+        "train.parquet",
+        "audit.parquet",
+        "ruling.json",
+        f"{BACKBONES[0]}/memory_bank.safetensors",
+        f"{BACKBONES[0]}/bank_index.parquet",
+    }
+
+
+def test_what_has_not_changed_is_not_done_again(first: Morning, second: Morning) -> None:
+    assert second.done.code == 0, second.done.stderr
+    assert {row["learned"] for row in second.told.values()} == {"unchanged"}
+    assert second.current == first.current
+    assert second.judged_now("bolt") == second.judged_now("nut") == set()
+    assert second.judged_now("cloth") == {"cloth/test/good/late.png"}
+    for category in ("bolt", "cloth", "nut"):
+        for path, row in first.rows(category).items():
+            again = second.rows(category)[path]
+            assert {**again, "run_id": ""} == {**row, "run_id": ""}
+            assert again["run_id"] == second.scores.name
+
+
+def test_a_corrupt_file_is_a_row_of_failures_and_the_others_are_judged(second: Morning) -> None:
+    failures = pq.read_table(second.scores / "failures.parquet").to_pylist()
+    assert [row["image_path"] for row in failures] == ["nut/test/good/broken.png"]
+    assert (second.told["nut"]["unreadable"], second.told["nut"]["images"]) == (1, 6)
+
+
+def test_a_better_informed_candidate_takes_the_champions_place(
+    factory: Factory, second: Morning, third: Morning
+) -> None:
+    assert third.told["bolt"]["learned"] == "passed"
+    assert third.current["bolt"] != second.current["bolt"]
+    ruling = json.loads((factory.registry / "bolt" / third.current["bolt"].strip() / "ruling.json").read_text())
+    assert ruling["champion"] == second.current["bolt"].strip()
+    assert ruling["images"] >= 20
+    assert [each["of"] for each in ruling["comparisons"]] == ["pasted", "labelled"]
+    assert third.judged_now("bolt") == set(third.rows("bolt"))
+
+
+def test_mislabelled_images_are_named_and_the_champion_stays(factory: Factory, second: Morning, third: Morning) -> None:
+    told = third.told["cloth"]
+    assert told["learned"] == "refused"
+    assert "good images are unlike all the others" in told["reasons"]
+    assert third.current["cloth"] == second.current["cloth"]
+    kept = factory.registry / "cloth" / told["candidate"]
+    audit = pq.read_table(kept / "audit.parquet").to_pylist()
+    odd = [row["image_path"] for row in audit if row["is_suspicious"]]
+    assert set(odd) <= {f"cloth/train/good/odd{number}.png" for number in range(3)}
+    assert len(odd) >= 2
+    assert [row["suspicion"] for row in audit] == sorted((row["suspicion"] for row in audit), reverse=True)
+
+
+def test_a_category_that_has_gone_empty_is_still_judged_by_its_champion(second: Morning, third: Morning) -> None:
+    assert third.done.code == 1
+    assert third.told["nut"]["learned"] == "failed"
+    assert third.told["nut"]["judged"] == "done"
+    assert third.current["nut"] == second.current["nut"]
+
+
+def test_status_puts_first_what_wants_attention(factory: Factory, third: Morning) -> None:
+    rows = json.loads(call("status", "--registry", str(factory.registry), "--json").stdout)
+    assert [(row["category"], row["attention"]) for row in rows] == [
+        ("nut", "failed"),
+        ("cloth", "refused"),
+        ("bolt", ""),
+    ]
+
+
+def test_what_was_rolled_back_stays_back_while_its_images_do_not_change(
+    factory: Factory, first: Morning, fourth: Morning
+) -> None:
+    assert fourth.done.code == 0, fourth.done.stderr
+    assert fourth.told["bolt"]["learned"] == "held back"
+    assert fourth.current == first.current
+    shown = json.loads(factory.models("show", "--category", "bolt").stdout)
+    assert [event["event"] for event in shown["history"]] == ["promoted", "promoted", "rolled back"]
+    assert fourth.told["cloth"]["learned"] == fourth.told["nut"]["learned"] == "unchanged"
+
+
+def test_every_night_writes_its_drift_down(factory: Factory, fourth: Morning) -> None:
+    files = sorted((factory.registry / "bolt" / "drift").glob("*.parquet"))
+    rows = [row for path in files for row in pq.read_table(path).to_pylist()]
+    assert len(rows) == 4
+    assert [row["run_id"] for row in rows][-1] == fourth.scores.name
+    assert all(0.0 <= row["ks"] <= 1.0 and row["images"] == 6 for row in rows)
+    assert fourth.told["bolt"]["ks"] == rows[-1]["ks"]
+
+
+def test_nothing_is_left_in_scratch(factory: Factory, fourth: Morning) -> None:
+    assert not (factory.registry / ".work" / "_scratch").exists()
+
+
+def test_score_takes_the_model_that_is_in_force(factory: Factory, fourth: Morning, tmp_path: Path) -> None:
+    images = str(factory.data / "bolt" / "test")
+    place = ("--model", str(factory.registry), "--images", images, "--out", str(tmp_path / "out"))
+    assert call("score", *place, "--category", "bolt").code == 0
+    table = pq.read_table(tmp_path / "out" / "scores" / "fused" / "bolt" / "part-00000.parquet").to_pylist()
+    theirs = fourth.rows("bolt")
+    assert {f"bolt/test/{row['image_path']}": row["score"] for row in table} == {
+        path: row["score"] for path, row in theirs.items()
+    }
+
+
+def test_two_nights_at_once_are_refused(factory: Factory, fourth: Morning) -> None:
+    place = ("--data", str(factory.data), "--registry", str(factory.registry), "--scores", str(factory.scores))
+    with leased(Store.of(str(factory.registry))):
+        done = call("nightly", *place, *RECIPE)
+    assert done.code == 2
+    assert "is in use by process" in done.stderr
+
+
+def test_a_night_without_time_starts_nothing_and_says_what_is_first_tomorrow(
+    factory: Factory, fourth: Morning, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(factory.train("bolt") / "another.png", texture(777))
+    monkeypatch.setattr("pipelines.night.Night.seconds_left", lambda self: 0.5)
+    late = factory.night("--deadline", "06:00")
+    assert late.done.code == 0, late.done.stderr
+    assert late.told["bolt"]["learned"] == "deferred"
+    assert {row["judged"] for row in late.told.values()} == {"deferred"}
+    assert late.current == fourth.current
+    assert "bolt" in late.done.stderr
+    work = json.loads((factory.registry / ".work" / "run.json").read_text())
+    assert work["deferred"] == {"learn": ["bolt"], "judge": ["bolt", "cloth", "nut"]}
