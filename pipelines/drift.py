@@ -18,25 +18,26 @@ _FOLDER = "drift"
 _KEPT = 400  # a year of nights, and some
 
 
-def append_drift(registry: Registry, out: Store, model: Model, stamp: Stamp) -> dict[str, Any]:
-    """Compare a category's rows in `out` with the model's held-out scores, and write that down.
-
-    Returns:
-        Columns of night.parquet.
-    """
+def compare(out: Store, model: Model, stamp: Stamp) -> dict[str, Any] | None:
+    """A row of `DRIFT`: a category's rows in `out` beside the model's held-out scores; None where either has none."""
     table = _scores(out, model.category)
-    verdicts = table["is_anomaly"].to_pylist()
-    found: dict[str, Any] = {"anomalies": sum(each is True for each in verdicts)}
     p_values = table["p_value"].to_numpy(zero_copy_only=False)
     drift = drift_of(table["score"].to_numpy(), model.holdout_scores, model.threshold, p_values)
     if drift is None:
-        return found
-    row = {"category": model.category, **stamp.columns(model.version), **asdict(drift)}
-    place = registry.of(model.category).below(_FOLDER)
+        return None
+    return {"category": model.category, **stamp.columns(model.version), **asdict(drift)}
+
+
+def count_anomalies(out: Store, category: str) -> int:
+    return sum(each is True for each in _scores(out, category)["is_anomaly"].to_pylist())
+
+
+def append(registry: Registry, row: dict[str, Any], stamp: Stamp) -> None:
+    """Write a comparison down; the oldest go."""
+    place = registry.of(row["category"]).below(_FOLDER)
     write_rows(place, f"{stamp.scored_at:%Y%m%dT%H%M%S}-{stamp.run_id[:12]}.parquet", [row], DRIFT)
     for info in place.files()[:-_KEPT]:
         place.remove(place.name_of(info))
-    return found | {name: row[name] for name in ("above_threshold", "ks", "ks_p_value", "rare")}
 
 
 def read_drift(registry: Registry, category: str, last: int = _KEPT) -> list[dict[str, Any]]:

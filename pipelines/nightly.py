@@ -21,7 +21,7 @@ from pipelines.chunks import Chunk
 from pipelines.config import RunConfig
 from pipelines.dataset import Image, Listing, assign_parts, find_new, list_images, new_images
 from pipelines.deadline import JUDGE, LEARN, Costs, affordable, by_importance, next_time
-from pipelines.drift import append_drift
+from pipelines.drift import append, compare, count_anomalies
 from pipelines.gate import Candidate, candidate_of, gate_chunks, rule_all, settle
 from pipelines.lease import leased
 from pipelines.networks import Networks
@@ -287,8 +287,12 @@ def _judge(night: Night, categories: Sequence[str], known: Mapping[str, Mapping[
         chosen = [todays[name] for name in found.now]
         for today, seconds in judge_today(stages, chosen, night.networks.by_backbone, before):
             night.costs.note(JUDGE, seconds, {today.category: len(today.images)})
-            drift = append_drift(registry, night.out, today.model, stages.stamp)
-            night.tell(today.category, judged="done", **drift)
+            night.tell(today.category, judged="done", anomalies=count_anomalies(night.out, today.category))
+            drift = compare(night.out, today.model, stages.stamp)
+            if drift is not None:
+                append(registry, drift, stages.stamp)
+                told = ("above_threshold", "ks", "ks_p_value", "rare")
+                night.tell(today.category, **{name: drift[name] for name in told})
         night.costs.write(night.stages.out)
         for category in found.now:
             night.told[category].setdefault("judged", "failed")

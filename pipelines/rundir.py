@@ -178,6 +178,7 @@ METRICS_CSV = "metrics.csv"
 FAILURES_FILE = "failures.parquet"
 LEASE = "lease.json"
 NIGHT_FILE = "night.parquet"
+DRIFT_FILE = "drift.parquet"
 SCRATCH = "_scratch"
 
 # What a fresh run removes, and nothing else that may lie in the folder.

@@ -13,6 +13,7 @@ import pyarrow.fs as pafs
 
 from pipelines.config import Member, RunConfig, UsageError
 from pipelines.dataset import find_new, new_images
+from pipelines.drift import append, compare
 from pipelines.judging import Order, judge_orders
 from pipelines.lease import leased
 from pipelines.plan import Network, load_networks
@@ -20,7 +21,17 @@ from pipelines.progress import Screen
 from pipelines.record import Record
 from pipelines.registry import Registry
 from pipelines.run import index, scratch_of
-from pipelines.rundir import FAILURES, FAILURES_FILE, MODEL, RUN, folder_name, fused_schema, model_folder
+from pipelines.rundir import (
+    DRIFT,
+    DRIFT_FILE,
+    FAILURES,
+    FAILURES_FILE,
+    MODEL,
+    RUN,
+    folder_name,
+    fused_schema,
+    model_folder,
+)
 from pipelines.score import Stamp
 from pipelines.session import ray_session
 from pipelines.stages import Stages
@@ -89,12 +100,23 @@ def score_new(options: NewImages, screen: Screen) -> int:
             record.save("interrupted")
             raise
         stages.scratch.remove_folder()
+        if not record.failed:
+            _tell_drift(out, Store.of(options.model), model, stamp)
         write_rows(out, FAILURES_FILE, record.failures, FAILURES)
         record.save("partial" if record.failed else "complete")
         screen.say(f"scores   {out.below('scores/fused').uri}")
         if record.failures:
             screen.say(f"failures {out.below(FAILURES_FILE).uri} ({len(record.failures)} rows)")
     return record.exit_code
+
+
+def _tell_drift(out: Store, source: Store, model: Model, stamp: Stamp) -> None:
+    """Beside the scores, and in the registry that the model is from."""
+    row = compare(out, model, stamp)
+    if row is not None:
+        write_rows(out, DRIFT_FILE, [row], DRIFT)
+        if not source.exists(RUN):
+            append(Registry(source), row, stamp)
 
 
 def find_model(source: Store, category: str) -> Store:

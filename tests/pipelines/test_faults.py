@@ -6,15 +6,14 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from tests.pipelines.processes import children, start_alone, wait_for_process
 from tests.pipelines.runs import BACKBONES, call, make_category, save, texture, with_defect
 
 ONE_MEMBER = ("--backbone", BACKBONES[0], "--image-size", "96", "--coreset", "0.05")
@@ -97,42 +96,10 @@ def test_images_of_any_size_have_maps_of_their_own_size(odd: tuple[Path, subproc
     assert "the mask is 45 x 75 and its image 90 x 150; it is stretched over the image" in done.stderr
 
 
-def children(pid: int) -> Iterator[tuple[int, str]]:
-    """(pid, command line) of all descendants of a process."""
-    parents: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            except (OSError, ProcessLookupError):
-                continue
-            parents.setdefault(parent, []).append(int(entry.name))
-    waiting = list(parents.get(pid, []))
-    while waiting:
-        child = waiting.pop()
-        waiting += parents.get(child, [])
-        try:
-            yield child, (Path("/proc") / str(child) / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-        except OSError:
-            continue
-
-
 def start(data: Path, out: Path, *more: str) -> subprocess.Popen[str]:
     members = [option for backbone in BACKBONES for option in ("--backbone", backbone)]
-    command = [sys.executable, "-m", "pipelines.cli", "ensemble", "--data", str(data), "--out", str(out), *members]
-    command += ["--image-size", "96", "--coreset", "0.05", *more]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
-
-
-def wait_for_process(running: subprocess.Popen[str], name: str, seconds: float = 120) -> int:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        for pid, command in children(running.pid):
-            if command.startswith("ray::") and name in command:
-                return pid
-        assert running.poll() is None, running.communicate()
-        time.sleep(0.05)
-    raise AssertionError(f"no process {name} within {seconds} s")
+    size = ("--image-size", "96", "--coreset", "0.05")
+    return start_alone("ensemble", "--data", str(data), "--out", str(out), *members, *size, *more)
 
 
 @pytest.mark.slow

@@ -208,9 +208,12 @@ def test_what_was_rolled_back_stays_back_while_its_images_do_not_change(
     assert fourth.told["cloth"]["learned"] == fourth.told["nut"]["learned"] == "unchanged"
 
 
+def _drift_files(factory: Factory) -> list[Path]:
+    return sorted((factory.registry / "bolt" / "drift").glob("*.parquet"))
+
+
 def test_every_night_writes_its_drift_down(factory: Factory, fourth: Morning) -> None:
-    files = sorted((factory.registry / "bolt" / "drift").glob("*.parquet"))
-    rows = [row for path in files for row in pq.read_table(path).to_pylist()]
+    rows = [row for path in _drift_files(factory) for row in pq.read_table(path).to_pylist()]
     assert len(rows) == 4
     assert [row["run_id"] for row in rows][-1] == fourth.scores.name
     assert all(0.0 <= row["ks"] <= 1.0 and row["images"] == 6 for row in rows)
@@ -225,6 +228,9 @@ def test_score_takes_the_model_that_is_in_force(factory: Factory, fourth: Mornin
     images = str(factory.data / "bolt" / "test")
     place = ("--model", str(factory.registry), "--images", images, "--out", str(tmp_path / "out"))
     assert call("score", *place, "--category", "bolt").code == 0
+    (drift,) = pq.read_table(tmp_path / "out" / "drift.parquet").to_pylist()
+    assert drift["ks"] == fourth.told["bolt"]["ks"]
+    assert drift["run_id"] in {path.stem.rpartition("-")[2] + drift["run_id"][12:] for path in _drift_files(factory)}
     table = pq.read_table(tmp_path / "out" / "scores" / "fused" / "bolt" / "part-00000.parquet").to_pylist()
     theirs = fourth.rows("bolt")
     assert {f"bolt/test/{row['image_path']}": row["score"] for row in table} == {
