@@ -121,9 +121,11 @@ CHOICES: Mapping[str, Recipe] = {
     for name in ("crop 224, 5 %", "whole 224, 5 %", "whole 224, 5 %, s = 1", "whole 320, 1 %")
 }
 
-# What `--recipe default` does with the small ensemble, and what it is compared with.
+# What `--recipe default --image-size 320` does with the small ensemble, and what it is compared with.
 DEFAULT = Recipe(
-    tuple(View(backbone, 320, "whole") for backbone in LITE), Adapter(replace(_FOUR, start="raw")), coreset=0.01
+    tuple(View(backbone, 320, "whole") for backbone in LITE),
+    Adapter(replace(_FOUR, start="raw", gamma=0.999, max_steps=3000)),
+    coreset=0.02,
 )
 FINALS: Mapping[str, Recipe] = {
     "PatchCore ensemble, crop 224, 1 %": PLAIN,
