@@ -13,15 +13,15 @@ import click
 import torch
 from rich.console import Console
 
-from benchmarks import coreset, extraction, job, memory, patches, scaling, scoring, startup, training
-from benchmarks.compare import Row, environment, show
+from benchmarks import coreset, extraction, job, memory, patches, scale, scaling, scoring, startup, training
+from benchmarks.compare import Row, environment, show, show_cells
 
 _NAMES = ("coreset", "patches", "scoring", "training", "extraction", "startup", "memory", "job", "scaling")
 _WIDTH = 200  # of the table where the terminal's is not known
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
-@click.argument("names", nargs=-1, type=click.Choice(_NAMES))
+@click.argument("names", nargs=-1, type=click.Choice([*_NAMES, "scale"]))
 @click.option("--threads", default=os.cpu_count() or 1, help="Threads of either side where one process works.")
 @click.option(
     "--data",
@@ -29,19 +29,33 @@ _WIDTH = 200  # of the table where the terminal's is not known
     help="A folder of categories for `job` and `memory`; by default the demo's solar cells.",
 )
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Where `scaling` draws its curves.")
-def main(names: tuple[str, ...], threads: int, data: Path | None, plot: Path | None) -> None:
-    """Measure, side by side, what ReConPatch on Ray costs and what others cost; all of it, or the NAMES given."""
+@click.option(
+    "--costs",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Costs that `scale` has measured, on this machine or another: read where the file is there, else written.",
+)
+def main(names: tuple[str, ...], threads: int, data: Path | None, plot: Path | None, costs: Path | None) -> None:
+    """Measure, side by side, what ReConPatch on Ray costs and what others cost; all of it, or the NAMES given.
+
+    `scale`, which has to be named, measures what small nights cost and tells what large ones will.
+    """
     torch.set_num_threads(threads)
     console = Console(highlight=False)
     console = console if console.is_terminal else Console(highlight=False, width=_WIDTH)
     console.print(environment(threads), soft_wrap=True)
     rows: list[Row] = []
     for name in names or _NAMES:
+        if name == "scale":
+            known = scale.load(costs) if costs is not None and costs.exists() else None
+            for header, lines in scale.tables(known, threads, costs):
+                show_cells(header, lines, console)
+            continue
         with console.status(name):
             rows += _measure(name, threads, data, plot)
         if not console.is_terminal:
             console.print(f"{name} done")
-    show(rows, console)
+    if rows:
+        show(rows, console)
 
 
 def _measure(name: str, threads: int, data: Path | None, plot: Path | None) -> list[Row]:

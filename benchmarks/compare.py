@@ -114,3 +114,13 @@ def show(rows: Sequence[Row], console: Console) -> None:
 def _figure(value: float) -> str:
     """Three digits that count."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def show_cells(header: Sequence[str], lines: Sequence[Sequence[str]], console: Console) -> None:
+    """A table of cells as they are."""
+    table = Table()
+    for name in header:
+        table.add_column(name, justify="right")
+    for line in lines:
+        table.add_row(*line)
+    console.print(table)

@@ -264,3 +264,11 @@ def assign_parts(images: Sequence[Image], holdout: float) -> list[Image]:
             image.image_path: "holdout" if kept else "fit" for image, kept in zip(train, aside.tolist(), strict=True)
         }
     return [replace(image, part=parts.get(image.image_path)) for image in images]
+
+
+def by_category(images: Sequence[Image]) -> dict[str, list[Image]]:
+    """The images of each category, in the order given."""
+    found: dict[str, list[Image]] = {}
+    for image in images:
+        found.setdefault(image.category, []).append(image)
+    return found

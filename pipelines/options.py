@@ -75,7 +75,12 @@ config_file_option = click.option(
     help="YAML or JSON of these options' names; the command line wins.",
 )
 where_options = options_of(
-    click.option("--workers", type=int, show_default="free CPUs // threads a unit", help="Units that run at once."),
+    click.option(
+        "--workers",
+        type=int,
+        show_default="those there are CPUs and GPUs for",
+        help="Units that run at once; on a cluster that grows, those it will have room for.",
+    ),
     click.option("--threads-per-unit", type=int, default=1, help="CPU threads of a unit."),
     click.option("--gpus-per-actor", type=float, default=0.0, help="GPUs of a unit; above 0 it computes on CUDA."),
     click.option("--address", show_default="RAY_ADDRESS, else a Ray started here", help="The Ray cluster."),

@@ -16,6 +16,7 @@ from pipelines.dataset import (
     Image,
     Listing,
     assign_parts,
+    by_category,
     examine,
     examine_all,
     find_categories,
@@ -40,7 +41,7 @@ from pipelines.rundir import FILES, FOLDERS, INDEX, INDEX_FILE, RUN, SCRATCH
 from pipelines.score import Stamp
 from pipelines.session import ray_session
 from pipelines.stages import Stages
-from pipelines.storage import Store, read_rows, write_rows
+from pipelines.storage import Store, read_rows, side_by_side, write_rows
 
 _EXAMINED_AT_ONCE = 64  # images a hashing task reads: long enough to be worth a task, short enough for a moving bar
 
@@ -219,14 +220,11 @@ def plans_of(
     networks: Mapping[str, Network],
     out: Store,
 ) -> list[CategoryPlan]:
-    by_category: dict[str, list[Image]] = {}
-    for image in images:
-        by_category.setdefault(image.category, []).append(image)
-    return [
-        plan_category(category, by_category[category], config, networks, out)
-        for category in categories
-        if category in by_category
-    ]
+    found = by_category(images)
+    return side_by_side(
+        lambda category: plan_category(category, found[category], config, networks, out),
+        [category for category in categories if category in found],
+    )
 
 
 def index(stages: Stages, listed: Sequence[Image], known: Mapping[str, Mapping[str, Any]]) -> list[Image]:

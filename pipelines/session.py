@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import ray
@@ -36,7 +36,7 @@ def ray_session(config: RunConfig) -> Iterator[int]:
     # A stage's processes wait for the next stage: new ones would import torch again. A Ray started here reads it.
     os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "60000")
     if ray.is_initialized():
-        yield _workers(config)
+        yield workers_of(config, ray.cluster_resources(), grows=False)  # type: ignore[no-untyped-call]
         return
     dashboard = False if address == "local" else None
     on_sigterm = signal.getsignal(signal.SIGTERM)  # ray.init puts a handler of its own in place
@@ -47,7 +47,8 @@ def ray_session(config: RunConfig) -> Iterator[int]:
         raise UsageError(f"Ray at '{address}' cannot be used: {' '.join(str(error).split())[:200]}") from error
     signal.signal(signal.SIGTERM, on_sigterm)
     try:
-        yield _workers(config)
+        grows = address != "local"
+        yield workers_of(config, ray.cluster_resources(), grows=grows)  # type: ignore[no-untyped-call]
     finally:
         ray.shutdown()
 
@@ -81,12 +82,26 @@ def threads_for(config: RunConfig, workers: int, units: int) -> int:
     return config.threads_per_unit * max(1, min(shared, fitting))
 
 
-def _workers(config: RunConfig) -> int:
-    cpus = int(ray.cluster_resources().get("CPU", 0))  # type: ignore[no-untyped-call]
-    fitting = cpus // config.threads_per_unit
+def workers_of(config: RunConfig, resources: Mapping[str, float], *, grows: bool) -> int:
+    """How many units run at once: `--workers`, else as many as there are CPUs and GPUs for.
+
+    Args:
+        resources: of the cluster, as Ray names them.
+        grows: whether it may get more nodes than it has: `--workers` is then taken at its word.
+
+    Raises:
+        UsageError: there is no room for one unit, and nobody said how many there will be.
+    """
+    fitting = int(resources.get("CPU", 0)) // config.threads_per_unit
+    wanted = f"{config.threads_per_unit} CPUs"
+    if config.gpus_per_actor:
+        fitting = min(fitting, int(resources.get("GPU", 0) / config.gpus_per_actor))
+        wanted += f" and {config.gpus_per_actor:g} GPUs"
+    if grows and config.workers is not None:
+        return config.workers
     if fitting < 1:
         raise UsageError(
-            f"The Ray cluster has {cpus} CPUs and a unit wants {config.threads_per_unit}: add nodes or lower "
-            f"--threads-per-unit."
+            f"The Ray cluster has {resources.get('CPU', 0):g} CPUs and {resources.get('GPU', 0):g} GPUs, and a unit "
+            f"wants {wanted}: add nodes, say with --workers how many units will have room, or lower --threads-per-unit."
         )
     return min(config.workers or fitting, fitting)

@@ -76,19 +76,20 @@ class Before:
         rows = [] if store is None or not store.exists(INDEX_FILE) else read_rows(store, INDEX_FILE)
         self.index = {str(row["image_path"]): row for row in rows}
 
-    def rows(self, today: Today) -> pa.Table | None:
-        """Those of a category that the same model has judged, or None."""
+    def rows(self, part: Part) -> list[pa.Table]:
+        """Those of a part's images that the same model has judged, of the same contents."""
         if self._store is None:
-            return None
+            return []
+        same = {image.image_path for image in part.images if self._content(image.image_path) == image.content_sha256}
         tables = []
-        for info in self._store.files(f"scores/fused/{folder_name(today.category)}"):
+        for info in self._store.files(f"scores/fused/{folder_name(part.today.category)}"):
             name = self._store.name_of(info)
-            if metadata_of(self._store, name).get("judge") == today.judge:
-                tables.append(read_table(self._store, name).replace_schema_metadata(None))
-        return pa.concat_tables(tables) if tables else None
+            if same and metadata_of(self._store, name).get("judge") == part.today.judge:
+                table = read_table(self._store, name).replace_schema_metadata(None)
+                tables.append(table.filter([path in same for path in table["image_path"].to_pylist()]))
+        return tables
 
-    def content(self, image_path: str) -> str | None:
-        """The SHA-256 that an image had."""
+    def _content(self, image_path: str) -> str | None:
         row = self.index.get(image_path)
         return None if row is None else row["content_sha256"]
 
@@ -133,7 +134,8 @@ def _judge_parts(
         if metadata_of(stages.out, part.file).get("key") == part.key:  # a night that was cut off had come so far
             done.append(part)
             continue
-        known = _known(part, before)
+        schema = fused_schema([member.backbone for member in part.today.model.members])
+        known = pa.concat_tables([schema.empty_table(), *before.rows(part)])
         have = set(known["image_path"].to_pylist())
         missing = tuple(image for image in part.images if image.image_path not in have)
         if not missing:
@@ -148,22 +150,6 @@ def _judge_parts(
         _write(stages, part, pa.concat_tables([known, table]))
         done.append(part)
     return done
-
-
-def _known(part: Part, before: Before) -> pa.Table:
-    """The rows of a part that stand as they are, tonight's run named in them."""
-    model = part.today.model
-    schema = fused_schema([member.backbone for member in model.members])
-    table = before.rows(part.today)
-    if table is None:
-        return schema.empty_table()
-    row = {path: number for number, path in enumerate(table["image_path"].to_pylist())}
-    same = [
-        row[image.image_path]
-        for image in part.images
-        if image.image_path in row and before.content(image.image_path) == image.content_sha256
-    ]
-    return table.take(same)
 
 
 def _write(stages: Stages, part: Part, table: pa.Table) -> None:

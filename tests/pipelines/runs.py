@@ -35,6 +35,16 @@ def with_defect(picture: np.ndarray, row: int, col: int, side: int = 18) -> tupl
     return np.where(mask > 0, 250, picture).astype(np.uint8), mask
 
 
+def other_parts() -> list[np.ndarray]:
+    """Pictures of other parts than the category's, each of another."""
+    rows, cols = np.mgrid[:120, :110]
+    stripes = 128 + 100 * np.sign(np.sin(rows / 2))
+    rings = 128 + 100 * np.sin(np.hypot(rows - 60, cols - 55))
+    checks = 255 * ((rows // 10 + cols // 10) % 2)
+    noise = np.random.default_rng(0).integers(0, 256, rows.shape)
+    return [np.asarray(each, np.uint8) for each in (stripes, rings, checks, noise)]
+
+
 def save(path: Path, picture: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(picture).save(path)

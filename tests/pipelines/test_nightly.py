@@ -12,7 +12,7 @@ import pytest
 
 from pipelines.lease import leased
 from pipelines.storage import Store
-from tests.pipelines.runs import BACKBONES, Finished, call, make_category, save, texture, with_defect
+from tests.pipelines.runs import BACKBONES, Finished, call, make_category, other_parts, save, texture
 
 RECIPE = ("--backbone", BACKBONES[0], "--image-size", "96", "--epochs", "0", "--coreset", "0.05", "--holdout", "0.5")
 
@@ -91,9 +91,8 @@ def third(factory: Factory, second: Morning) -> Morning:
     """More of bolt, mislabelled images in cloth, nothing left of nut."""
     for number in range(2):
         save(factory.train("bolt") / f"new{number}.png", texture(700 + number))
-    for number, (row, col, side) in enumerate([(30, 20, 40), (80, 70, 18), (10, 60, 9)]):
-        odd, _ = with_defect(texture(8000 + number), row, col, side)
-        save(factory.train("cloth") / f"odd{number}.png", odd[:, ::-1] if number else odd)
+    for number, odd in enumerate(other_parts()):
+        save(factory.train("cloth") / f"odd{number}.png", odd)
     shutil.move(factory.train("nut"), factory.data.parent / "kept")
     return factory.night()
 
@@ -176,7 +175,7 @@ def test_mislabelled_images_are_named_and_the_champion_stays(factory: Factory, s
     kept = factory.registry / "cloth" / told["candidate"]
     audit = pq.read_table(kept / "audit.parquet").to_pylist()
     odd = [row["image_path"] for row in audit if row["is_suspicious"]]
-    assert set(odd) <= {f"cloth/train/good/odd{number}.png" for number in range(3)}
+    assert set(odd) <= {f"cloth/train/good/odd{number}.png" for number in range(4)}
     assert len(odd) >= 2
     assert [row["suspicion"] for row in audit] == sorted((row["suspicion"] for row in audit), reverse=True)
 

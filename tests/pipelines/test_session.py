@@ -1,4 +1,4 @@
-"""How many threads a unit gets where there are more workers than units."""
+"""How many units run at once, and how many threads a unit gets where there are more workers than units."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import ray
 
-from pipelines.config import RunConfig, resolve_members
-from pipelines.session import threads_for
+from pipelines.config import RunConfig, UsageError, resolve_members
+from pipelines.session import threads_for, workers_of
 
 CONFIG = RunConfig("ensemble", "data", "out", resolve_members("ensemble", ["tf_efficientnet_lite0"], 96, {}), 96)
 
@@ -31,3 +31,28 @@ def test_few_units_share_the_workers_of_a_node(
     nodes = [gone, *({"Alive": True, "Resources": {"CPU": float(count)}} for count in cpus)]
     monkeypatch.setattr(ray, "nodes", lambda: nodes)
     assert threads_for(replace(CONFIG, threads_per_unit=per_unit), workers, units) == threads
+
+
+@pytest.mark.parametrize(
+    ("options", "resources", "grows", "workers"),
+    [
+        ({}, {"CPU": 8.0}, False, 8),
+        ({"threads_per_unit": 3}, {"CPU": 8.0}, False, 2),
+        ({"workers": 3}, {"CPU": 8.0}, False, 3),
+        ({"workers": 30}, {"CPU": 8.0}, False, 8),
+        ({"workers": 30}, {"CPU": 8.0}, True, 30),
+        ({"workers": 30}, {}, True, 30),
+        ({"gpus_per_actor": 1.0}, {"CPU": 64.0, "GPU": 4.0}, False, 4),  # more would wait for GPUs that never come
+        ({"gpus_per_actor": 0.5}, {"CPU": 6.0, "GPU": 4.0}, False, 6),
+    ],
+)
+def test_as_many_units_run_as_there_are_cpus_and_gpus_for(
+    options: dict[str, float], resources: dict[str, float], grows: bool, workers: int
+) -> None:
+    assert workers_of(replace(CONFIG, **options), resources, grows=grows) == workers  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("options", [{"threads_per_unit": 9}, {"gpus_per_actor": 1.0}])
+def test_a_cluster_without_room_for_a_unit_is_refused(options: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match="has 8 CPUs and 0 GPUs, and a unit wants"):
+        workers_of(replace(CONFIG, **options), {"CPU": 8.0}, grows=True)  # type: ignore[arg-type]

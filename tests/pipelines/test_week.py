@@ -12,12 +12,11 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from tests.pipelines.processes import start_alone, wait_for_process
-from tests.pipelines.runs import BACKBONES, call, make_category, save, texture, with_defect
+from tests.pipelines.runs import BACKBONES, call, make_category, other_parts, save, texture
 
 pytestmark = pytest.mark.slow
 
@@ -100,9 +99,8 @@ def week(tmp_path_factory: pytest.TempPathFactory) -> Week:
         made.add_good(category, 601)
     made.crash()
     made.night()  # 3: goes on where it was killed
-    for number, (row, col, side) in enumerate([(30, 20, 40), (80, 70, 18), (10, 60, 9)]):
-        odd, _ = with_defect(texture(8000 + number), row, col, side)
-        save(made.train(MISLABELLED) / f"odd{number}.png", np.ascontiguousarray(np.rot90(odd, number)))
+    for number, odd in enumerate(other_parts()):
+        save(made.train(MISLABELLED) / f"odd{number}.png", odd)
     shutil.rmtree(made.train(EMPTIED))
     made.night()  # 4: mislabelled images in one, nothing left of another
     done = call("models", "rollback", "--registry", str(made.root / "registry"), "--category", ROLLED_BACK)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reconpatch.audit import SUSPICIOUS, suspicion, unexplained
+from reconpatch.audit import suspicion, suspicious_above, unexplained
 from reconpatch.scoring import MemoryBank
 
 
@@ -60,8 +60,15 @@ def test_one_image_that_is_unlike_the_others_stands_out_and_nothing_else_does() 
     distances[1, 17] += 3.0
     found = suspicion(distances)
     assert np.flatnonzero(found.suspicious).tolist() == [17]
-    assert found.scores[17] > SUSPICIOUS
+    assert found.scores[17] > suspicious_above(200)
     assert found.members[17] == 1
+
+
+@pytest.mark.parametrize("n", [10, 30, 100, 500])
+def test_of_images_that_are_not_odd_two_in_a_thousand_are_suspected(n: int) -> None:
+    random = np.random.default_rng(n)
+    suspected = [suspicion(random.gumbel(size=(1, n))).suspicious.mean() for _ in range(30_000 // n)]
+    assert np.mean(suspected) == pytest.approx(0.002, abs=0.0015)
 
 
 def test_distances_without_spread_suspect_nobody_and_unknown_ones_stay_unknown() -> None:

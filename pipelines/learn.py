@@ -1,0 +1,119 @@
+"""What a night learns: categories whose good images have changed, fitted wave by wave and brought before the gate."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+
+from pipelines.chunks import Chunk
+from pipelines.dataset import Image
+from pipelines.deadline import JUDGE, LEARN, affordable, by_importance
+from pipelines.gate import Candidate, candidate_of, gate_chunks, rule_all, settle
+from pipelines.night import Night
+from pipelines.plan import CategoryPlan, cut_waves
+from pipelines.rundir import MODEL, model_folder
+from reconpatch.backbones import BackboneError
+from reconpatch.model import ModelError, from_json
+
+
+def learn(night: Night, plans: Sequence[CategoryPlan], labelled: Mapping[str, Sequence[Image]]) -> None:
+    """Fit what has changed, wave by wave, and bring it before the gate."""
+    stages, record = night.stages, night.record
+    due = {}
+    for plan in plans:
+        version = _made(night, plan)
+        if plan.fuse or version is None or not night.registry.is_settled(plan.category, version):
+            due[plan.category] = plan
+        _tell_made(night, plan.category, version)
+    new = [category for category in due if night.registry.current(category) is None]
+    order = by_importance(list(due), night.before.get("deferred", {}).get(LEARN, []), new)
+    number = 0
+    while order:
+        sizes = {category: len(due[category].images) for category in order}
+        found = affordable(night.costs, LEARN, sizes, _for_learning(night))
+        if not found.now:
+            for category in order:
+                night.tell(category, learned="deferred")
+            record.warn(f"{len(order)} categories could not be learned before the deadline: {', '.join(order[:20])}.")
+            return
+        number += 1
+        started = time.perf_counter()
+        asked = {name: gate_chunks(due[name], labelled.get(name, ()), stages.config) for name in found.now}
+        wave = cut_waves(
+            [due[name] for name in found.now],
+            [due[name].scratch_bytes + _bytes_of(night, asked[name]) for name in found.now],
+            stages.config.scratch_gb * 1e9,
+        )[0]
+        label = f" {number}" if number > 1 else ""
+        fitted = [plan for plan in wave if plan.fuse]
+        # What the gate asks about is extracted with the rest: each extraction has a start-up of its own.
+        chunks = [chunk for plan in fitted for chunk in plan.chunks]
+        stages.extract(chunks + [chunk for plan in wave for chunk in asked[plan.category]], label)
+        stages.do([plan for plan in fitted if plan.category not in record.failed], label, f"fit-{uuid.uuid4().hex}")
+        _before_the_gate(night, wave, labelled)
+        stages.free([plan.category for plan in wave])
+        done = {plan.category: len(plan.images) for plan in wave}
+        night.costs.note(LEARN, time.perf_counter() - started, done)
+        night.costs.write(stages.out)
+        order = [category for category in order if category not in done]
+
+
+def _made(night: Night, plan: CategoryPlan) -> str | None:
+    """The version of the model that lies in the work directory."""
+    place = night.stages.out.below(model_folder(plan.category))
+    return from_json(place.read(MODEL)).version if place.exists(MODEL) else None
+
+
+def _tell_made(night: Night, category: str, version: str | None) -> None:
+    """Of a model about which nothing is to be decided: it is in force, or was refused or rolled back."""
+    in_force = version == night.registry.current(category)
+    night.tell(category, learned="unchanged" if in_force else "held back")
+
+
+def _bytes_of(night: Night, chunks: Sequence[Chunk]) -> int:
+    found = night.networks.by_backbone
+    return sum(found[chunk.view.backbone].bytes_per_image * len(chunk.images) for chunk in chunks)
+
+
+def _for_learning(night: Night) -> float | None:
+    """Seconds that are left when today's images have been judged, as far as their cost is known."""
+    left = night.seconds_left()
+    if left is None:
+        return None
+    known = night.costs.found.get(JUDGE, {})
+    return left - sum(night.costs.predict(JUDGE, name, images) or 0.0 for name, (_, images) in known.items())
+
+
+def _before_the_gate(night: Night, wave: Sequence[CategoryPlan], labelled: Mapping[str, Sequence[Image]]) -> None:
+    stages, record = night.stages, night.record
+    candidates: list[Candidate] = []
+    for plan in wave:
+        category = plan.category
+        if category in record.failed:
+            night.tell(category, learned="failed")
+            continue
+        place = stages.out.below(model_folder(category))
+        found = candidate_of(category, place, plan.images, labelled.get(category, ()), night.registry)
+        try:
+            if found is not None and found.champion is not None:
+                night.networks.add(found.champion[0])
+        except (ModelError, BackboneError) as error:
+            record.category_failed(category, "gate", f"the model in force cannot be asked: {error}")
+            night.tell(category, learned="failed")
+            continue
+        if found is None:
+            _tell_made(night, category, _made(night, plan))
+        else:
+            candidates.append(found)
+    rulings = rule_all(stages, candidates, night.networks.by_backbone, night.options.terms)
+    for candidate in candidates:
+        category = candidate.category
+        if category not in rulings:
+            night.tell(category, learned="failed")
+            continue
+        ruling = rulings[category]
+        settle(night.registry, candidate, ruling, record.run_id)
+        night.tell(category, learned=ruling.status, candidate=candidate.model.version, reasons=" ".join(ruling.reasons))
+        if ruling.status == "refused":
+            record.warn(f"{category}: the candidate {candidate.model.version} is refused: {' '.join(ruling.reasons)}")

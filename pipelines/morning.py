@@ -1,0 +1,93 @@
+"""What is there in the morning: today's images judged by the models in force, and how their scores drift."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from pipelines.dataset import Image, by_category, find_new, new_images
+from pipelines.deadline import JUDGE, affordable, by_importance
+from pipelines.drift import append, compare, count_anomalies
+from pipelines.night import Night
+from pipelines.registry import Registry
+from pipelines.run import index
+from pipelines.rundir import INDEX, INDEX_FILE, MODEL
+from pipelines.storage import Store, side_by_side, write_rows
+from pipelines.today import Today, judge_today
+from reconpatch.backbones import BackboneError
+from reconpatch.model import ModelError, from_json, with_false_alarms
+
+
+def judge(night: Night, categories: Sequence[str], known: Mapping[str, Mapping[str, Any]]) -> None:
+    """Today's images, judged by what is in force."""
+    registry = night.registry
+    source = night.images_root
+    stages = replace(night.stages, data=source, out=night.out)
+    of_data = night.options.images is None
+    before = night.last_finished()
+    trusted = before.index if not night.stages.config.rehash else {}
+    names = sorted({*categories, *(() if stages.config.categories else registry.categories())})
+    files = side_by_side(lambda category: _todays_files(source, category, of_data), names)
+    listed = dict(zip(names, files, strict=True))
+    every = [image for category in names for image in listed[category]]
+    images = index(stages, every, {**trusted, **known} if of_data else trusted)
+    write_rows(night.out, INDEX_FILE, [image.row() for image in images], INDEX)
+    readable = by_category(images)
+    found_models = side_by_side(lambda category: _in_force(registry, category), names)
+    todays = {}
+    for category, model in zip(names, found_models, strict=True):
+        mine = tuple(readable.get(category, ()))
+        night.tell(category, images=len(mine), unreadable=len(listed[category]) - len(mine))
+        if model is None or not mine:
+            night.tell(category, judged="no model" if model is None else "no images")
+            continue
+        try:
+            today = Today(with_false_alarms(from_json(model.read(MODEL)), stages.config.false_alarms), model, mine)
+            night.networks.add(today.model)
+        except (ModelError, BackboneError) as error:
+            night.record.category_failed(category, "judge", str(error))
+            night.tell(category, judged="failed")
+            continue
+        night.tell(category, model_version=today.model.version)
+        todays[category] = today
+    order = by_importance(list(todays), night.before.get("deferred", {}).get(JUDGE, []), [])
+    while order:
+        sizes = {name: len(todays[name].images) for name in order}
+        found = affordable(night.costs, JUDGE, sizes, night.seconds_left())
+        if not found.now:
+            for category in order:
+                night.tell(category, judged="deferred")
+            night.record.warn(
+                f"{len(order)} categories could not be judged before the deadline: {', '.join(order[:20])}."
+            )
+            return
+        chosen = [todays[name] for name in found.now]
+        for today, seconds in judge_today(stages, chosen, night.networks.by_backbone, before):
+            night.costs.note(JUDGE, seconds, {today.category: len(today.images)})
+            night.tell(today.category, judged="done", anomalies=count_anomalies(night.out, today.category))
+            drift = compare(night.out, today.model, stages.stamp)
+            if drift is not None:
+                append(registry, drift, stages.stamp)
+                told = ("above_threshold", "ks", "ks_p_value", "rare")
+                night.tell(today.category, **{name: drift[name] for name in told})
+        night.costs.write(night.stages.out)
+        for category in found.now:
+            night.told[category].setdefault("judged", "failed")
+        order = list(found.rest)
+
+
+def _in_force(registry: Registry, category: str) -> Store | None:
+    """The folder of the model in force."""
+    version = registry.current(category)
+    return None if version is None else registry.version(category, version)
+
+
+def _todays_files(source: Store, category: str, of_data: bool) -> list[Image]:
+    """A category's new images: below its folder, or of the data its `test`, else its `incoming`."""
+    folders = (f"{category}/test", f"{category}/incoming") if of_data else (category,)
+    for folder in folders:
+        files, _ = find_new(source, folder)
+        if files:
+            return new_images(source, category, files)
+    return []
