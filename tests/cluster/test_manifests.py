@@ -65,12 +65,14 @@ def parsed(line: str) -> tuple[str, dict[str, Any]]:
     """A command's name and its options as the command line reads them; click refuses what it does not know."""
     words = shlex.split(line)
     assert words.pop(0) == "reconpatch-run"
+    # Under a context of the whole program's: click keeps a command's first idea of what -h is called.
+    context = main.make_context("reconpatch-run", words.copy())
     command: click.Command = main
     names = []
     while isinstance(command, click.Group):
         names.append(words.pop(0))
         command = command.commands[names[-1]]
-    return " ".join(names), command.make_context(names[-1], words).params
+    return " ".join(names), command.make_context(names[-1], words, parent=context).params
 
 
 def commands_in(text: str) -> list[str]:

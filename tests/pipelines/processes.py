@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -13,7 +14,14 @@ from pathlib import Path
 def start_alone(*arguments: str) -> subprocess.Popen[str]:
     """Start `reconpatch-run` as a user does, with a Ray of its own, and do not wait for it."""
     command = [sys.executable, "-m", "pipelines.cli", *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+    # In a shell's background SIGINT is ignored, and what is started there would inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def children(pid: int) -> Iterator[tuple[int, str]]:

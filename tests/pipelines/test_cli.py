@@ -23,7 +23,7 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-@pytest.mark.parametrize("command", ["ensemble", "single", "demo", "evaluate", "score", "paper-tables"])
+@pytest.mark.parametrize("command", ["ensemble", "single", "demo", "evaluate", "score", "nightly", "paper-tables"])
 def test_every_command_explains_itself_with_its_defaults(command: str) -> None:
     for flag in ("-h", "--help"):
         code, output = invoke(command, flag)

@@ -51,7 +51,9 @@ def test_other_verdicts_cost_the_fusion_alone(data: Path, copied: Path) -> None:
     assert stages(again) == ["index", "fuse"]
     changed = {name for name, stamp in files(copied).items() if before[name] != stamp}
     assert {name for name in changed if not name.startswith(("scores/fused", "maps/"))} == {
-        f"models/{folder}/{name}" for folder in ("cloth", "a%3Db x%2520y") for name in ("model.json", "train.parquet")
+        f"models/{folder}/{name}"
+        for folder in ("cloth", "a%3Db x%2520y")
+        for name in ("model.json", "train.parquet", "audit.parquet")
     }
     model = json.loads((copied / "models" / "cloth" / "model.json").read_text())
     assert model["threshold"] < max(model["holdout_scores"])

@@ -59,7 +59,7 @@ def test_the_run_directory_holds_what_is_documented_and_nothing_else(finished: F
     files = {path.relative_to(finished.out).as_posix() for path in finished.out.rglob("*") if path.is_file()}
     expected = {"run.json", "index.parquet", "metrics.parquet", "metrics.csv", "failures.parquet"}
     for folder in FOLDERS.values():
-        expected |= {f"models/{folder}/model.json", f"models/{folder}/train.parquet"}
+        expected |= {f"models/{folder}/{name}" for name in ("model.json", "train.parquet", "audit.parquet")}
         expected |= {f"scores/fused/{folder}.parquet", f"maps/{folder}.parquet"}
         for backbone in BACKBONES:
             expected.add(f"scores/members/{folder}/{backbone}.parquet")
