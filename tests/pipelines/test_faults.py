@@ -128,7 +128,9 @@ def test_a_killed_training_worker_costs_no_unit(tmp_path: Path) -> None:
     assert np.array_equal(*scores)
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("sent", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_an_interrupted_run_says_so_and_leaves_no_process(tmp_path: Path, sent: signal.Signals, code: int) -> None:
     make_category(tmp_path / "data" / "cloth", seed=0, train=8, good=2, defects=2)
     running = start(tmp_path / "data", tmp_path / "run", "--max-steps", "100000", "--epochs", "100000")
