@@ -76,3 +76,33 @@ def test_new_images_are_scored_from_there(
     assert len(rows) == 5
     for row in rows:
         assert row["score"] == batch[f"{CATEGORY}/test/blot/{row['image_path']}"]["score"]
+
+
+@pytest.mark.slow
+def test_a_night_is_the_same_there(data: Path, bucket: str, tmp_path: Path) -> None:
+    """Images, registry and scores in the store: the same versions, the same rows, and the second night has no work."""
+    base, query = bucket.split("?")
+    source, local = Store.of(f"{base}/night/data?{query}"), Store.of(str(data))
+    for info in local.files(CATEGORY):
+        source.write(local.name_of(info), local.read(local.name_of(info)))
+    recipe = ("--category", CATEGORY, "--backbone", BACKBONES[0], "--image-size", "96", "--epochs", "0")
+    there = ("--registry", f"{base}/night/registry?{query}", "--scores", f"{base}/night/scores?{query}")
+    here = ("--registry", str(tmp_path / "registry"), "--scores", str(tmp_path / "scores"))
+    for place, root in ((there, f"{base}/night/data?{query}"), (here, str(data))):
+        for _ in range(2):
+            done = call("nightly", "--data", root, *place, *recipe)
+            assert done.code == 0, done.stderr
+        assert "extract" not in done.stdout
+    rows = []
+    for place in (there, here):
+        registry, scores = Store.of(place[1]), Store.of(place[3])
+        version = registry.read(f"{FOLDER}/current").decode().strip()
+        assert registry.exists(f"{FOLDER}/{version}/model.json")
+        assert not [info for info in registry.files() if "lease" in info.path or "_scratch" in info.path]
+        first, second = (
+            read_rows(scores, f"{night}/scores/fused/{FOLDER}/part-00000.parquet") for night in scores.folders()
+        )
+        kept = [{name: value for name, value in row.items() if name not in ("run_id", "scored_at")} for row in first]
+        assert [row["scored_at"] for row in first] == [row["scored_at"] for row in second]
+        rows.append((version, kept))
+    assert rows[0] == rows[1]
