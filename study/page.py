@@ -36,6 +36,7 @@ def write(page: Path, trials: Mapping[str, Found]) -> None:
             "dirty": by_category(trials["dirty"]),
             "choice": _choice(trials["choice"]),
             "final": by_category(trials["final"], against=next(iter(trials["final"]))),
+            "gains": gains(trials["final"], "default ensemble"),
             "seeds": by_seed(trials["final"]),
         },
     )
@@ -84,6 +85,17 @@ def by_category(trials: Mapping[str, Rows], against: str | None = None) -> str:
         lines.append(line)
     more = [] if against is None else [f"gain over {against}"]
     return table(["recipe", *categories, "mean", *more], lines)
+
+
+def gains(trials: Mapping[str, Rows], ours: str) -> str:
+    """A row a rival: by how much a recipe is above it, category by category and in the mean."""
+    categories = _categories(trials)
+    lines = []
+    for name, rows in trials.items():
+        if name != ours:
+            each = [gain(_of(trials[ours], category), _of(rows, category)) for category in categories]
+            lines.append([name, *map(str, each), str(gain(trials[ours], rows))])
+    return table([f"{ours} against", *categories, "mean"], lines)
 
 
 def by_seed(trials: Mapping[str, Rows]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from study.page import by_category, by_seed, costs, fill, table
+from study.page import by_category, by_seed, costs, fill, gains, table
 
 
 def row(category: str, auroc: float, seed: int = 0, pixel: float | None = None) -> dict[str, Any]:
@@ -54,6 +54,16 @@ def test_means_are_over_seeds_and_then_over_categories() -> None:
         "| plain, seed 1 | 70.00 | 90.00 |",
     ]
     assert costs(trials).splitlines()[2] == "| plain | 75.00 | 500 | 500 | 1 | 2.0 |"
+
+
+def test_gains_are_told_category_by_category() -> None:
+    def of(scores: list[float], category: str) -> dict[str, Any]:
+        return {**row(category, 0.5), "scores": scores}
+
+    right, wrong = [0.0, 1.0, 2.0, 3.0], [2.0, 3.0, 0.0, 1.0]
+    trials = {"ours": [of(right, "a"), of(wrong, "b")], "theirs": [of(wrong, "a"), of(wrong, "b")]}
+    (line,) = gains(trials, "ours").splitlines()[2:]
+    assert line == ("| theirs | +100.00 [+100.00, +100.00] | +0.00 [+0.00, +0.00] | +50.00 [+50.00, +50.00] |")
 
 
 def test_a_table_is_markdown() -> None:
