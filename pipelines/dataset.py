@@ -257,8 +257,7 @@ def _lowest_sixteenth(picture: Picture) -> bool | None:
 def assign_parts(images: Sequence[Image], holdout: float) -> list[Image]:
     """Good training images are fitted or held out, by their contents alone (`reconpatch.thresholds.held_out`)."""
     parts: dict[str, str] = {}
-    for category in dict.fromkeys(image.category for image in images):
-        train = [image for image in images if image.category == category and image.split == "train"]
+    for train in by_category([image for image in images if image.split == "train"]).values():
         aside = held_out([str(image.content_sha256) for image in train], holdout)
         parts |= {
             image.image_path: "holdout" if kept else "fit" for image, kept in zip(train, aside.tolist(), strict=True)

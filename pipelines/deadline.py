@@ -74,10 +74,11 @@ def affordable(costs: Costs, what: str, images: Mapping[str, int], seconds_left:
     now: list[str] = []
     for name in names:
         predicted = costs.predict(what, name, images[name])
-        if predicted is None:  # nothing is known yet: one is tried, the smallest, and tells of the others
+        if predicted is None and seconds_left > 0:
+            # Nothing is known yet: one is tried, the smallest, and tells of the others.
             smallest = min(names, key=lambda each: (images[each], each))
             return Affordable((smallest,), tuple(each for each in names if each != smallest))
-        if predicted <= seconds_left:
+        if predicted is not None and predicted <= seconds_left:
             now.append(name)
             seconds_left -= predicted
     return Affordable(tuple(now), tuple(name for name in names if name not in now))
@@ -85,6 +86,9 @@ def affordable(costs: Costs, what: str, images: Mapping[str, int], seconds_left:
 
 def next_time(clock: str, now: datetime) -> datetime:
     """The next moment at which clocks show HH:MM.
+
+    Args:
+        now: local time, naive: between two nights clocks may be changed.
 
     Raises:
         UsageError: it is no time of day.
@@ -94,7 +98,7 @@ def next_time(clock: str, now: datetime) -> datetime:
         at = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
     except ValueError:
         raise UsageError(f"--deadline {clock}: give a time of day such as 06:00.") from None
-    return at if at > now else at + timedelta(days=1)
+    return (at if at > now else at + timedelta(days=1)).astimezone()
 
 
 def by_importance(categories: Sequence[str], deferred: Sequence[str], new: Sequence[str]) -> list[str]:

@@ -36,12 +36,12 @@ def decode_chunk(row: dict[str, Any], views: Sequence[View], sources: Sequence[S
             if expected is not None and hashlib.sha256(content).hexdigest() != expected:
                 raise ImageError("The file changed while the run was going on; run again.")
             image = read_image(content, view.bit_depth)
-        except (ImageError, OSError) as error:
+            if view.pasted:
+                image, _ = paste_defect(image, int(hashlib.sha256(content).hexdigest()[:12], 16))
+        except (ImageError, OSError, ValueError) as error:
             error_paths.append(path)
             errors.append(" ".join(str(error).split()))
             continue
-        if view.pasted:
-            image, _ = paste_defect(image, int(hashlib.sha256(content).hexdigest()[:12], 16))
         geometry = Geometry.of(image.shape[0], image.shape[1], size, view.full_frame)
         batch[slot] = preprocess(image, geometry).numpy()
         readable.append(path)

@@ -35,6 +35,9 @@ def count_anomalies(out: Store, category: str) -> int:
 def append(registry: Registry, row: dict[str, Any], stamp: Stamp) -> None:
     """Write a comparison down; the oldest go."""
     place = registry.of(row["category"]).below(_FOLDER)
+    for info in place.files():
+        if info.path.endswith(f"-{stamp.run_id[:12]}.parquet"):  # of the same night, before it was cut off
+            place.remove(place.name_of(info))
     write_rows(place, f"{stamp.scored_at:%Y%m%dT%H%M%S}-{stamp.run_id[:12]}.parquet", [row], DRIFT)
     for info in place.files()[:-_KEPT]:
         place.remove(place.name_of(info))

@@ -18,8 +18,11 @@ from pipelines.registry import REFUSED, Registry
 from pipelines.rundir import AUDIT_FILE, MODEL, TRAIN_FILE
 from pipelines.stages import Stages
 from pipelines.storage import Store, read_rows
+from reconpatch.defects import LEAST_SIDE
 from reconpatch.gate import Evidence, Ruling, rule
 from reconpatch.model import Model, from_json
+
+_MOST = 1000  # images that a gate asks about, of each kind: more would tell it nothing new
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Candidate:
         good: the held-out good images that nobody was fitted on, in the order of the index.
         real: labelled test images.
         champion: what is in force, and its folder; None for a category's first model.
+        unasked: why what is in force cannot be asked; empty where it can, or there is none.
     """
 
     model: Model
@@ -52,43 +56,53 @@ class Candidate:
     good: tuple[Image, ...]
     real: tuple[Image, ...]
     champion: tuple[Model, Store] | None
+    unasked: str = ""
 
     @property
     def category(self) -> str:
         return self.model.category
 
 
-def candidate_of(
-    category: str, place: Store, images: Sequence[Image], real: Sequence[Image], registry: Registry
-) -> Candidate | None:
-    """A run's model as a candidate, or None where nothing is to be decided about it.
+def candidate_of(place: Store, images: Sequence[Image], real: Sequence[Image], registry: Registry) -> Candidate:
+    """A model that lies in a folder, as a candidate.
 
     Args:
-        place: the model's folder in the run.
         images: the category's good training images, parts assigned.
-        real: its labelled test images; without both kinds they say nothing and are left out.
+        real: its test images; without both kinds, or a champion to compare with, they say nothing and are left out.
     """
     model = from_json(place.read(MODEL))
-    if registry.is_settled(category, model.version):
-        return None
     seen = _fitted(place)
-    champion = None
-    current = registry.current(category)
+    champion, unasked = None, ""
+    current = registry.current(model.category)
     if current is not None:
-        theirs = registry.version(category, current)
-        champion = from_json(theirs.read(MODEL)), theirs
-        seen |= _fitted(theirs)
-    good = tuple(image for image in images if image.part == "holdout" and image.content_sha256 not in seen)
-    labelled = tuple(image for image in real if image.label is not None)
+        theirs = registry.version(model.category, current)
+        try:
+            champion = from_json(theirs.read(MODEL)), theirs
+            seen |= _fitted(theirs)
+        except (OSError, ValueError) as error:  # what cannot be read cannot judge today's images either
+            champion, unasked = None, " ".join(str(error).split())[:200]
+    good = [image for image in images if image.part == "holdout" and image.content_sha256 not in seen]
+    labelled = [image for image in real if image.label is not None and image.content_sha256 not in seen]
     both = len({image.label for image in labelled}) == 2 and champion is not None
-    return Candidate(model, place, good, labelled if both else (), champion)
+    return Candidate(model, place, _asked(good), _asked(labelled) if both else (), champion, unasked)
 
 
-def gate_chunks(plan: CategoryPlan, labelled: Sequence[Image], config: RunConfig) -> list[Chunk]:
-    """What a plan's candidate will be asked about, and a champion of the same networks with it."""
+def _asked(images: Sequence[Image]) -> tuple[Image, ...]:
+    """At most `_MOST` of them, by their contents, in the order given; a defect has to find room on each."""
+    large = [image for image in images if min(image.height or 0, image.width or 0) >= LEAST_SIDE]
+    chosen = {image.image_path for image in sorted(large, key=lambda image: str(image.content_sha256))[:_MOST]}
+    return tuple(image for image in large if image.image_path in chosen)
+
+
+def gate_chunks(plan: CategoryPlan, labelled: Sequence[Image], config: RunConfig, champion: bool) -> list[Chunk]:
+    """What a plan's candidate will be asked about, and a champion of the same networks with it.
+
+    Args:
+        champion: whether there is one.
+    """
     source = Store.of(config.data)
-    good = [image for image in plan.images if image.part == "holdout"]
-    real = [image for image in labelled if image.label is not None]
+    good = _asked([image for image in plan.images if image.part == "holdout"])
+    real = _asked([image for image in labelled if image.label is not None]) if champion else ()
     chunks = []
     for unit in plan.units:
         for images, pasted in ((good, False), (good, True), (real, False)):
@@ -147,13 +161,17 @@ def _rule(candidate: Candidate, scores: Mapping[tuple[str, str, str], np.ndarray
     labels = np.array([image.label for image in order], np.int64)
     champion = None if candidate.champion is None else evidence("champion")
     ruling = rule(evidence("candidate"), champion, labels, candidate.model.false_alarms, terms.margin)
+    if candidate.unasked:
+        told = f"The model in force cannot be asked: {candidate.unasked}"
+        status = "unproven" if ruling.status == "passed" else ruling.status
+        ruling = replace(ruling, status=status, reasons=(*ruling.reasons, told))
     audit = read_rows(candidate.place, AUDIT_FILE)
     odd = [row["image_path"] for row in audit if row["is_suspicious"]]
     if len(odd) <= max(1.0, terms.suspects * len(audit)):
         return ruling
     reason = (
         f"{len(odd)} of {len(audit)} good images are unlike all the others ({', '.join(odd[:3])}), more than "
-        f"{terms.suspects:.0%}: look at {AUDIT_FILE}, or let them pass with --gate-suspects."
+        f"{terms.suspects:.0%}: look at {AUDIT_FILE}; `models promote` puts it in force all the same."
     )
     return replace(ruling, status="refused", reasons=(*ruling.reasons, reason))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -68,7 +69,7 @@ def judge_orders(
         if order.model.category not in failed
         for start in range(0, len(chunks[number][0]), _CHUNKS_A_TASK)
     ]
-    waiting = {number: sum(each == number for each, _ in tasks) for number, _ in tasks}
+    waiting = Counter(number for number, _ in tasks)
     tables: dict[tuple[int, int], pa.Table] = {}
 
     def arguments(task: tuple[int, int]) -> tuple[Any, ...]:

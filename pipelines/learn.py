@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from pipelines.chunks import Chunk
 from pipelines.dataset import Image
@@ -12,20 +13,21 @@ from pipelines.deadline import JUDGE, LEARN, affordable, by_importance
 from pipelines.gate import Candidate, candidate_of, gate_chunks, rule_all, settle
 from pipelines.night import Night
 from pipelines.plan import CategoryPlan, cut_waves
-from pipelines.rundir import MODEL, model_folder
+from pipelines.registry import REFUSED
+from pipelines.rundir import model_folder
+from pipelines.storage import side_by_side
 from reconpatch.backbones import BackboneError
-from reconpatch.model import ModelError, from_json
+from reconpatch.model import ModelError
 
 
 def learn(night: Night, plans: Sequence[CategoryPlan], labelled: Mapping[str, Sequence[Image]]) -> None:
     """Fit what has changed, wave by wave, and bring it before the gate."""
     stages, record = night.stages, night.record
-    due = {}
+    decided = side_by_side(lambda plan: night.registry.is_settled(plan.category, night.version(plan)), plans)
+    due = {plan.category: plan for plan, settled in zip(plans, decided, strict=True) if not settled}
     for plan in plans:
-        version = _made(night, plan)
-        if plan.fuse or version is None or not night.registry.is_settled(plan.category, version):
-            due[plan.category] = plan
-        _tell_made(night, plan.category, version)
+        if plan.category not in due:
+            _tell_settled(night, plan)
     new = [category for category in due if night.registry.current(category) is None]
     order = by_importance(list(due), night.before.get("deferred", {}).get(LEARN, []), new)
     number = 0
@@ -39,36 +41,41 @@ def learn(night: Night, plans: Sequence[CategoryPlan], labelled: Mapping[str, Se
             return
         number += 1
         started = time.perf_counter()
-        asked = {name: gate_chunks(due[name], labelled.get(name, ()), stages.config) for name in found.now}
+        asked = {
+            name: gate_chunks(due[name], labelled.get(name, ()), stages.config, champion=name not in new)
+            for name in found.now
+        }
         wave = cut_waves(
             [due[name] for name in found.now],
             [due[name].scratch_bytes + _bytes_of(night, asked[name]) for name in found.now],
             stages.config.scratch_gb * 1e9,
         )[0]
         label = f" {number}" if number > 1 else ""
-        fitted = [plan for plan in wave if plan.fuse]
+        fitted = [plan for plan in wave if plan.fuse and not night.registry.holds(plan.category, night.version(plan))]
         # What the gate asks about is extracted with the rest: each extraction has a start-up of its own.
         chunks = [chunk for plan in fitted for chunk in plan.chunks]
         stages.extract(chunks + [chunk for plan in wave for chunk in asked[plan.category]], label)
         stages.do([plan for plan in fitted if plan.category not in record.failed], label, f"fit-{uuid.uuid4().hex}")
         _before_the_gate(night, wave, labelled)
         stages.free([plan.category for plan in wave])
-        done = {plan.category: len(plan.images) for plan in wave}
-        night.costs.note(LEARN, time.perf_counter() - started, done)
-        night.costs.write(stages.out)
+        whole = [plan for plan in fitted if all(unit.select for unit in plan.units)]
+        if len(whole) == len(wave):  # what was partly there has cost less than it will
+            night.costs.note(LEARN, time.perf_counter() - started, {plan.category: len(plan.images) for plan in wave})
+            night.costs.write(stages.out)
+        done = {plan.category for plan in wave}
         order = [category for category in order if category not in done]
 
 
-def _made(night: Night, plan: CategoryPlan) -> str | None:
-    """The version of the model that lies in the work directory."""
-    place = night.stages.out.below(model_folder(plan.category))
-    return from_json(place.read(MODEL)).version if place.exists(MODEL) else None
-
-
-def _tell_made(night: Night, category: str, version: str | None) -> None:
-    """Of a model about which nothing is to be decided: it is in force, or was refused or rolled back."""
-    in_force = version == night.registry.current(category)
-    night.tell(category, learned="unchanged" if in_force else "held back")
+def _tell_settled(night: Night, plan: CategoryPlan) -> None:
+    """Of a version about which nothing is to be decided: a night that was cut off may have decided it."""
+    version = night.version(plan)
+    last = night.registry.last_event(plan.category, version) or {}
+    if last.get("run_id") == night.record.run_id:
+        reasons = " ".join(last.get("reasons", ()))
+        night.tell(plan.category, learned=last.get("status", REFUSED), candidate=version, reasons=reasons)
+        return
+    in_force = version == night.registry.current(plan.category)
+    night.tell(plan.category, learned="unchanged" if in_force else "held back")
 
 
 def _bytes_of(night: Night, chunks: Sequence[Chunk]) -> int:
@@ -81,8 +88,9 @@ def _for_learning(night: Night) -> float | None:
     left = night.seconds_left()
     if left is None:
         return None
-    known = night.costs.found.get(JUDGE, {})
-    return left - sum(night.costs.predict(JUDGE, name, images) or 0.0 for name, (_, images) in known.items())
+    there = set(night.registry.categories())
+    known = {name: images for name, (_, images) in night.costs.found.get(JUDGE, {}).items() if name in there}
+    return left - sum(night.costs.predict(JUDGE, name, images) or 0.0 for name, images in known.items())
 
 
 def _before_the_gate(night: Night, wave: Sequence[CategoryPlan], labelled: Mapping[str, Sequence[Image]]) -> None:
@@ -93,18 +101,17 @@ def _before_the_gate(night: Night, wave: Sequence[CategoryPlan], labelled: Mappi
         if category in record.failed:
             night.tell(category, learned="failed")
             continue
-        place = stages.out.below(model_folder(category))
-        found = candidate_of(category, place, plan.images, labelled.get(category, ()), night.registry)
-        try:
-            if found is not None and found.champion is not None:
-                night.networks.add(found.champion[0])
-        except (ModelError, BackboneError) as error:
-            record.category_failed(category, "gate", f"the model in force cannot be asked: {error}")
-            night.tell(category, learned="failed")
-            continue
-        if found is None:
-            _tell_made(night, category, _made(night, plan))
-        else:
+        with night.guarded(category, "gate", learned="failed"):
+            version = night.version(plan)
+            place = stages.out.below(model_folder(category))
+            if night.registry.holds(category, version):  # its images were there before, and are back
+                place = night.registry.version(category, version)
+            found = candidate_of(place, plan.images, labelled.get(category, ()), night.registry)
+            try:
+                if found.champion is not None:
+                    night.networks.add(found.champion[0])
+            except (ModelError, BackboneError) as error:
+                found = replace(found, champion=None, real=(), unasked=str(error))
             candidates.append(found)
     rulings = rule_all(stages, candidates, night.networks.by_backbone, night.options.terms)
     for candidate in candidates:

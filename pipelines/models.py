@@ -51,7 +51,7 @@ def show_model(screen: Screen, registry: str, category: str, version: str | None
 def promote_model(screen: Screen, registry: str, category: str, version: str) -> int:
     found = _registry(registry)
     with leased(found.store):
-        found.promote(category, version, by="hand")
+        found.promote(category, version, by_hand=True)
     screen.say(f"{category}: {version} is in force")
     return 0
 

@@ -15,8 +15,7 @@ from pipelines.run import index
 from pipelines.rundir import INDEX, INDEX_FILE, MODEL
 from pipelines.storage import Store, side_by_side, write_rows
 from pipelines.today import Today, judge_today
-from reconpatch.backbones import BackboneError
-from reconpatch.model import ModelError, from_json, with_false_alarms
+from reconpatch.model import from_json, with_false_alarms
 
 
 def judge(night: Night, categories: Sequence[str], known: Mapping[str, Mapping[str, Any]]) -> None:
@@ -42,15 +41,11 @@ def judge(night: Night, categories: Sequence[str], known: Mapping[str, Mapping[s
         if model is None or not mine:
             night.tell(category, judged="no model" if model is None else "no images")
             continue
-        try:
+        with night.guarded(category, "judge", judged="failed"):
             today = Today(with_false_alarms(from_json(model.read(MODEL)), stages.config.false_alarms), model, mine)
             night.networks.add(today.model)
-        except (ModelError, BackboneError) as error:
-            night.record.category_failed(category, "judge", str(error))
-            night.tell(category, judged="failed")
-            continue
-        night.tell(category, model_version=today.model.version)
-        todays[category] = today
+            night.tell(category, model_version=today.model.version)
+            todays[category] = today
     order = by_importance(list(todays), night.before.get("deferred", {}).get(JUDGE, []), [])
     while order:
         sizes = {name: len(todays[name].images) for name in order}
@@ -63,18 +58,27 @@ def judge(night: Night, categories: Sequence[str], known: Mapping[str, Mapping[s
             )
             return
         chosen = [todays[name] for name in found.now]
-        for today, seconds in judge_today(stages, chosen, night.networks.by_backbone, before):
-            night.costs.note(JUDGE, seconds, {today.category: len(today.images)})
-            night.tell(today.category, judged="done", anomalies=count_anomalies(night.out, today.category))
-            drift = compare(night.out, today.model, stages.stamp)
-            if drift is not None:
-                append(registry, drift, stages.stamp)
-                told = ("above_threshold", "ks", "ks_p_value", "rare")
-                night.tell(today.category, **{name: drift[name] for name in told})
+        for judged in judge_today(stages, chosen, night.networks.by_backbone, before):
+            category = judged.today.category
+            if judged.images == len(judged.today.images):  # rows that were taken over have cost nothing
+                night.costs.note(JUDGE, judged.seconds, {category: judged.images})
+            with night.guarded(category, "judge", judged="failed"):
+                _tell(night, judged.today)
         night.costs.write(night.stages.out)
         for category in found.now:
             night.told[category].setdefault("judged", "failed")
         order = list(found.rest)
+
+
+def _tell(night: Night, today: Today) -> None:
+    """What today's rows of a category say."""
+    category, stamp = today.category, night.stages.stamp
+    anomalies = None if today.model.threshold is None else count_anomalies(night.out, category)
+    night.tell(category, judged="done", anomalies=anomalies)
+    drift = compare(night.out, today.model, stamp)
+    if drift is not None:
+        append(night.registry, drift, stamp)
+        night.tell(category, **{name: drift[name] for name in ("above_threshold", "ks", "ks_p_value", "rare")})
 
 
 def _in_force(registry: Registry, category: str) -> Store | None:

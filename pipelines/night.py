@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from pipelines.config import RunConfig
 from pipelines.deadline import JUDGE, LEARN, Costs
 from pipelines.gate import Terms
 from pipelines.networks import Networks
+from pipelines.plan import CategoryPlan, version_of
 from pipelines.record import Record
 from pipelines.registry import Registry
 from pipelines.rundir import FAILURES, FAILURES_FILE, NIGHT, NIGHT_FILE, RUN
 from pipelines.stages import Stages
-from pipelines.storage import Store, masked, write_rows
+from pipelines.storage import Store, masked, read_rows, write_rows
 from pipelines.today import Before
 
 WORK = ".work"
@@ -30,6 +34,16 @@ class NightOptions:
     keep: int = 5
     wait: bool = False
     terms: Terms = field(default_factory=Terms)
+
+
+def place_of(options: NightOptions, config: RunConfig) -> dict[str, Any]:
+    """What has to be the same for a night that was cut off to be gone on with."""
+    return {
+        "scores": Store.of(options.scores).uri,
+        "images": masked(options.images or config.data),
+        "bit_depth": config.bit_depth,
+        "categories": list(config.categories),
+    }
 
 
 @dataclass
@@ -61,10 +75,27 @@ class Night:
     def tell(self, category: str, **columns: Any) -> None:
         self.told.setdefault(category, {"category": category}).update(columns)
 
+    def version(self, plan: CategoryPlan) -> str:
+        """What a plan's model will be called."""
+        return version_of(plan, self.stages.config)
+
     @property
     def images_root(self) -> Store:
         """Where today's images are."""
         return self.stages.data if self.options.images is None else Store.of(self.options.images)
+
+    @contextmanager
+    def guarded(self, category: str, stage: str, **columns: str) -> Iterator[None]:
+        """Whatever is wrong with one category's files is that category's failure; the night goes on.
+
+        Args:
+            columns: what is told of it then.
+        """
+        try:
+            yield
+        except (OSError, ValueError) as error:  # damaged models, lost files, other weights: ValueErrors among them
+            self.record.category_failed(category, stage, " ".join(str(error).split())[:500])
+            self.tell(category, **columns)
 
     def seconds_left(self) -> float | None:
         return None if self.deadline is None else (self.deadline - datetime.now().astimezone()).total_seconds()
@@ -72,36 +103,47 @@ class Night:
     def last_finished(self) -> Before:
         """The rows of the last night that came to its end, where they are of the same images, read in the same way."""
         told = self.before.get("finished")
-        same = told is not None and {**told, "run_id": ""} == {**self._place(), "run_id": ""}
-        return Before(Store.of(self.options.scores).below(told["run_id"]) if told is not None and same else None)
+        if told is None or any(told[name] != self.place()[name] for name in ("scores", "images", "bit_depth")):
+            return Before(None)
+        return Before(Store.of(self.options.scores).below(told["run_id"]))
 
-    def _place(self) -> dict[str, Any]:
-        return {
-            "run_id": self.record.run_id,
-            "scores": Store.of(self.options.scores).uri,
-            "images": self.images_root.uri,
-            "bit_depth": self.stages.config.bit_depth,
-        }
+    def place(self) -> dict[str, Any]:
+        """Which night this is, of which images, and where its rows are."""
+        return {"run_id": self.record.run_id, **place_of(self.options, self.stages.config)}
+
+    def _not_asked(self) -> list[dict[str, Any]]:
+        """What the last night has told of categories that this one was not asked for."""
+        work = self.stages.out
+        if not self.stages.config.categories or not work.exists(NIGHT_FILE):
+            return []
+        return [row for row in read_rows(work, NIGHT_FILE) if row["category"] not in self.told]
 
     def save(self, status: str) -> None:
         """Write night.parquet and failures.parquet, and what the next night has to know."""
         record, config = self.record, self.stages.config
         rows = [self.told[category] for category in sorted(self.told)]
         write_rows(self.out, FAILURES_FILE, record.failures, FAILURES)
-        for place in (self.out, self.stages.out):  # beside the scores, and where `status` looks
-            write_rows(place, NIGHT_FILE, [{**row, "run_id": record.run_id} for row in rows], NIGHT)
-        record.save(status)
         ended = status in ("complete", "partial")
+        table = [{**row, "run_id": record.run_id} for row in rows]
+        write_rows(self.out, NIGHT_FILE, table, NIGHT)
+        record.save(status)
+        others = self._not_asked()
+        if ended:  # where `status` looks
+            write_rows(self.stages.out, NIGHT_FILE, [*table, *others], NIGHT)
         story = {
             "run_id": record.run_id,
             "status": status,
             "started_at": record.started_at.isoformat(),
             "scores": Store.of(self.options.scores).uri,
             "config": {"data": masked(config.data), "bit_depth": config.bit_depth},
+            "place": self.place(),
             "deferred": {
-                LEARN: [row["category"] for row in rows if row.get("learned") == "deferred"],
-                JUDGE: [row["category"] for row in rows if row.get("judged") == "deferred"],
-            },
-            "finished": self._place() if ended else self.before.get("finished"),
+                LEARN: [row["category"] for row in [*rows, *others] if row.get("learned") == "deferred"],
+                JUDGE: [row["category"] for row in [*rows, *others] if row.get("judged") == "deferred"],
+            }
+            if ended
+            else self.before.get("deferred", {}),
+            # A night of some categories is no night to take the others' rows from.
+            "finished": self.place() if ended and not config.categories else self.before.get("finished"),
         }
         self.stages.out.write_json(RUN, story)

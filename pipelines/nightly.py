@@ -16,14 +16,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipelines.config import RunConfig
+from pipelines.config import RunConfig, UsageError
 from pipelines.dataset import Image, Listing, assign_parts, by_category, list_images
 from pipelines.deadline import Costs, next_time
 from pipelines.learn import learn
 from pipelines.lease import leased
 from pipelines.morning import judge
 from pipelines.networks import Networks
-from pipelines.night import WORK, Night, NightOptions
+from pipelines.night import WORK, Night, NightOptions, place_of
 from pipelines.progress import Screen
 from pipelines.record import Record
 from pipelines.registry import Registry
@@ -32,7 +32,7 @@ from pipelines.rundir import INDEX, INDEX_FILE, RUN
 from pipelines.score import Stamp
 from pipelines.session import ray_session
 from pipelines.stages import Stages
-from pipelines.storage import Store, side_by_side, write_rows
+from pipelines.storage import Store, masked, side_by_side, write_rows
 
 
 def nightly(config: RunConfig, options: NightOptions, screen: Screen) -> int:
@@ -44,8 +44,10 @@ def nightly(config: RunConfig, options: NightOptions, screen: Screen) -> int:
     Raises:
         UsageError: bad input, or another night is going on and `--wait` was not given.
     """
-    registry, scores, data = (Store.of(each) for each in (options.registry, options.scores, config.data))
-    deadline = None if options.deadline is None else next_time(options.deadline, datetime.now().astimezone())
+    registry, data = Store.of(options.registry), Store.of(config.data)
+    if options.images is not None and not Store.of(options.images).holds_something():
+        raise UsageError(f"--images {masked(options.images)}: there is no such folder, or nothing in it.")
+    deadline = None if options.deadline is None else next_time(options.deadline, datetime.now())
     work = registry.below(WORK)
     weights = None if config.weights is None else str(Path(config.weights).resolve())
     config = replace(config, data=data.root if data.is_local else config.data, out=work.uri, weights=weights)
@@ -56,7 +58,7 @@ def nightly(config: RunConfig, options: NightOptions, screen: Screen) -> int:
             with ray_session(config) as workers:
                 networks = loading.result()
                 before = work.read_json(RUN) or {}
-                record = _record(config, scores, networks, before, screen)
+                record = _record(config, options, networks, before, screen)
                 stages = Stages(
                     config,
                     data,
@@ -72,22 +74,29 @@ def nightly(config: RunConfig, options: NightOptions, screen: Screen) -> int:
                 return _whole(night, listing)
 
 
-def _record(config: RunConfig, scores: Store, networks: Networks, before: Mapping[str, Any], screen: Screen) -> Record:
+def _record(
+    config: RunConfig, options: NightOptions, networks: Networks, before: Mapping[str, Any], screen: Screen
+) -> Record:
     """A night that was cut off is gone on with under its own name."""
-    cut_off = before.get("status") in ("running", "interrupted") and before.get("scores") == scores.uri
+    place = before.get("place", {})
+    same = {**place, "run_id": ""} == {"run_id": "", **place_of(options, config)}
+    cut_off = before.get("status") in ("running", "interrupted") and same
     run_id = before["run_id"] if cut_off else uuid.uuid4().hex
     if cut_off:
         screen.say(f"goes on with the night {run_id[:12]}, which was cut off")
-    return Record(config, scores.below(run_id), screen, networks.by_backbone, run_id, datetime.now(UTC))
+    return Record(
+        config, Store.of(options.scores).below(run_id), screen, networks.by_backbone, run_id, datetime.now(UTC)
+    )
 
 
 def _whole(night: Night, listing: Listing) -> int:
     record = night.record
     for sentence in listing.warnings:
         record.warn(sentence)
+    known = known_images(night.stages.out, night.stages.config)  # before what it is compared with is written anew
     night.save("running")
     try:
-        _learn_and_judge(night, listing)
+        _learn_and_judge(night, listing, known)
     except BaseException:
         night.save("interrupted")
         raise
@@ -97,15 +106,16 @@ def _whole(night: Night, listing: Listing) -> int:
     return 3 if any(row.get("learned") == "refused" for row in night.told.values()) else record.exit_code
 
 
-def _learn_and_judge(night: Night, listing: Listing) -> None:
+def _learn_and_judge(night: Night, listing: Listing, known: dict[str, dict[str, Any]]) -> None:
     stages, registry = night.stages, night.registry
     side_by_side(registry.mend, registry.categories())
     train = [image for image in listing.images if image.split == "train"]
     test = [image for image in listing.images if image.split == "test"]
-    known = known_images(stages.out, stages.config)
     images = index(stages, [*train, *test], known)
     images = assign_parts(images, stages.config.holdout)
-    write_rows(stages.out, INDEX_FILE, [image.row() for image in images], INDEX)
+    asked = set(listing.categories)
+    others = [row for row in known.values() if row["category"] not in asked] if stages.config.categories else []
+    write_rows(stages.out, INDEX_FILE, [*(image.row() for image in images), *others], INDEX)
     good = usable(
         night.record, listing.categories, [image for image in images if image.split == "train"], stages.config
     )

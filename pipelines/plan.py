@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pipelines.chunks import Chunk, View, chunks_of, features_key
 from pipelines.config import Member, RunConfig
 from pipelines.dataset import Image
-from pipelines.keys import Keys, fused_key, unit_keys
+from pipelines.keys import Keys, fused_key, model_version, unit_keys
 from pipelines.rundir import (
     AUDIT_FILE,
     MODEL,
@@ -200,6 +200,11 @@ def cut_waves(items: Sequence[_T], sizes: Sequence[float], limit_bytes: float) -
         waves[-1].append(item)
         room -= size
     return waves
+
+
+def version_of(plan: CategoryPlan, config: RunConfig) -> str:
+    """The version of the model that a plan's images and options make."""
+    return model_version(config, [unit.keys.model for unit in plan.units], plan.images)
 
 
 def waves_of(plans: Sequence[CategoryPlan], config: RunConfig) -> list[list[CategoryPlan]]:

@@ -18,12 +18,12 @@ from urllib.parse import unquote
 
 from pipelines.config import UsageError
 from pipelines.rundir import MODEL, RULING, folder_name
-from pipelines.storage import Store
+from pipelines.storage import Store, side_by_side
 from reconpatch.model import Model, from_json
 
 CURRENT = "current"
 HISTORY = "history.json"
-PROMOTED, REFUSED, ROLLED_BACK = "promoted", "refused", "rolled back"
+PROMOTED, REFUSED, ROLLED_BACK, SET_ASIDE = "promoted", "refused", "rolled back", "set aside"
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,10 @@ class Registry:
     store: Store
 
     def categories(self) -> list[str]:
-        """Those that have a version, by their own names."""
-        return sorted(unquote(name) for name in self.store.folders() if not name.startswith("."))
+        """Those that have a history, by their own names."""
+        names = [name for name in self.store.folders() if not name.startswith(".")]
+        have = side_by_side(lambda name: self.store.exists(f"{name}/{HISTORY}"), names)
+        return sorted(unquote(name) for name, one in zip(names, have, strict=True) if one)
 
     def of(self, category: str) -> Store:
         return self.store.below(folder_name(category))
@@ -70,16 +72,21 @@ class Registry:
         return list(self.of(category).read_json(HISTORY) or [])
 
     def is_settled(self, category: str, name: str) -> bool:
-        """Whether nothing is to be decided about a version: it is in force, or was refused or rolled back."""
-        last = [event["event"] for event in self.history(category) if event["version"] == name][-1:]
-        return name == self.current(category) or last in ([REFUSED], [ROLLED_BACK])
+        """Whether nothing is to be decided about a version: it is in force, was refused, rolled back or set aside."""
+        last = self.last_event(category, name)
+        decided = last is not None and last["event"] in (REFUSED, ROLLED_BACK, SET_ASIDE)
+        return decided or name == self.current(category)
+
+    def last_event(self, category: str, name: str) -> dict[str, Any] | None:
+        """The newest of a version."""
+        return next((event for event in reversed(self.history(category)) if event["version"] == name), None)
 
     def mend(self, category: str) -> None:
         """Finish a change that was cut off between the history and `current`."""
         moves = [event for event in self.history(category) if event["event"] in (PROMOTED, ROLLED_BACK)]
         if moves:
             due = moves[-1]["version"] if moves[-1]["event"] == PROMOTED else moves[-1]["to"]
-            if due != self.current(category):
+            if due != self.current(category) and self.holds(category, due):
                 self._put_in_force(category, due)
 
     def holds(self, category: str, name: str) -> bool:
@@ -116,15 +123,21 @@ class Registry:
         place.write_json(RULING, {"at": _now(), **ruling})
         place.write(MODEL, source.read(MODEL))
 
-    def promote(self, category: str, name: str, **known: Any) -> None:
+    def promote(self, category: str, name: str, *, by_hand: bool = False, **known: Any) -> None:
         """Put a version in force.
+
+        Args:
+            by_hand: the version that is replaced stays out of force while its images do not change.
 
         Raises:
             UsageError: there is no such version.
         """
         self._require(category, name)
-        if self.current(category) == name:
+        replaced = self.current(category)
+        if replaced == name:
             return
+        if by_hand and replaced is not None:
+            self.note(category, SET_ASIDE, replaced)
         self.note(category, PROMOTED, name, replaces=self.current(category), **known)
         self._put_in_force(category, name)
 

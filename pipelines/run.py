@@ -41,7 +41,7 @@ from pipelines.rundir import FILES, FOLDERS, INDEX, INDEX_FILE, RUN, SCRATCH
 from pipelines.score import Stamp
 from pipelines.session import ray_session
 from pipelines.stages import Stages
-from pipelines.storage import Store, read_rows, side_by_side, write_rows
+from pipelines.storage import Store, masked, read_rows, side_by_side, write_rows
 
 _EXAMINED_AT_ONCE = 64  # images a hashing task reads: long enough to be worth a task, short enough for a moving bar
 
@@ -166,7 +166,7 @@ def known_images(out: Store, config: RunConfig) -> dict[str, dict[str, Any]]:
     earlier = out.read_json(RUN)
     if config.rehash or earlier is None or not out.exists(INDEX_FILE):
         return {}
-    if earlier["config"].get("bit_depth") != config.bit_depth or earlier["config"]["data"] != config.data:
+    if earlier["config"].get("bit_depth") != config.bit_depth or earlier["config"]["data"] != masked(config.data):
         return {}
     return {row["image_path"]: row for row in read_rows(out, INDEX_FILE)}
 

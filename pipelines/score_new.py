@@ -100,9 +100,9 @@ def score_new(options: NewImages, screen: Screen) -> int:
             record.save("interrupted")
             raise
         stages.scratch.remove_folder()
-        if not record.failed:
-            _tell_drift(out, Store.of(options.model), model, stamp)
         write_rows(out, FAILURES_FILE, record.failures, FAILURES)
+        if not record.failed:
+            _tell_drift(out, Store.of(options.model), model, stamp, record)
         record.save("partial" if record.failed else "complete")
         screen.say(f"scores   {out.below('scores/fused').uri}")
         if record.failures:
@@ -110,13 +110,16 @@ def score_new(options: NewImages, screen: Screen) -> int:
     return record.exit_code
 
 
-def _tell_drift(out: Store, source: Store, model: Model, stamp: Stamp) -> None:
+def _tell_drift(out: Store, source: Store, model: Model, stamp: Stamp, record: Record) -> None:
     """Beside the scores, and in the registry that the model is from."""
     row = compare(out, model, stamp)
     if row is not None:
         write_rows(out, DRIFT_FILE, [row], DRIFT)
-        if not source.exists(RUN):
-            append(Registry(source), row, stamp)
+        if Registry(source).current(model.category) is not None:
+            try:
+                append(Registry(source), row, stamp)
+            except OSError as error:  # a registry that may only be read is one to score with
+                record.warn(f"{source.uri}: the drift could not be written down there: {error}")
 
 
 def find_model(source: Store, category: str) -> Store:

@@ -14,8 +14,7 @@ from pipelines.chunks import Chunk
 from pipelines.config import RunConfig
 from pipelines.extract import extract
 from pipelines.fuse import Fusion, fuse_category, model_of
-from pipelines.keys import model_version
-from pipelines.plan import CategoryPlan, Unit
+from pipelines.plan import CategoryPlan, Unit, version_of
 from pipelines.progress import Screen, Stage
 from pipelines.record import Record
 from pipelines.rundir import shards_folder
@@ -81,7 +80,7 @@ class Stages:
             for folder in {shards_folder(chunk.category) for chunk in chunks}
             for info in self.scratch.files(folder)
         }
-        missing = [chunk for chunk in chunks if chunk.shard not in there]
+        missing = list({chunk.shard: chunk for chunk in chunks if chunk.shard not in there}.values())
         if not missing:
             return failed
         with self.stage("extract", label, sum(len(chunk.images) for chunk in missing), "images") as stage:
@@ -121,7 +120,7 @@ class Stages:
     def _fuse(self, plans: Sequence[CategoryPlan], label: str) -> dict[str, list[dict[str, Any]]]:
         fusions = {}
         for plan in plans:
-            version = model_version(self.config, [unit.keys.model for unit in plan.units], plan.images)
+            version = version_of(plan, self.config)
             fusions[plan.category] = Fusion(
                 model_of(plan.units, self.config, version),
                 plan.images,

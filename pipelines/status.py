@@ -49,7 +49,18 @@ def rows_of(registry: Registry, now: datetime) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (_URGENCY.index(row["attention"]), row["category"]))
 
 
-_URGENCY = ("failed", "refused", "held back", "deferred", "drifted", "unreadable images", "unproven", "")
+_URGENCY = (
+    "failed",
+    "refused",
+    "held back",
+    "deferred",
+    "drifted",
+    "unreadable images",
+    "no model",
+    "no images",
+    "unproven",
+    "",
+)
 
 
 def _row(registry: Registry, category: str, night: dict[str, dict[str, Any]], now: datetime) -> dict[str, Any]:
@@ -85,7 +96,9 @@ def _attention(row: dict[str, Any]) -> str:
         return "drifted"
     if row["unreadable"]:
         return "unreadable images"
-    return "unproven" if row["status"] == "unproven" else ""
+    if row["status"] == "unproven":
+        return "unproven"
+    return row["judged"] if row["judged"] in ("no model", "no images") else ""
 
 
 def _cell(value: Any) -> str:

@@ -46,7 +46,7 @@ class Today:
         return key_of([self.model.version, self.model.false_alarms])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Part:
     """Up to `PART_ROWS` of a category's images: one file."""
 
@@ -101,38 +101,51 @@ def parts_of(today: Today, rows: int = PART_ROWS) -> list[Part]:
     ]
 
 
-def judge_today(
-    stages: Stages, todays: Sequence[Today], networks: Mapping[str, Network], before: Before, label: str = ""
-) -> Iterator[tuple[Today, float]]:
-    """Write the parts of some categories, as many at once as scratch has room for.
+@dataclass(frozen=True)
+class Judged:
+    """A category that is done: how many of its images were scored now, not taken over, and what that took.
 
-    Yields:
-        Categories that are done, each with its share of the wave's seconds.
+    A wave's seconds are shared out by images.
     """
+
+    today: Today
+    images: int
+    seconds: float
+
+
+def judge_today(
+    stages: Stages, todays: Sequence[Today], networks: Mapping[str, Network], before: Before
+) -> Iterator[Judged]:
+    """Write the parts of some categories, as many at once as scratch has room for; yields those that are done."""
     waiting = {today.category: len(parts_of(today)) for today in todays}
     parts = [part for today in todays for part in parts_of(today)]
     sizes = [_scratch_bytes(part, networks) for part in parts]
+    images: dict[str, int] = dict.fromkeys(waiting, 0)
+    seconds: dict[str, float] = dict.fromkeys(waiting, 0.0)
     for wave in cut_waves(parts, sizes, stages.config.scratch_gb * 1e9):
         started = time.perf_counter()
-        written = _judge_parts(stages, wave, networks, before, label)
+        written = _judge_parts(stages, wave, networks, before)
         stages.free({part.today.category for part in wave})
-        seconds = (time.perf_counter() - started) / max(1, len(wave))
-        for part in written:
-            waiting[part.today.category] -= 1
-            if not waiting[part.today.category]:
-                yield part.today, seconds
+        took, scored = time.perf_counter() - started, sum(written.values())
+        for part, count in written.items():
+            name = part.today.category
+            images[name] += count
+            seconds[name] += took * count / max(1, scored)
+            waiting[name] -= 1
+            if not waiting[name]:
+                yield Judged(part.today, images[name], seconds[name])
 
 
 def _judge_parts(
-    stages: Stages, parts: Sequence[Part], networks: Mapping[str, Network], before: Before, label: str
-) -> list[Part]:
-    """Returns those that are written now."""
-    done: list[Part] = []
+    stages: Stages, parts: Sequence[Part], networks: Mapping[str, Network], before: Before
+) -> dict[Part, int]:
+    """Returns those that are there now, and how many of their images were scored for it."""
+    done: dict[Part, int] = {}
     orders: list[Order] = []
     kept: list[tuple[Part, pa.Table]] = []
     for part in parts:
         if metadata_of(stages.out, part.file).get("key") == part.key:  # a night that was cut off had come so far
-            done.append(part)
+            done[part] = 0
             continue
         schema = fused_schema([member.backbone for member in part.today.model.members])
         known = pa.concat_tables([schema.empty_table(), *before.rows(part)])
@@ -140,15 +153,15 @@ def _judge_parts(
         missing = tuple(image for image in part.images if image.image_path not in have)
         if not missing:
             _write(stages, part, known)
-            done.append(part)
+            done[part] = 0
             continue
         maps = f"maps/{folder_name(part.today.category)}/part-{part.number:05d}" if stages.config.maps else None
         orders.append(Order(part.today.model, part.today.place, stages.data, missing, maps=maps))
         kept.append((part, known))
-    for number, table in judge_orders(stages, orders, networks, label):
+    for number, table in judge_orders(stages, orders, networks):
         part, known = kept[number]
         _write(stages, part, pa.concat_tables([known, table]))
-        done.append(part)
+        done[part] = table.num_rows
     return done
 
 

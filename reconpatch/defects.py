@@ -12,6 +12,7 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
 KINDS = ("patch", "scar", "stain")
+LEAST_SIDE = 16  # pixels of a picture that a defect finds room on
 _PLACES = 8  # of which the liveliest is taken: a defect on a blank background would be found by anything
 _LEAST = 0.03  # mean change of the pixels that count as defective
 _TRIES = 20
@@ -34,8 +35,8 @@ def paste_defect(
     Raises:
         ValueError: a picture that is too small or of another shape, or an unknown kind.
     """
-    if image.ndim != 3 or image.shape[2] != 3 or min(image.shape[:2]) < 16:
-        raise ValueError(f"The picture is {image.shape}; give (H, W, 3) with at least 16 pixels a side.")
+    if image.ndim != 3 or image.shape[2] != 3 or min(image.shape[:2]) < LEAST_SIDE:
+        raise ValueError(f"The picture is {image.shape}; give (H, W, 3) with at least {LEAST_SIDE} pixels a side.")
     if kind is not None and kind not in KINDS:
         raise ValueError(f"The kind is '{kind}'; give one of {', '.join(KINDS)}.")
     random = np.random.default_rng(seed)

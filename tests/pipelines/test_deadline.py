@@ -53,12 +53,13 @@ def test_what_cannot_be_finished_is_not_started_and_smaller_ones_take_the_room()
 def test_on_the_first_night_the_smallest_tells_of_the_others() -> None:
     found = affordable(Costs(), LEARN, {"a": 50, "b": 3, "c": 9}, 60.0)
     assert (found.now, found.rest) == (("b",), ("a", "c"))
+    assert affordable(Costs(), LEARN, {"a": 50, "b": 3}, -1.0).now == ()
 
 
 def test_a_deadline_is_the_next_time_clocks_show_it() -> None:
-    assert next_time("18:30", NOON) == datetime(2026, 3, 1, 18, 30)
-    assert next_time("06:00", NOON) == datetime(2026, 3, 2, 6, 0)
-    assert next_time("12:00", NOON) == datetime(2026, 3, 2, 12, 0)
+    assert next_time("18:30", NOON) == datetime(2026, 3, 1, 18, 30).astimezone()
+    assert next_time("06:00", NOON) == datetime(2026, 3, 2, 6, 0).astimezone()
+    assert next_time("12:00", NOON) == datetime(2026, 3, 2, 12, 0).astimezone()
 
 
 @pytest.mark.parametrize("clock", ["6", "25:00", "six", "06:00:00", ""])

@@ -237,6 +237,40 @@ def test_score_takes_the_model_that_is_in_force(factory: Factory, fourth: Mornin
     }
 
 
+@pytest.fixture(scope="module")
+def fifth(factory: Factory, fourth: Morning) -> Morning:
+    """Of one category alone, whose model in force is damaged; a strip too narrow for a pasted defect is new there."""
+    (factory.registry / "nut" / fourth.current["nut"].strip() / "model.json").write_text("{")
+    for number in range(6):
+        save(factory.train("nut") / f"strip{number}.png", texture(6000 + number, 12, 110))
+    return factory.night("--category", "nut")
+
+
+def test_a_model_that_cannot_be_asked_does_not_stand_in_the_way(fourth: Morning, fifth: Morning) -> None:
+    assert fifth.done.code == 0, fifth.done.stderr
+    assert fifth.told["nut"]["learned"] == "unproven"
+    assert "The model in force cannot be asked: model.json is damaged" in fifth.told["nut"]["reasons"]
+    assert fifth.current["nut"] != fourth.current["nut"]
+    assert fifth.told["nut"]["judged"] == "done"
+
+
+def test_a_night_of_one_category_leaves_what_is_known_of_the_others(factory: Factory, fifth: Morning) -> None:
+    assert set(fifth.told) == {"nut"}
+    rows = {
+        row["category"]: row for row in json.loads(call("status", "--registry", str(factory.registry), "--json").stdout)
+    }
+    assert rows["bolt"]["attention"] == "held back"
+    index = pq.read_table(factory.registry / ".work" / "index.parquet")["category"].to_pylist()
+    assert set(index) == {"bolt", "cloth", "nut"}
+
+
+def test_a_folder_of_todays_images_that_is_not_there_is_refused(factory: Factory, fifth: Morning) -> None:
+    place = ("--data", str(factory.data), "--registry", str(factory.registry), "--scores", str(factory.scores))
+    done = call("nightly", *place, *RECIPE, "--images", str(factory.data / "tuesday"))
+    assert done.code == 2
+    assert "there is no such folder, or nothing in it" in done.stderr
+
+
 def test_two_nights_at_once_are_refused(factory: Factory, fourth: Morning) -> None:
     place = ("--data", str(factory.data), "--registry", str(factory.registry), "--scores", str(factory.scores))
     with leased(Store.of(str(factory.registry))):
@@ -246,7 +280,7 @@ def test_two_nights_at_once_are_refused(factory: Factory, fourth: Morning) -> No
 
 
 def test_a_night_without_time_starts_nothing_and_says_what_is_first_tomorrow(
-    factory: Factory, fourth: Morning, monkeypatch: pytest.MonkeyPatch
+    factory: Factory, fifth: Morning, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save(factory.train("bolt") / "another.png", texture(777))
     monkeypatch.setattr("pipelines.night.Night.seconds_left", lambda self: 0.5)
@@ -254,7 +288,7 @@ def test_a_night_without_time_starts_nothing_and_says_what_is_first_tomorrow(
     assert late.done.code == 0, late.done.stderr
     assert late.told["bolt"]["learned"] == "deferred"
     assert {row["judged"] for row in late.told.values()} == {"deferred"}
-    assert late.current == fourth.current
+    assert late.current == fifth.current
     assert "bolt" in late.done.stderr
     work = json.loads((factory.registry / ".work" / "run.json").read_text())
     assert work["deferred"] == {"learn": ["bolt"], "judge": ["bolt", "cloth", "nut"]}

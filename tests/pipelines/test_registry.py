@@ -98,6 +98,14 @@ def test_rolled_back_and_refused_versions_are_settled_and_others_are_not(
     assert not registry.is_settled(ODD, "one")  # its images may come back
 
 
+def test_what_was_replaced_by_hand_stays_out_of_force(registry: Registry, add: Callable[..., None]) -> None:
+    add("one", "two")
+    registry.promote(ODD, "one", by_hand=True)
+    assert registry.is_settled(ODD, "two")
+    registry.promote(ODD, "two", by_hand=True)
+    assert registry.current(ODD) == "two"
+
+
 def test_what_was_cut_off_before_the_line_was_written_is_finished(registry: Registry, add: Callable[..., None]) -> None:
     add("one", "two")
     registry.of(ODD).write("current", b"one\n")
