@@ -10,6 +10,7 @@ from pipelines.dataset import Image, by_category, find_new, new_images
 from pipelines.deadline import JUDGE, affordable, by_importance
 from pipelines.drift import append, compare, count_anomalies
 from pipelines.night import Night
+from pipelines.plan import cut_waves
 from pipelines.registry import Registry
 from pipelines.run import index
 from pipelines.rundir import INDEX, INDEX_FILE, MODEL
@@ -27,8 +28,12 @@ def judge(night: Night, categories: Sequence[str], known: Mapping[str, Mapping[s
     before = night.last_finished()
     trusted = before.index if not night.stages.config.rehash else {}
     names = sorted({*categories, *(() if stages.config.categories else registry.categories())})
-    files = side_by_side(lambda category: _todays_files(source, category, of_data), names)
-    listed = dict(zip(names, files, strict=True))
+    found = side_by_side(lambda category: _todays_files(source, category, of_data), names)
+    listed = {category: files for category, (files, _) in zip(names, found, strict=True)}
+    for category, (_, warnings) in zip(names, found, strict=True):
+        if warnings:
+            more = f" (and {len(warnings) - 1} more like it)" if len(warnings) > 1 else ""
+            night.record.warn(f"{category}: {warnings[0]}{more}")
     every = [image for category in names for image in listed[category]]
     images = index(stages, every, {**trusted, **known} if of_data else trusted)
     write_rows(night.out, INDEX_FILE, [image.row() for image in images], INDEX)
@@ -49,15 +54,15 @@ def judge(night: Night, categories: Sequence[str], known: Mapping[str, Mapping[s
     order = by_importance(list(todays), night.before.get("deferred", {}).get(JUDGE, []), [])
     while order:
         sizes = {name: len(todays[name].images) for name in order}
-        found = affordable(night.costs, JUDGE, sizes, night.seconds_left())
-        if not found.now:
+        affords = affordable(night.costs, JUDGE, sizes, night.seconds_left())
+        if not affords.now:
             for category in order:
                 night.tell(category, judged="deferred")
             night.record.warn(
                 f"{len(order)} categories could not be judged before the deadline: {', '.join(order[:20])}."
             )
             return
-        chosen = [todays[name] for name in found.now]
+        chosen = _first_wave([todays[name] for name in affords.now], night)  # and then the clock is looked at again
         for judged in judge_today(stages, chosen, night.networks.by_backbone, before):
             category = judged.today.category
             if judged.images == len(judged.today.images):  # rows that were taken over have cost nothing
@@ -65,9 +70,15 @@ def judge(night: Night, categories: Sequence[str], known: Mapping[str, Mapping[s
             with night.guarded(category, "judge", judged="failed"):
                 _tell(night, judged.today)
         night.costs.write(night.stages.out)
-        for category in found.now:
-            night.told[category].setdefault("judged", "failed")
-        order = list(found.rest)
+        for today in chosen:
+            night.told[today.category].setdefault("judged", "failed")
+            order.remove(today.category)
+
+
+def _first_wave(todays: Sequence[Today], night: Night) -> list[Today]:
+    """As many categories as scratch has room for."""
+    sizes = [today.scratch_bytes(night.networks.by_backbone) for today in todays]
+    return cut_waves(todays, sizes, night.stages.config.scratch_gb * 1e9)[0]
 
 
 def _tell(night: Night, today: Today) -> None:
@@ -87,11 +98,9 @@ def _in_force(registry: Registry, category: str) -> Store | None:
     return None if version is None else registry.version(category, version)
 
 
-def _todays_files(source: Store, category: str, of_data: bool) -> list[Image]:
-    """A category's new images: below its folder, or of the data its `test`, else its `incoming`."""
-    folders = (f"{category}/test", f"{category}/incoming") if of_data else (category,)
-    for folder in folders:
-        files, _ = find_new(source, folder)
-        if files:
-            return new_images(source, category, files)
-    return []
+def _todays_files(source: Store, category: str, of_data: bool) -> tuple[list[Image], list[str]]:
+    """A category's new images: below its folder, or of the data its `test`, else its `incoming`; and what is odd."""
+    if of_data and (files := find_new(source, f"{category}/test")[0]):
+        return new_images(source, category, files), []  # what is odd there has been said
+    files, warnings = find_new(source, f"{category}/incoming" if of_data else category)
+    return new_images(source, category, files), warnings

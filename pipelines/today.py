@@ -45,6 +45,11 @@ class Today:
         """What rows depend on, the images aside."""
         return key_of([self.model.version, self.model.false_alarms])
 
+    def scratch_bytes(self, networks: Mapping[str, Network], images: int | None = None) -> int:
+        """Of the features of so many of its images; of all by default."""
+        each = sum(networks[member.backbone].bytes_per_image for member in self.model.members)
+        return each * (len(self.images) if images is None else images)
+
 
 @dataclass(frozen=True, eq=False)
 class Part:
@@ -119,7 +124,8 @@ def judge_today(
     """Write the parts of some categories, as many at once as scratch has room for; yields those that are done."""
     waiting = {today.category: len(parts_of(today)) for today in todays}
     parts = [part for today in todays for part in parts_of(today)]
-    sizes = [_scratch_bytes(part, networks) for part in parts]
+    sizes = [part.today.scratch_bytes(networks, len(part.images)) for part in parts]
+    _remove_others(stages, todays, {part.file for part in parts})
     images: dict[str, int] = dict.fromkeys(waiting, 0)
     seconds: dict[str, float] = dict.fromkeys(waiting, 0.0)
     for wave in cut_waves(parts, sizes, stages.config.scratch_gb * 1e9):
@@ -134,6 +140,14 @@ def judge_today(
             waiting[name] -= 1
             if not waiting[name]:
                 yield Judged(part.today, images[name], seconds[name])
+
+
+def _remove_others(stages: Stages, todays: Sequence[Today], planned: set[str]) -> None:
+    """Parts that a night has left which was cut off when there were more images."""
+    for today in todays:
+        for info in stages.out.files(f"scores/fused/{folder_name(today.category)}"):
+            if stages.out.name_of(info) not in planned:
+                stages.out.remove(stages.out.name_of(info))
 
 
 def _judge_parts(
@@ -173,7 +187,3 @@ def _write(stages: Stages, part: Part, table: pa.Table) -> None:
     run_id = pa.array([stages.stamp.run_id] * table.num_rows, pa.string())
     table = table.set_column(position, table.schema.field(position), run_id)
     write_table(stages.out, part.file, table, {"key": part.key, "judge": part.today.judge})
-
-
-def _scratch_bytes(part: Part, networks: Mapping[str, Network]) -> int:
-    return len(part.images) * sum(networks[each.backbone].bytes_per_image for each in part.today.model.members)
