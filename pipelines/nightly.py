@@ -101,9 +101,8 @@ def _whole(night: Night, listing: Listing) -> int:
         night.save("interrupted")
         raise
     night.save("partial" if record.failed else "complete")
-    if record.failed:
-        return 1
-    return 3 if any(row.get("learned") == "refused" for row in night.told.values()) else record.exit_code
+    refused = any(row.get("learned") == "refused" for row in night.told.values())
+    return record.exit_code or (3 if refused else 0)
 
 
 def _learn_and_judge(night: Night, listing: Listing, known: dict[str, dict[str, Any]]) -> None:

@@ -36,10 +36,9 @@ from pipelines.score import Stamp
 from pipelines.session import ray_session
 from pipelines.stages import Stages
 from pipelines.storage import Store, write_rows, write_table
+from pipelines.today import PART_ROWS
 from reconpatch.images import SUFFIXES
 from reconpatch.model import Model, ModelError, from_json, with_false_alarms
-
-PART_ROWS = 100_000
 
 
 @dataclass(frozen=True)
