@@ -33,11 +33,12 @@ def decode_chunk(row: dict[str, Any], views: Sequence[View], sources: Sequence[S
     for slot, (path, expected) in enumerate(zip(row["paths"], row["contents"], strict=True)):
         try:
             content = source.read(path)
-            if expected is not None and hashlib.sha256(content).hexdigest() != expected:
+            digest = hashlib.sha256(content).hexdigest()
+            if expected is not None and digest != expected:
                 raise ImageError("The file changed while the run was going on; run again.")
             image = read_image(content, view.bit_depth)
             if view.pasted:
-                image, _ = paste_defect(image, int(hashlib.sha256(content).hexdigest()[:12], 16))
+                image, _ = paste_defect(image, int(digest[:12], 16))
         except (ImageError, OSError, ValueError) as error:
             error_paths.append(path)
             errors.append(" ".join(str(error).split()))

@@ -18,18 +18,20 @@ _FOLDER = "drift"
 _KEPT = 400  # a year of nights, and some
 
 
-def compare(out: Store, model: Model, stamp: Stamp) -> dict[str, Any] | None:
-    """A row of `DRIFT`: a category's rows in `out` beside the model's held-out scores; None where either has none."""
-    table = _scores(out, model.category)
-    p_values = table["p_value"].to_numpy(zero_copy_only=False)
-    drift = drift_of(table["score"].to_numpy(), model.holdout_scores, model.threshold, p_values)
+def read_scores(out: Store, category: str) -> pa.Table:
+    """Scores, p-values and verdicts of a category's parts."""
+    folder = f"scores/fused/{folder_name(category)}"
+    columns = ["score", "p_value", "is_anomaly"]
+    return pa.concat_tables([read_table(out, out.name_of(info), columns) for info in out.files(folder)])
+
+
+def compare(scores: pa.Table, model: Model, stamp: Stamp) -> dict[str, Any] | None:
+    """A row of `DRIFT`: `read_scores` beside the model's held-out scores; None where either has none."""
+    p_values = scores["p_value"].to_numpy(zero_copy_only=False)
+    drift = drift_of(scores["score"].to_numpy(), model.holdout_scores, model.threshold, p_values)
     if drift is None:
         return None
     return {"category": model.category, **stamp.columns(model.version), **asdict(drift)}
-
-
-def count_anomalies(out: Store, category: str) -> int:
-    return sum(each is True for each in _scores(out, category)["is_anomaly"].to_pylist())
 
 
 def append(registry: Registry, row: dict[str, Any], stamp: Stamp) -> None:
@@ -47,9 +49,3 @@ def read_drift(registry: Registry, category: str, last: int = _KEPT) -> list[dic
     """The last comparisons of a category, oldest first."""
     place = registry.of(category).below(_FOLDER)
     return [row for info in place.files()[-last:] for row in read_rows(place, place.name_of(info))]
-
-
-def _scores(out: Store, category: str) -> pa.Table:
-    folder = f"scores/fused/{folder_name(category)}"
-    columns = ["score", "p_value", "is_anomaly"]
-    return pa.concat_tables([read_table(out, out.name_of(info), columns) for info in out.files(folder)])

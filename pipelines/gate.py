@@ -13,6 +13,7 @@ from pipelines.chunks import Chunk, View, chunks_of
 from pipelines.config import RunConfig
 from pipelines.dataset import Image
 from pipelines.judging import Order, judge_orders
+from pipelines.networks import Networks
 from pipelines.plan import CategoryPlan, Network
 from pipelines.registry import REFUSED, Registry
 from pipelines.rundir import AUDIT_FILE, MODEL, TRAIN_FILE
@@ -63,12 +64,15 @@ class Candidate:
         return self.model.category
 
 
-def candidate_of(place: Store, images: Sequence[Image], real: Sequence[Image], registry: Registry) -> Candidate:
+def candidate_of(
+    place: Store, images: Sequence[Image], real: Sequence[Image], registry: Registry, networks: Networks
+) -> Candidate:
     """A model that lies in a folder, as a candidate.
 
     Args:
         images: the category's good training images, parts assigned.
         real: its test images; without both kinds, or a champion to compare with, they say nothing and are left out.
+        networks: to which those of the champion are added.
     """
     model = from_json(place.read(MODEL))
     seen = _fitted(place)
@@ -79,7 +83,8 @@ def candidate_of(place: Store, images: Sequence[Image], real: Sequence[Image], r
         try:
             champion = from_json(theirs.read(MODEL)), theirs
             seen |= _fitted(theirs)
-        except (OSError, ValueError) as error:  # what cannot be read cannot judge today's images either
+            networks.add(champion[0])
+        except (OSError, ValueError) as error:  # what cannot be read, or has other weights, cannot judge today's either
             champion, unasked = None, " ".join(str(error).split())[:200]
     good = [image for image in images if image.part == "holdout" and image.content_sha256 not in seen]
     labelled = [image for image in real if image.label is not None and image.content_sha256 not in seen]
@@ -116,7 +121,7 @@ def _fitted(place: Store) -> set[str]:
 
 
 def rule_all(
-    stages: Stages, candidates: Sequence[Candidate], networks: Mapping[str, Network], terms: Terms, label: str = ""
+    stages: Stages, candidates: Sequence[Candidate], networks: Mapping[str, Network], terms: Terms
 ) -> dict[str, Ruling]:
     """Rule on candidates; those whose images cannot be judged have failed and are not ruled on.
 
@@ -135,8 +140,7 @@ def rule_all(
                     orders.append(Order(*model, stages.data, images, pasted=what == "copies"))
                     asked.append((candidate.category, who, what))
     scores = {
-        asked[number]: _scores(table, orders[number].images)
-        for number, table in judge_orders(stages, orders, networks, label)
+        asked[number]: _scores(table, orders[number].images) for number, table in judge_orders(stages, orders, networks)
     }
     rulings = {}
     for candidate in candidates:

@@ -51,7 +51,7 @@ class Order:
 
 
 def judge_orders(
-    stages: Stages, orders: Sequence[Order], networks: Mapping[str, Network], label: str = ""
+    stages: Stages, orders: Sequence[Order], networks: Mapping[str, Network]
 ) -> Iterator[tuple[int, pa.Table]]:
     """Judge images; what has been extracted for one order is not extracted again for another.
 
@@ -61,8 +61,7 @@ def judge_orders(
         An order's number and its table of scores/fused, a row an image in the order's order.
     """
     chunks = [_chunks(stages, order, networks) for order in orders]
-    due = {chunk.shard: chunk for members in chunks for each in members for chunk in each}
-    failed = stages.extract(list(due.values()), label)
+    failed = stages.extract([chunk for members in chunks for each in members for chunk in each], "")
     tasks = [
         (number, start)
         for number, order in enumerate(orders)
@@ -84,7 +83,7 @@ def judge_orders(
 
     if not tasks:
         return
-    with stages.stage("judge", label, sum(len(order.images) for order in orders), "images") as stage:
+    with stages.stage("judge", "", sum(len(order.images) for order in orders), "images") as stage:
         for (number, start), answer in stages.tasks(_judge_some, tasks, arguments):
             waiting[number] -= 1
             category = orders[number].model.category

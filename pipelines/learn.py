@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from pipelines.chunks import Chunk
 from pipelines.dataset import Image
@@ -16,8 +15,6 @@ from pipelines.plan import CategoryPlan, cut_waves
 from pipelines.registry import REFUSED
 from pipelines.rundir import model_folder
 from pipelines.storage import side_by_side
-from reconpatch.backbones import BackboneError
-from reconpatch.model import ModelError
 
 
 def learn(night: Night, plans: Sequence[CategoryPlan], labelled: Mapping[str, Sequence[Image]]) -> None:
@@ -106,13 +103,8 @@ def _before_the_gate(night: Night, wave: Sequence[CategoryPlan], labelled: Mappi
             place = stages.out.below(model_folder(category))
             if night.registry.holds(category, version):  # its images were there before, and are back
                 place = night.registry.version(category, version)
-            found = candidate_of(place, plan.images, labelled.get(category, ()), night.registry)
-            try:
-                if found.champion is not None:
-                    night.networks.add(found.champion[0])
-            except (ModelError, BackboneError) as error:
-                found = replace(found, champion=None, real=(), unasked=str(error))
-            candidates.append(found)
+            real = labelled.get(category, ())
+            candidates.append(candidate_of(place, plan.images, real, night.registry, night.networks))
     rulings = rule_all(stages, candidates, night.networks.by_backbone, night.options.terms)
     for candidate in candidates:
         category = candidate.category

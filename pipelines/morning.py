@@ -8,7 +8,7 @@ from typing import Any
 
 from pipelines.dataset import Image, by_category, find_new, new_images
 from pipelines.deadline import JUDGE, affordable, by_importance
-from pipelines.drift import append, compare, count_anomalies
+from pipelines.drift import append, compare, read_scores
 from pipelines.night import Night
 from pipelines.plan import cut_waves
 from pipelines.registry import Registry
@@ -84,9 +84,10 @@ def _first_wave(todays: Sequence[Today], night: Night) -> list[Today]:
 def _tell(night: Night, today: Today) -> None:
     """What today's rows of a category say."""
     category, stamp = today.category, night.stages.stamp
-    anomalies = None if today.model.threshold is None else count_anomalies(night.out, category)
-    night.tell(category, judged="done", anomalies=anomalies)
-    drift = compare(night.out, today.model, stamp)
+    scores = read_scores(night.out, category)
+    verdicts = scores["is_anomaly"].to_pylist()
+    night.tell(category, judged="done", anomalies=None if today.model.threshold is None else sum(verdicts))
+    drift = compare(scores, today.model, stamp)
     if drift is not None:
         append(night.registry, drift, stamp)
         night.tell(category, **{name: drift[name] for name in ("above_threshold", "ks", "ks_p_value", "rare")})

@@ -134,7 +134,6 @@ class Night:
             "run_id": record.run_id,
             "status": status,
             "started_at": record.started_at.isoformat(),
-            "scores": Store.of(self.options.scores).uri,
             "config": {"data": masked(config.data), "bit_depth": config.bit_depth},
             "place": self.place(),
             "deferred": {

@@ -20,6 +20,14 @@ _IMAGE: list[tuple[str, pa.DataType]] = [
     ("defect", pa.string()),
     ("label", pa.int8()),
 ]
+_PEAK: list[tuple[str, pa.DataType]] = [
+    ("peak_row", pa.int32()),
+    ("peak_col", pa.int32()),
+    ("nearest_backbone", pa.string()),
+    ("nearest_image", pa.string()),
+    ("nearest_row", pa.int32()),
+    ("nearest_col", pa.int32()),
+]
 
 INDEX = pa.schema(
     [
@@ -66,12 +74,7 @@ AUDIT = pa.schema(
         ("part", pa.string()),
         ("suspicion", pa.float64()),
         ("is_suspicious", pa.bool_()),
-        ("peak_row", pa.int32()),
-        ("peak_col", pa.int32()),
-        ("nearest_backbone", pa.string()),
-        ("nearest_image", pa.string()),
-        ("nearest_row", pa.int32()),
-        ("nearest_col", pa.int32()),
+        *_PEAK,
     ]
 )
 MAPS = pa.schema(
@@ -109,35 +112,6 @@ FAILURES = pa.schema(
         ("error", pa.string()),
     ]
 )
-
-
-def fused_schema(backbones: Sequence[str]) -> pa.Schema:
-    """scores/fused: one column score_<backbone> a member, the member's largest normalised score."""
-    return pa.schema(
-        [
-            *_IMAGE,
-            ("score", pa.float64()),
-            ("p_value", pa.float64()),
-            ("threshold", pa.float64()),
-            ("is_anomaly", pa.bool_()),
-            ("peak_row", pa.int32()),
-            ("peak_col", pa.int32()),
-            ("nearest_backbone", pa.string()),
-            ("nearest_image", pa.string()),
-            ("nearest_row", pa.int32()),
-            ("nearest_col", pa.int32()),
-            *((f"score_{backbone}", pa.float64()) for backbone in backbones),
-            *_SCORED,
-        ]
-    )
-
-
-def folder_name(category: str) -> str:
-    """A category as one path component: percent-quoted, so that every name comes back exactly."""
-    quoted = quote(category, safe=" ")
-    return quoted.replace(".", "%2E") if quoted in (".", "..") else quoted
-
-
 NIGHT = pa.schema(
     [
         ("category", pa.string()),
@@ -170,6 +144,29 @@ DRIFT = pa.schema(
         ("rare", pa.float64()),
     ]
 )
+
+
+def fused_schema(backbones: Sequence[str]) -> pa.Schema:
+    """scores/fused: one column score_<backbone> a member, the member's largest normalised score."""
+    return pa.schema(
+        [
+            *_IMAGE,
+            ("score", pa.float64()),
+            ("p_value", pa.float64()),
+            ("threshold", pa.float64()),
+            ("is_anomaly", pa.bool_()),
+            *_PEAK,
+            *((f"score_{backbone}", pa.float64()) for backbone in backbones),
+            *_SCORED,
+        ]
+    )
+
+
+def folder_name(category: str) -> str:
+    """A category as one path component: percent-quoted, so that every name comes back exactly."""
+    quoted = quote(category, safe=" ")
+    return quoted.replace(".", "%2E") if quoted in (".", "..") else quoted
+
 
 RUN = "run.json"
 INDEX_FILE = "index.parquet"

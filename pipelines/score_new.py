@@ -13,10 +13,11 @@ import pyarrow.fs as pafs
 
 from pipelines.config import Member, RunConfig, UsageError
 from pipelines.dataset import find_new, new_images
-from pipelines.drift import append, compare
+from pipelines.drift import append, compare, read_scores
 from pipelines.judging import Order, judge_orders
 from pipelines.lease import leased
-from pipelines.plan import Network, load_networks
+from pipelines.networks import Networks
+from pipelines.plan import Network
 from pipelines.progress import Screen
 from pipelines.record import Record
 from pipelines.registry import Registry
@@ -80,8 +81,9 @@ def score_new(options: NewImages, screen: Screen) -> int:
     if not files:
         raise UsageError(f"--images {images.uri}: no image in it ({', '.join(sorted(SUFFIXES))}).")
     config = _config(model, options)
-    networks = load_networks(config)
-    require_weights(model, networks)
+    known = Networks({}, config.weights)
+    known.add(model)
+    networks = known.by_backbone
     if out.holds_something():
         raise UsageError(f"--out {options.out}: is not empty; give another folder.")
     with leased(out):
@@ -111,7 +113,7 @@ def score_new(options: NewImages, screen: Screen) -> int:
 
 def _tell_drift(out: Store, source: Store, model: Model, stamp: Stamp, record: Record) -> None:
     """Beside the scores, and in the registry that the model is from."""
-    row = compare(out, model, stamp)
+    row = compare(read_scores(out, model.category), model, stamp)
     if row is not None:
         write_rows(out, DRIFT_FILE, [row], DRIFT)
         if Registry(source).current(model.category) is not None:
@@ -136,12 +138,6 @@ def find_model(source: Store, category: str) -> Store:
     if not place.exists(MODEL):
         raise ModelError(f"--model {source.uri}: has no model of category '{category}'.")
     return place
-
-
-def require_weights(model: Model, networks: Mapping[str, Network]) -> None:
-    """ModelError unless the weights that were found are those that a model was fitted with."""
-    for member in model.members:
-        member.require_weights(networks[member.backbone].source, networks[member.backbone].sha256)
 
 
 def members_of(model: Model) -> tuple[Member, ...]:

@@ -16,6 +16,18 @@ from pipelines.storage import Store, read_rows
 
 _DRIFTED = 1e-3  # Kolmogorov-Smirnov's p-value: one in a thousand mornings without a change
 _COLUMNS = ("category", "attention", "model", "days", "learned", "judged", "images", "anomalies", "unreadable", "ks")
+_URGENCY = (
+    "failed",
+    "refused",
+    "held back",
+    "deferred",
+    "drifted",
+    "unreadable images",
+    "no model",
+    "no images",
+    "unproven",
+    "",
+)
 
 
 def status(screen: Screen, registry: str, as_json: bool) -> int:
@@ -47,20 +59,6 @@ def rows_of(registry: Registry, now: datetime) -> list[dict[str, Any]]:
     night = {row["category"]: row for row in read_rows(work, NIGHT_FILE)} if work.exists(NIGHT_FILE) else {}
     rows = [_row(registry, category, night, now) for category in sorted({*registry.categories(), *night})]
     return sorted(rows, key=lambda row: (_URGENCY.index(row["attention"]), row["category"]))
-
-
-_URGENCY = (
-    "failed",
-    "refused",
-    "held back",
-    "deferred",
-    "drifted",
-    "unreadable images",
-    "no model",
-    "no images",
-    "unproven",
-    "",
-)
 
 
 def _row(registry: Registry, category: str, night: dict[str, dict[str, Any]], now: datetime) -> dict[str, Any]:

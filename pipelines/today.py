@@ -6,6 +6,7 @@ What the night before has judged alike, by the same model and of the same conten
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -99,11 +100,9 @@ class Before:
         return None if row is None else row["content_sha256"]
 
 
-def parts_of(today: Today, rows: int = PART_ROWS) -> list[Part]:
-    images = today.images
-    return [
-        Part(today, number, images[start : start + rows]) for number, start in enumerate(range(0, len(images), rows))
-    ]
+def _parts_of(today: Today) -> list[Part]:
+    starts = range(0, len(today.images), PART_ROWS)
+    return [Part(today, number, today.images[start : start + PART_ROWS]) for number, start in enumerate(starts)]
 
 
 @dataclass(frozen=True)
@@ -122,8 +121,8 @@ def judge_today(
     stages: Stages, todays: Sequence[Today], networks: Mapping[str, Network], before: Before
 ) -> Iterator[Judged]:
     """Write the parts of some categories, as many at once as scratch has room for; yields those that are done."""
-    waiting = {today.category: len(parts_of(today)) for today in todays}
-    parts = [part for today in todays for part in parts_of(today)]
+    parts = [part for today in todays for part in _parts_of(today)]
+    waiting = Counter(part.today.category for part in parts)
     sizes = [part.today.scratch_bytes(networks, len(part.images)) for part in parts]
     _remove_others(stages, todays, {part.file for part in parts})
     images: dict[str, int] = dict.fromkeys(waiting, 0)

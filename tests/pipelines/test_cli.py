@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipelines.cli import main
-from pipelines.config import RunConfig
+from pipelines.config import DEMO_BACKBONES, RunConfig
 from tests.pipelines.runs import make_category
 
 
@@ -55,6 +55,17 @@ def test_bad_input_is_one_sentence_and_writes_nothing(
     assert output.startswith(sentence)
     assert output.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_the_demo_is_the_small_ensemble_with_the_default_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[RunConfig] = []
+    monkeypatch.setattr("pipelines.cli.prepare_demo", lambda out: out / "data")
+    monkeypatch.setattr("pipelines.cli.run", lambda config, screen: asked.append(config) or 0)
+    assert invoke("demo", "--out", "somewhere") == (0, "")
+    (config,) = asked
+    assert [member.backbone for member in config.members] == list(DEMO_BACKBONES)
+    assert (config.recipe, config.full_frame, config.holdout, config.max_steps) == ("default", True, 0.2, 300)
+    assert (config.data, config.out, config.fresh) == ("somewhere/data", "somewhere", True)
 
 
 @pytest.mark.parametrize(("option", "value"), [("--levels", "two"), ("--sigma", "wide"), ("--recipe", "mine")])
