@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from pipelines.config import MODEL_VERSION, Member, RunConfig
+from pipelines.config import Member, RunConfig
 from pipelines.dataset import Image
 from pipelines.keys import key_of
 from pipelines.rundir import shards_folder
 from pipelines.storage import Store
-from reconpatch.model import MemberModel, Model
+from reconpatch.model import CODE_VERSION, MemberModel, Model
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def features_key(view: View, weights_sha256: str, config: RunConfig) -> str:
             "weights": weights_sha256,
             "threads_per_unit": config.threads_per_unit,
             "device": config.device,
-            "version": MODEL_VERSION,
+            "version": CODE_VERSION,
         }
     )
 

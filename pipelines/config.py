@@ -10,9 +10,6 @@ from reconpatch.model import FUSIONS
 from reconpatch.patches import AGGREGATIONS
 from reconpatch.schedule import AdapterConfig
 
-# Raised whenever the same options and images would give other numbers: models of other versions are not mixed.
-MODEL_VERSION = 2
-
 ENSEMBLE_BACKBONES = ("wide_resnet101_2.tv_in1k", "resnext101_32x8d.tv_in1k", "densenet201.tv_in1k")
 SINGLE_BACKBONE = "wide_resnet50_2.tv_in1k"
 DEMO_BACKBONES = ("tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2")

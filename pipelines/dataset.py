@@ -15,12 +15,14 @@ import pyarrow.fs as pafs
 
 from pipelines.config import UsageError
 from pipelines.resources import measured
-from pipelines.storage import Store
+from pipelines.storage import Store, side_by_side
 from reconpatch.images import SUFFIXES, ImageError, Picture, read_picture
 from reconpatch.thresholds import held_out
 
 # Pictures that people have in such folders and that are not read: named, where other foreign files are passed over.
 _OTHER_IMAGES = frozenset({".gif", ".jp2", ".heic", ".heif", ".avif", ".exr", ".pgm", ".ppm", ".dng", ".raw", ".svg"})
+# What file systems and storage boxes put at the root of a disk, often not to be read by everyone.
+_NO_CATEGORIES = frozenset({"lost+found", "System Volume Information", "$RECYCLE.BIN", "@eaDir", "#recycle"})
 
 
 @dataclass(frozen=True)
@@ -65,9 +67,9 @@ def find_categories(data: Store, asked: Sequence[str] = ()) -> list[str]:
     Raises:
         UsageError: the root is no folder, holds no category, or lacks one that was asked for.
     """
-    found = [
-        name for name in data.folders() if not name.startswith(".") and {"train", "test"} & set(data.folders(name))
-    ]
+    names = image_folders(data)
+    inside = side_by_side(data.folders, names)
+    found = [name for name, folders in zip(names, inside, strict=True) if {"train", "test"} & set(folders)]
     if not found:
         if data.filesystem.get_file_info(data.path()).type != pafs.FileType.Directory:
             raise UsageError(f"--data {data.uri}: there is no such folder.")
@@ -80,6 +82,11 @@ def find_categories(data: Store, asked: Sequence[str] = ()) -> list[str]:
     return [category for category in found if not asked or category in asked]
 
 
+def image_folders(store: Store) -> list[str]:
+    """Folders that may be a category's: those at the top, without what is hidden or the file system's own."""
+    return [name for name in store.folders() if not name.startswith(".") and name not in _NO_CATEGORIES]
+
+
 def list_images(data: Store, categories: Sequence[str] = ()) -> Listing:
     """List the categories below a data root; nothing is opened yet.
 
@@ -87,10 +94,9 @@ def list_images(data: Store, categories: Sequence[str] = ()) -> Listing:
         UsageError: as `find_categories`.
     """
     chosen = find_categories(data, categories)
-    walk = _Walk()
-    for category in chosen:
-        _walk_category(data, category, walk)
-    return Listing(tuple(chosen), tuple(walk.images), tuple(walk.warnings))
+    walks = side_by_side(lambda category: _walk_category(data, category), chosen)
+    images = [image for walk in walks for image in walk.images]
+    return Listing(tuple(chosen), tuple(images), tuple(sentence for walk in walks for sentence in walk.warnings))
 
 
 def find_new(images: Store, folder: str = "") -> tuple[list[pafs.FileInfo], list[str]]:
@@ -115,7 +121,8 @@ def new_images(images: Store, category: str, files: Sequence[pafs.FileInfo]) -> 
     return found
 
 
-def _walk_category(data: Store, category: str, walk: _Walk) -> None:
+def _walk_category(data: Store, category: str) -> _Walk:
+    walk = _Walk()
     files = _files(data, category)
     for path, info in _images_in(data, _within(files, f"{category}/train/good/"), walk):
         walk.images.append(Image(category, "train", "good", path, label=0, fingerprint=_fingerprint(info)))
@@ -143,6 +150,7 @@ def _walk_category(data: Store, category: str, walk: _Walk) -> None:
         if defect != "good" and (unused := masks.unused()):
             named = ", ".join(unused[:5]) + (f" and {len(unused) - 5} more" if len(unused) > 5 else "")
             walk.warnings.append(f"{named}: no image of that stem in {category}/test/{defect}; it is not used.")
+    return walk
 
 
 def _files(store: Store, folder: str) -> list[tuple[str, pafs.FileInfo]]:

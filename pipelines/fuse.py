@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.audit import write_audit
-from pipelines.config import MODEL_VERSION, RunConfig
+from pipelines.config import RunConfig
 from pipelines.dataset import Image
 from pipelines.explain import geometry_of, nearest_patches
 from pipelines.masks import read_masks
@@ -35,7 +35,7 @@ from pipelines.score import Done, MemberScores, Stamp, as_member_scores
 from pipelines.storage import Store, read_table, write_rows, write_table
 from reconpatch.maps import anomaly_map, to_original
 from reconpatch.metrics import image_metrics, pixel_metrics
-from reconpatch.model import Judgement, MemberModel, Model, calibrate, judge, normalise, to_json
+from reconpatch.model import CODE_VERSION, Judgement, MemberModel, Model, calibrate, judge, normalise, to_json
 from reconpatch.thresholds import bound_keeps, images_needed
 
 
@@ -84,7 +84,7 @@ def model_of(units: Sequence[Unit], config: RunConfig, version: str) -> Model:
         fusion=config.fusion,
         reweight=config.reweight,
         false_alarms=config.false_alarms,
-        code_version=MODEL_VERSION,
+        code_version=CODE_VERSION,
     )
 
 

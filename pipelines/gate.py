@@ -17,10 +17,10 @@ from pipelines.networks import Networks
 from pipelines.plan import CategoryPlan, Network
 from pipelines.registry import REFUSED, Registry
 from pipelines.rundir import AUDIT_FILE, MODEL, TRAIN_FILE
-from pipelines.stages import Stages
+from pipelines.stages import Stages, sentence_of
 from pipelines.storage import Store, read_rows
 from reconpatch.defects import LEAST_SIDE
-from reconpatch.gate import Evidence, Ruling, rule
+from reconpatch.gate import Evidence, Ruling, rule, too_many_suspects
 from reconpatch.model import Model, from_json
 
 _MOST = 1000  # images that a gate asks about, of each kind: more would tell it nothing new
@@ -139,21 +139,37 @@ def rule_all(
                 if images:
                     orders.append(Order(*model, stages.data, images, pasted=what == "copies"))
                     asked.append((candidate.category, who, what))
-    scores = {
-        asked[number]: _scores(table, orders[number].images) for number, table in judge_orders(stages, orders, networks)
-    }
+    scores: dict[tuple[str, str, str], np.ndarray] = {}
+    unasked: dict[str, str] = {}
+    for number, answer in judge_orders(stages, orders, networks):
+        category, who, _ = asked[number]
+        if isinstance(answer, Exception) and who == "champion":
+            unasked[category] = sentence_of(answer)
+        elif isinstance(answer, Exception):
+            stages.failed(category, "gate", answer)
+        elif answer.num_rows < len(orders[number].images):  # the candidate was made from them
+            stages.record.category_failed(category, "gate", "Images have vanished since the index was made.")
+        else:
+            scores[asked[number]] = _scores(answer, orders[number].images)
     rulings = {}
     for candidate in candidates:
-        if candidate.category not in stages.record.failed:
-            rulings[candidate.category] = _rule(candidate, scores, terms)
+        category = candidate.category
+        if category in unasked:
+            candidate = replace(candidate, champion=None, unasked=unasked[category])
+        if category not in stages.record.failed:
+            rulings[category] = _rule(candidate, scores, terms)
     return rulings
 
 
 def _scores(table: pa.Table, images: Sequence[Image]) -> np.ndarray:
-    """Fused image scores in the order of the contents' digests, which has nothing to do with what the images show."""
-    scores = table["score"].to_numpy()
-    order = sorted(range(len(images)), key=lambda number: str(images[number].content_sha256))
-    return np.asarray(scores[order], np.float64)
+    """Fused image scores of the images in `_by_contents`'s order."""
+    scores = dict(zip(table["image_path"].to_pylist(), table["score"].to_pylist(), strict=True))
+    return np.array([scores[image.image_path] for image in _by_contents(images)], np.float64)
+
+
+def _by_contents(images: Sequence[Image]) -> list[Image]:
+    """In the order of the contents' digests, which has nothing to do with what the images show."""
+    return sorted(images, key=lambda image: (str(image.content_sha256), image.image_path))
 
 
 def _rule(candidate: Candidate, scores: Mapping[tuple[str, str, str], np.ndarray], terms: Terms) -> Ruling:
@@ -161,8 +177,7 @@ def _rule(candidate: Candidate, scores: Mapping[tuple[str, str, str], np.ndarray
         none = np.empty(0)
         return Evidence(*(scores.get((candidate.category, who, what), none) for what in ("good", "copies", "real")))
 
-    order = sorted(candidate.real, key=lambda image: str(image.content_sha256))
-    labels = np.array([image.label for image in order], np.int64)
+    labels = np.array([image.label for image in _by_contents(candidate.real)], np.int64)
     champion = None if candidate.champion is None else evidence("champion")
     ruling = rule(evidence("candidate"), champion, labels, candidate.model.false_alarms, terms.margin)
     if candidate.unasked:
@@ -171,7 +186,7 @@ def _rule(candidate: Candidate, scores: Mapping[tuple[str, str, str], np.ndarray
         ruling = replace(ruling, status=status, reasons=(*ruling.reasons, told))
     audit = read_rows(candidate.place, AUDIT_FILE)
     odd = [row["image_path"] for row in audit if row["is_suspicious"]]
-    if len(odd) <= max(1.0, terms.suspects * len(audit)):
+    if not too_many_suspects(len(odd), len(audit), terms.suspects):
         return ruling
     reason = (
         f"{len(odd)} of {len(audit)} good images are unlike all the others ({', '.join(odd[:3])}), more than "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -52,23 +52,25 @@ class Order:
 
 def judge_orders(
     stages: Stages, orders: Sequence[Order], networks: Mapping[str, Network]
-) -> Iterator[tuple[int, pa.Table]]:
+) -> Iterator[tuple[int, pa.Table | Exception]]:
     """Judge images; what has been extracted for one order is not extracted again for another.
 
-    A category that fails is told to the record, and its orders yield nothing.
-
     Yields:
-        An order's number and its table of scores/fused, a row an image in the order's order.
+        An order's number and its table of scores/fused, a row an image in the order's order; images that have vanished
+        since the index have none, and the record says so. Or why the order cannot be judged.
     """
-    chunks = [_chunks(stages, order, networks) for order in orders]
-    failed = stages.extract([chunk for members in chunks for each in members for chunk in each], "")
+    orders, chunks, broken = _extract_orders(stages, orders, networks)
     tasks = [
         (number, start)
-        for number, order in enumerate(orders)
-        if order.model.category not in failed
+        for number in range(len(orders))
+        if number not in broken
         for start in range(0, len(chunks[number][0]), _CHUNKS_A_TASK)
     ]
     waiting = Counter(number for number, _ in tasks)
+    yield from broken.items()
+    for number, order in enumerate(orders):
+        if number not in broken and number not in waiting:
+            yield number, fused_schema([member.backbone for member in order.model.members]).empty_table()
     tables: dict[tuple[int, int], pa.Table] = {}
 
     def arguments(task: tuple[int, int]) -> tuple[Any, ...]:
@@ -86,16 +88,43 @@ def judge_orders(
     with stages.stage("judge", "", sum(len(order.images) for order in orders), "images") as stage:
         for (number, start), answer in stages.tasks(_judge_some, tasks, arguments):
             waiting[number] -= 1
-            category = orders[number].model.category
             if isinstance(answer, Exception):
-                stages.failed(category, "judge", answer)
-                failed.add(category)
+                if number not in broken:
+                    broken[number] = answer
+                    yield number, answer
                 continue
             tables[number, start], peak_bytes = answer
             stages.record.cost("judge", peak_bytes)
             stage.advance(tables[number, start].num_rows)
-            if not waiting[number] and category not in failed:
+            if not waiting[number] and number not in broken:
                 yield number, pa.concat_tables(tables.pop(key) for key in sorted(tables) if key[0] == number)
+
+
+def _extract_orders(
+    stages: Stages, orders: Sequence[Order], networks: Mapping[str, Network]
+) -> tuple[list[Order], list[list[list[Chunk]]], dict[int, Exception]]:
+    """The orders without images that have vanished, the chunks of each of their members, and those that cannot be."""
+    orders = list(orders)
+    while True:
+        chunks = [_chunks(stages, order, networks) for order in orders]
+        lost = stages.try_extract([chunk for members in chunks for each in members for chunk in each], "")
+        vanished = {each.image_path: each for each in lost if each.image_path is not None}
+        for path, each in vanished.items():
+            stages.record.image_unreadable(each.category, "extract", path, each.error)
+        if not vanished:
+            break
+        orders = [
+            replace(order, images=tuple(image for image in order.images if image.image_path not in vanished))
+            for order in orders
+        ]
+    torn = {(each.category, each.backbone): each.error for each in lost}
+    broken: dict[int, Exception] = {}
+    for number, order in enumerate(orders):
+        for member in order.model.members:
+            error = torn.get((order.model.category, member.backbone))
+            if error is not None:
+                broken[number] = RuntimeError(error)
+    return orders, chunks, broken
 
 
 def _chunks(stages: Stages, order: Order, networks: Mapping[str, Network]) -> list[list[Chunk]]:

@@ -19,8 +19,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipelines.config import MODEL_VERSION, Member, RunConfig
+from pipelines.config import Member, RunConfig
 from pipelines.dataset import Image
+from reconpatch.model import CODE_VERSION
 
 
 @dataclass(frozen=True)
@@ -50,14 +51,14 @@ def unit_keys(config: RunConfig, member: Member, features: str, images: Sequence
 def fused_key(config: RunConfig, scores: Sequence[str], images: Sequence[Image]) -> str:
     """The key of a category's fused scores, verdicts and metrics; the members' order is theirs."""
     masks = sorted((image.image_path, image.mask_sha256) for image in images if image.mask_sha256 is not None)
-    return key_of([list(scores), config.fusion, config.false_alarms, masks, MODEL_VERSION])
+    return key_of([list(scores), config.fusion, config.false_alarms, masks, CODE_VERSION])
 
 
 def model_version(config: RunConfig, models: Sequence[str], images: Sequence[Image]) -> str:
     """The name of a category's model in every row that it scores: its members, the reweighting, the fusion, and all of
     its good images, since those that were held out make its p-values and thresholds."""
     good = _contents(image for image in images if image.split == "train")
-    return key_of([list(models), config.reweight, config.fusion, good, MODEL_VERSION])[:12]
+    return key_of([list(models), config.reweight, config.fusion, good, CODE_VERSION])[:12]
 
 
 def key_of(value: Any) -> str:

@@ -111,8 +111,9 @@ def _before_the_gate(night: Night, wave: Sequence[CategoryPlan], labelled: Mappi
         if category not in rulings:
             night.tell(category, learned="failed")
             continue
-        ruling = rulings[category]
-        settle(night.registry, candidate, ruling, record.run_id)
-        night.tell(category, learned=ruling.status, candidate=candidate.model.version, reasons=" ".join(ruling.reasons))
-        if ruling.status == "refused":
-            record.warn(f"{category}: the candidate {candidate.model.version} is refused: {' '.join(ruling.reasons)}")
+        ruling, version = rulings[category], candidate.model.version
+        with night.guarded(category, "gate", learned="failed"):
+            settle(night.registry, candidate, ruling, record.run_id)
+            night.tell(category, learned=ruling.status, candidate=version, reasons=" ".join(ruling.reasons))
+            if ruling.status == "refused":
+                record.warn(f"{category}: the candidate {version} is refused: {' '.join(ruling.reasons)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import threading
 import time
@@ -31,7 +32,8 @@ def leased(out: Store, *, wait: bool = False) -> Iterator[None]:
         wait: until another run that holds it is done.
 
     Raises:
-        UsageError: another run holds it; the sentence names its host and process.
+        UsageError: another run holds it, or has taken it over from this one while it was silent for too long; the
+            sentence names its host and process.
     """
     mine = {
         "token": uuid.uuid4().hex,
@@ -47,11 +49,19 @@ def leased(out: Store, *, wait: bool = False) -> Iterator[None]:
             if not wait:
                 raise
             time.sleep(WAIT_SECONDS)
-    over = threading.Event()
-    renewing = threading.Thread(target=_renew, args=(out, mine, over), daemon=True)
+    over, lost = threading.Event(), threading.Event()
+    renewing = threading.Thread(target=_renew, args=(out, mine, over, lost), daemon=True)
     renewing.start()
     try:
         yield
+    except KeyboardInterrupt:
+        if not lost.is_set():
+            raise
+        holder = _holder(out)
+        raise UsageError(
+            f"{out.uri} was taken over by process {holder.get('pid')} on {holder.get('host')}, since this one had been "
+            f"silent for {VOID_SECONDS:.0f} seconds; it stops, and what it has done stands."
+        ) from None
     finally:
         over.set()
         renewing.join()
@@ -92,9 +102,13 @@ def _refuse(out: Store, holder: dict[str, Any]) -> None:
     )
 
 
-def _renew(out: Store, mine: dict[str, Any], over: threading.Event) -> None:
+def _renew(out: Store, mine: dict[str, Any], over: threading.Event, lost: threading.Event) -> None:
     while not over.wait(RENEW_SECONDS):
         try:
+            if _holder(out).get("token", mine["token"]) != mine["token"]:  # a machine that slept has a successor
+                lost.set()
+                os.kill(os.getpid(), signal.SIGINT)
+                return
             out.write(LEASE, _text(mine).encode())
         except OSError:  # a full disk or a flapping store: the next minute tries again, and five are allowed
             continue

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from pipelines.dataset import Image, by_category, find_new, new_images
+from pipelines.dataset import Image, by_category, find_new, image_folders, new_images
 from pipelines.deadline import JUDGE, affordable, by_importance
 from pipelines.drift import append, compare, read_scores
 from pipelines.night import Night
@@ -34,6 +34,10 @@ def judge(night: Night, categories: Sequence[str], known: Mapping[str, Mapping[s
         if warnings:
             more = f" (and {len(warnings) - 1} more like it)" if len(warnings) > 1 else ""
             night.record.warn(f"{category}: {warnings[0]}{more}")
+    strangers = [] if of_data else [name for name in image_folders(source) if name not in listed]
+    if strangers:
+        named = ", ".join(strangers[:20])
+        night.record.warn(f"{source.uri}: {len(strangers)} folders are of no category that is known: {named}.")
     every = [image for category in names for image in listed[category]]
     images = index(stages, every, {**trusted, **known} if of_data else trusted)
     write_rows(night.out, INDEX_FILE, [image.row() for image in images], INDEX)
@@ -63,7 +67,7 @@ def judge(night: Night, categories: Sequence[str], known: Mapping[str, Mapping[s
             )
             return
         chosen = _first_wave([todays[name] for name in affords.now], night)  # and then the clock is looked at again
-        for judged in judge_today(stages, chosen, night.networks.by_backbone, before):
+        for judged in judge_today(stages, chosen, night.networks, before):
             category = judged.today.category
             if judged.images == len(judged.today.images):  # rows that were taken over have cost nothing
                 night.costs.note(JUDGE, judged.seconds, {category: judged.images})
@@ -77,7 +81,7 @@ def judge(night: Night, categories: Sequence[str], known: Mapping[str, Mapping[s
 
 def _first_wave(todays: Sequence[Today], night: Night) -> list[Today]:
     """As many categories as scratch has room for."""
-    sizes = [today.scratch_bytes(night.networks.by_backbone) for today in todays]
+    sizes = [night.networks.bytes_per_image(today.model) * len(today.images) for today in todays]
     return cut_waves(todays, sizes, night.stages.config.scratch_gb * 1e9)[0]
 
 
@@ -86,6 +90,9 @@ def _tell(night: Night, today: Today) -> None:
     category, stamp = today.category, night.stages.stamp
     scores = read_scores(night.out, category)
     verdicts = scores["is_anomaly"].to_pylist()
+    told = night.told[category]
+    vanished = told["images"] - scores.num_rows
+    night.tell(category, images=scores.num_rows, unreadable=told["unreadable"] + vanished)
     night.tell(category, judged="done", anomalies=None if today.model.threshold is None else sum(verdicts))
     drift = compare(scores, today.model, stamp)
     if drift is not None:

@@ -159,14 +159,18 @@ class Registry:
         return before
 
     def prune(self, category: str, keep: int) -> list[str]:
-        """Remove all but the `keep` newest versions; the one in force and the one before it always stay.
+        """Remove all but the `keep` newest versions that passed the gate, and as many of those that were refused; the
+        one in force and the one before it always stay.
 
         Returns:
             The names of those that are gone.
         """
         current = self.current(category)
         spared = {current, self._before(category, current)}
-        old = [each.name for each in self.versions(category)[keep:] if each.name not in spared]
+        versions = self.versions(category)
+        passed = [each.name for each in versions if each.status != REFUSED]
+        refused = [each.name for each in versions if each.status == REFUSED]
+        old = [name for name in [*passed[keep:], *refused[keep:]] if name not in spared]
         for name in old:
             place = self.version(category, name)
             place.remove(MODEL)  # first: a version that is half gone is not there

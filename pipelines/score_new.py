@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.fs as pafs
 
 from pipelines.config import Member, RunConfig, UsageError
@@ -17,7 +16,6 @@ from pipelines.drift import append, compare, read_scores
 from pipelines.judging import Order, judge_orders
 from pipelines.lease import leased
 from pipelines.networks import Networks
-from pipelines.plan import Network
 from pipelines.progress import Screen
 from pipelines.record import Record
 from pipelines.registry import Registry
@@ -30,12 +28,11 @@ from pipelines.rundir import (
     MODEL,
     RUN,
     folder_name,
-    fused_schema,
     model_folder,
 )
 from pipelines.score import Stamp
 from pipelines.session import ray_session
-from pipelines.stages import Stages
+from pipelines.stages import Stages, sentence_of
 from pipelines.storage import Store, write_rows, write_table
 from pipelines.today import PART_ROWS
 from reconpatch.images import SUFFIXES
@@ -81,13 +78,14 @@ def score_new(options: NewImages, screen: Screen) -> int:
     if not files:
         raise UsageError(f"--images {images.uri}: no image in it ({', '.join(sorted(SUFFIXES))}).")
     config = _config(model, options)
-    known = Networks({}, config.weights)
-    known.add(model)
-    networks = known.by_backbone
+    networks = Networks({}, config.weights)
+    networks.add(model)
     if out.holds_something():
         raise UsageError(f"--out {options.out}: is not empty; give another folder.")
     with leased(out):
-        record = Record(config, out, screen, networks, run_id=uuid.uuid4().hex, started_at=datetime.now(UTC))
+        record = Record(
+            config, out, screen, networks.by_backbone, run_id=uuid.uuid4().hex, started_at=datetime.now(UTC)
+        )
         for sentence in warnings:
             record.warn(sentence)
         record.save("running")
@@ -95,7 +93,7 @@ def score_new(options: NewImages, screen: Screen) -> int:
             with ray_session(config) as workers:
                 stamp = Stamp(record.run_id, record.started_at)
                 stages = Stages(config, images, out, scratch_of(config, out), record, screen, workers, stamp)
-                for part, wave in enumerate(_waves(files, networks, config)):
+                for part, wave in enumerate(_waves(files, networks.bytes_per_image(model), config)):
                     _score_wave(stages, place, model, wave, part, networks)
         except BaseException:
             record.save("interrupted")
@@ -174,11 +172,9 @@ def _config(model: Model, options: NewImages) -> RunConfig:
     )
 
 
-def _waves(
-    files: Sequence[pafs.FileInfo], networks: Mapping[str, Network], config: RunConfig
-) -> list[Sequence[pafs.FileInfo]]:
+def _waves(files: Sequence[pafs.FileInfo], bytes_per_image: int, config: RunConfig) -> list[Sequence[pafs.FileInfo]]:
     """As many images at once as their features have room for, and a part has rows."""
-    room = int(config.scratch_gb * 1e9 / sum(network.bytes_per_image for network in networks.values()))
+    room = int(config.scratch_gb * 1e9 / bytes_per_image)
     size = max(config.chunk, min(room, PART_ROWS) // config.chunk * config.chunk)
     return [files[start : start + size] for start in range(0, len(files), size)]
 
@@ -189,15 +185,16 @@ def _score_wave(
     model: Model,
     files: Sequence[pafs.FileInfo],
     part: int,
-    networks: Mapping[str, Network],
+    networks: Networks,
 ) -> None:
     images = index(stages, new_images(stages.data, model.category, files), {})
     folder = folder_name(model.category)
     maps = f"maps/{folder}/part-{part:05d}" if stages.config.maps else None
     order = Order(model, place, stages.data, tuple(images), maps=maps)
-    tables = [table for _, table in judge_orders(stages, [order], networks)] if images else []
-    if model.category not in stages.record.failed:
-        schema = fused_schema([member.backbone for member in model.members])
-        table = pa.concat_tables([schema.empty_table(), *tables])
-        write_table(stages.out, f"scores/fused/{folder}/part-{part:05d}.parquet", table)
+    for _, answer in judge_orders(stages, [order], networks.by_backbone):
+        if isinstance(answer, Exception):
+            named = f"{len(images)} images from {images[0].image_path} on" if images else "no image"
+            stages.record.category_failed(model.category, "judge", f"{named}: {sentence_of(answer)}")
+        else:
+            write_table(stages.out, f"scores/fused/{folder}/part-{part:05d}.parquet", answer)
     stages.free([model.category])

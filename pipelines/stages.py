@@ -25,6 +25,21 @@ from pipelines.storage import Store
 
 
 @dataclass(frozen=True)
+class Lost:
+    """What was not extracted.
+
+    Attributes:
+        image_path: the picture that cannot be read now, which the index could read; None where the extraction itself
+            broke down.
+    """
+
+    category: str
+    backbone: str
+    image_path: str | None
+    error: str
+
+
+@dataclass(frozen=True)
 class Stages:
     """Where a run's stages work and whom they tell.
 
@@ -69,29 +84,42 @@ class Stages:
         stamp = self.stamp.columns(unit.keys.rows[:12])
         return unit, self.config, self.out, self.scratch, threads, teller, stamp
 
-    def extract(self, chunks: Sequence[Chunk], label: str) -> set[str]:
-        """Write the shards that are not there yet; returns the categories that failed.
+    def extract(self, chunks: Sequence[Chunk], label: str) -> None:
+        """Write the shards that are not there yet; a category of which something is lost has failed."""
+        for lost in self.try_extract(chunks, label):
+            error = lost.error if lost.image_path is None else f"{lost.image_path}: {lost.error}"
+            self.record.category_failed(lost.category, "extract", error, lost.backbone)
 
-        A picture that cannot be read now was changed under the run.
-        """
-        failed: set[str] = set()
+    def try_extract(self, chunks: Sequence[Chunk], label: str) -> list[Lost]:
+        """Write the shards that are not there yet; returns what could not be, the shards of which are not there."""
+        missing = self._missing(chunks)
+        if not missing:
+            return []
+        found: list[Lost] = []
+        with self.stage("extract", label, sum(len(chunk.images) for chunk in missing), "images") as stage:
+            try:
+                for receipt in extract(missing, self.config, self.scratch, self.workers):
+                    for path, error in receipt.errors:
+                        self.scratch.remove(receipt.shard)
+                        found.append(Lost(receipt.category, receipt.backbone, path, error))
+                    self.record.cost("extract", receipt.peak_bytes)
+                    stage.advance(receipt.images)
+            except ray.exceptions.RayError as error:  # what is not there now is lost; what is there stands
+                told = {(each.category, each.backbone) for each in found}
+                for chunk in self._missing(missing):
+                    if (chunk.category, chunk.view.backbone) not in told:
+                        told.add((chunk.category, chunk.view.backbone))
+                        found.append(Lost(chunk.category, chunk.view.backbone, None, sentence_of(error)))
+        return found
+
+    def _missing(self, chunks: Sequence[Chunk]) -> list[Chunk]:
+        """Those whose shards are not in scratch, one a shard."""
         there = {
             self.scratch.name_of(info)
             for folder in {shards_folder(chunk.category) for chunk in chunks}
             for info in self.scratch.files(folder)
         }
-        missing = list({chunk.shard: chunk for chunk in chunks if chunk.shard not in there}.values())
-        if not missing:
-            return failed
-        with self.stage("extract", label, sum(len(chunk.images) for chunk in missing), "images") as stage:
-            for receipt in extract(missing, self.config, self.scratch, self.workers):
-                for path, error in receipt.errors:
-                    self.scratch.remove(receipt.shard)
-                    failed.add(receipt.category)
-                    self.record.category_failed(receipt.category, "extract", f"{path}: {error}", receipt.backbone)
-                self.record.cost("extract", receipt.peak_bytes)
-                stage.advance(receipt.images)
-        return failed
+        return list({chunk.shard: chunk for chunk in chunks if chunk.shard not in there}.values())
 
     def _fit(self, units: list[Unit], label: str, name: str) -> list[Unit]:
         """Adapters with Ray Train; units of the identity adapter, and those that have theirs, pass through."""
@@ -132,7 +160,7 @@ class Stages:
 
     def failed(self, category: str, stage: str, error: Exception, backbone: str | None = None) -> None:
         """A task's exception is its category's failure; the others go on."""
-        self.record.category_failed(category, stage, _sentence(error), backbone)
+        self.record.category_failed(category, stage, sentence_of(error), backbone)
 
     def fuse(self, fusions: Mapping[str, Fusion], label: str = "") -> dict[str, list[dict[str, Any]]]:
         """Fuse categories, a Ray task each; returns their rows of metrics.parquet."""
@@ -232,6 +260,7 @@ class Stages:
         self.record.took(name, time.perf_counter() - start)
 
 
-def _sentence(error: Exception) -> str:
+def sentence_of(error: Exception) -> str:
+    """What went wrong in a task, in one line."""
     cause = getattr(error, "cause", None) or error
     return f"{type(cause).__name__}: {' '.join(str(cause).split())}"[:500]

@@ -12,7 +12,7 @@ from pipelines.night import WORK
 from pipelines.progress import Screen
 from pipelines.registry import Registry
 from pipelines.rundir import NIGHT_FILE
-from pipelines.storage import Store, read_rows
+from pipelines.storage import Store, read_rows, side_by_side
 
 _DRIFTED = 1e-3  # Kolmogorov-Smirnov's p-value: one in a thousand mornings without a change
 _COLUMNS = ("category", "attention", "model", "days", "learned", "judged", "images", "anomalies", "unreadable", "ks")
@@ -57,7 +57,8 @@ def rows_of(registry: Registry, now: datetime) -> list[dict[str, Any]]:
     """
     work = registry.store.below(WORK)
     night = {row["category"]: row for row in read_rows(work, NIGHT_FILE)} if work.exists(NIGHT_FILE) else {}
-    rows = [_row(registry, category, night, now) for category in sorted({*registry.categories(), *night})]
+    categories = sorted({*registry.categories(), *night})
+    rows = side_by_side(lambda category: _row(registry, category, night, now), categories)
     return sorted(rows, key=lambda row: (_URGENCY.index(row["attention"]), row["category"]))
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -15,7 +15,8 @@ import pyarrow as pa
 from pipelines.dataset import Image
 from pipelines.judging import Order, judge_orders
 from pipelines.keys import key_of
-from pipelines.plan import Network, cut_waves
+from pipelines.networks import Networks
+from pipelines.plan import cut_waves
 from pipelines.rundir import INDEX_FILE, folder_name, fused_schema
 from pipelines.stages import Stages
 from pipelines.storage import Store, metadata_of, read_rows, read_table, write_table
@@ -45,11 +46,6 @@ class Today:
     def judge(self) -> str:
         """What rows depend on, the images aside."""
         return key_of([self.model.version, self.model.false_alarms])
-
-    def scratch_bytes(self, networks: Mapping[str, Network], images: int | None = None) -> int:
-        """Of the features of so many of its images; of all by default."""
-        each = sum(networks[member.backbone].bytes_per_image for member in self.model.members)
-        return each * (len(self.images) if images is None else images)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,13 +113,11 @@ class Judged:
     seconds: float
 
 
-def judge_today(
-    stages: Stages, todays: Sequence[Today], networks: Mapping[str, Network], before: Before
-) -> Iterator[Judged]:
+def judge_today(stages: Stages, todays: Sequence[Today], networks: Networks, before: Before) -> Iterator[Judged]:
     """Write the parts of some categories, as many at once as scratch has room for; yields those that are done."""
     parts = [part for today in todays for part in _parts_of(today)]
     waiting = Counter(part.today.category for part in parts)
-    sizes = [part.today.scratch_bytes(networks, len(part.images)) for part in parts]
+    sizes = [networks.bytes_per_image(part.today.model) * len(part.images) for part in parts]
     _remove_others(stages, todays, {part.file for part in parts})
     images: dict[str, int] = dict.fromkeys(waiting, 0)
     seconds: dict[str, float] = dict.fromkeys(waiting, 0.0)
@@ -149,9 +143,7 @@ def _remove_others(stages: Stages, todays: Sequence[Today], planned: set[str]) -
                 stages.out.remove(stages.out.name_of(info))
 
 
-def _judge_parts(
-    stages: Stages, parts: Sequence[Part], networks: Mapping[str, Network], before: Before
-) -> dict[Part, int]:
+def _judge_parts(stages: Stages, parts: Sequence[Part], networks: Networks, before: Before) -> dict[Part, int]:
     """Returns those that are there now, and how many of their images were scored for it."""
     done: dict[Part, int] = {}
     orders: list[Order] = []
@@ -171,17 +163,20 @@ def _judge_parts(
         maps = f"maps/{folder_name(part.today.category)}/part-{part.number:05d}" if stages.config.maps else None
         orders.append(Order(part.today.model, part.today.place, stages.data, missing, maps=maps))
         kept.append((part, known))
-    for number, table in judge_orders(stages, orders, networks):
+    for number, answer in judge_orders(stages, orders, networks.by_backbone):
         part, known = kept[number]
-        _write(stages, part, pa.concat_tables([known, table]))
-        done[part] = table.num_rows
+        if isinstance(answer, Exception):
+            stages.failed(part.today.category, "judge", answer)
+            continue
+        _write(stages, part, pa.concat_tables([known, answer]))
+        done[part] = answer.num_rows
     return done
 
 
 def _write(stages: Stages, part: Part, table: pa.Table) -> None:
-    """In the order of the images; `scored_at` stays what it is, `run_id` is tonight's."""
+    """In the order of the images, without those that vanished; `scored_at` stays as it is, `run_id` is tonight's."""
     place = {path: number for number, path in enumerate(table["image_path"].to_pylist())}
-    table = table.take([place[image.image_path] for image in part.images])
+    table = table.take([place[image.image_path] for image in part.images if image.image_path in place])
     position = table.schema.get_field_index("run_id")
     run_id = pa.array([stages.stamp.run_id] * table.num_rows, pa.string())
     table = table.set_column(position, table.schema.field(position), run_id)

@@ -114,6 +114,16 @@ def rule(
     return Ruling("refused" if reasons else "passed", tuple(reasons), n, tuple(comparisons))
 
 
+def too_many_suspects(suspects: int, images: int, share: float) -> bool:
+    """Whether so many good images are unlike all the others that what was learned from them is not to be trusted.
+
+    Args:
+        suspects: of the images, those that `reconpatch.audit` calls suspicious; one alone never is too many.
+        share: of the images that may be.
+    """
+    return suspects > max(1.0, share * images)
+
+
 def _sound(evidence: Evidence) -> list[str]:
     """What is wrong with scores of any number of images."""
     scores = np.concatenate([evidence.good, evidence.copies, evidence.real])

@@ -25,6 +25,8 @@ from reconpatch.fusion import (
 from reconpatch.thresholds import conformal_threshold, p_values
 
 FORMAT = 1  # of model.json; a model of a later format is refused
+# Of the numbers this code computes: raised with a change after which features or scores of before do not compare.
+CODE_VERSION = 2
 FUSIONS = ("patch", "image")
 
 
@@ -78,7 +80,7 @@ class Model:
         false_alarms: the wished false-alarm rate.
         threshold, false_alarm_bound: of `conformal_threshold`; None where nothing is held out.
         version: of this model, in every row that it scores.
-        code_version: of the numbers that this code computes.
+        code_version: `CODE_VERSION` of the code that made it.
     """
 
     category: str
@@ -193,7 +195,7 @@ def from_json(text: str | bytes) -> Model:
     """Read model.json.
 
     Raises:
-        ModelError: it is no JSON, of a later format, or lacks something.
+        ModelError: it is no JSON, of a later format or of other numbers, or lacks something.
     """
     try:
         stored: dict[str, Any] = json.loads(text)
@@ -205,6 +207,11 @@ def from_json(text: str | bytes) -> Model:
         members = tuple(
             MemberModel(**{**_known(each, MemberModel), "levels": tuple(each["levels"])}) for each in stored["members"]
         )
+        if stored["code_version"] != CODE_VERSION:
+            raise ModelError(
+                f"The model was made by code that computes other numbers (version {stored['code_version']}, this is "
+                f"{CODE_VERSION}), so that scores would not mean what its threshold says; fit it again."
+            )
         scores = tuple(float(score) for score in stored["holdout_scores"])
         return Model(**{**_known(stored, Model), "members": members, "holdout_scores": scores})
     except ModelError:

@@ -120,6 +120,11 @@ def test_categories_come_in_order_and_can_be_chosen(tmp_path: Path) -> None:
     assert look(tmp_path, "x y").categories == ("x y",)
 
 
+def test_what_a_disk_has_at_its_root_is_no_category(tmp_path: Path) -> None:
+    touch(tmp_path, "nut/train/good/a.png", "lost+found/train/good/a.png", ".snapshot/train/good/a.png")
+    assert look(tmp_path).categories == ("nut",)
+
+
 @pytest.mark.parametrize(
     ("root", "categories", "sentence"),
     [

@@ -7,12 +7,18 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import ray
 
+from pipelines import stages
+from pipelines.chunks import Chunk
+from pipelines.extract import Receipt, extract
 from tests.pipelines.processes import children, start_alone, wait_for_process
 from tests.pipelines.runs import BACKBONES, call, make_category, save, texture, with_defect
 
@@ -145,3 +151,23 @@ def test_an_interrupted_run_says_so_and_leaves_no_process(tmp_path: Path, sent: 
     while time.monotonic() < until and any((Path("/proc") / str(pid)).exists() for pid in family):
         time.sleep(0.2)
     assert not [pid for pid in family if (Path("/proc") / str(pid)).exists()]
+
+
+def test_an_extraction_that_breaks_down_fails_what_it_has_not_written_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, name in enumerate(("bolt", "cloth")):
+        make_category(tmp_path / "data" / name, seed=900 * number, train=12, good=2, defects=2)
+
+    def breaks(chunks: Sequence[Chunk], *rest: Any) -> Iterator[Receipt]:
+        yield from extract([chunk for chunk in chunks if chunk.category == "bolt"], *rest)
+        raise ray.exceptions.RayActorError(error_msg="The actor died: out of memory.")
+
+    monkeypatch.setattr(stages, "extract", breaks)
+    place = ("--data", str(tmp_path / "data"), "--out", str(tmp_path / "run"))
+    done = call("ensemble", *place, *ONE_MEMBER, "--epochs", "0")
+    assert done.code == 1
+    assert set(metrics(tmp_path / "run")) == {"bolt"}
+    (failure,) = pq.read_table(tmp_path / "run" / "failures.parquet").to_pylist()
+    assert (failure["category"], failure["stage"], failure["image_path"]) == ("cloth", "extract", None)
+    assert "The actor died: out of memory." in failure["error"]

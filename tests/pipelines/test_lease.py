@@ -87,6 +87,21 @@ def test_the_lease_is_renewed(out: Store, monkeypatch: pytest.MonkeyPatch) -> No
         assert out.read_json(LEASE)["renewed"] > first
 
 
+def test_a_run_that_slept_while_another_took_over_stops_and_says_so(
+    out: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.05)
+
+    def sleep() -> None:
+        with leased(out):
+            out.write(LEASE, holder())
+            time.sleep(10)
+
+    with pytest.raises(UsageError, match="was taken over by process 1 on elsewhere"):
+        sleep()
+    assert out.read_json(LEASE)["token"] == "x"  # the successor's stays
+
+
 def test_half_a_lease_holds_nothing(out: Store) -> None:
     out.write(LEASE, b'{"token": "x", "ho')
     with leased(out):

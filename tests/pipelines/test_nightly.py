@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -12,56 +11,8 @@ import pytest
 
 from pipelines.lease import leased
 from pipelines.storage import Store
-from tests.pipelines.runs import BACKBONES, Finished, call, make_category, other_parts, save, texture
-
-RECIPE = ("--backbone", BACKBONES[0], "--image-size", "96", "--epochs", "0", "--coreset", "0.05", "--holdout", "0.5")
-
-
-@dataclass(frozen=True)
-class Morning:
-    """What is there after a night.
-
-    Attributes:
-        told: category → its row of night.parquet.
-        current: category → the version in force.
-        scores: the night's folder.
-    """
-
-    done: Finished
-    told: dict[str, dict]
-    current: dict[str, str]
-    scores: Path
-
-    def rows(self, category: str) -> dict[str, dict]:
-        table = pq.read_table(self.scores / "scores" / "fused" / category / "part-00000.parquet")
-        return {row["image_path"]: row for row in table.to_pylist()}
-
-    def judged_now(self, category: str) -> set[str]:
-        """Images that were scored in this night, not taken over from an earlier one."""
-        started = json.loads((self.scores / "run.json").read_text())["started_at"]
-        return {path for path, row in self.rows(category).items() if row["scored_at"].isoformat() == started}
-
-
-class Factory:
-    """A data root, a registry and a folder of scores, and nights in them."""
-
-    def __init__(self, root: Path) -> None:
-        self.data, self.registry, self.scores = root / "data", root / "registry", root / "scores"
-
-    def night(self, *more: str) -> Morning:
-        before = set(self.scores.glob("*"))
-        place = ("--data", str(self.data), "--registry", str(self.registry), "--scores", str(self.scores))
-        done = call("nightly", *place, *RECIPE, *more)
-        (scores,) = set(self.scores.glob("*")) - before
-        told = {row["category"]: row for row in pq.read_table(scores / "night.parquet").to_pylist()}
-        current = {path.parent.name: path.read_text() for path in self.registry.glob("*/current")}
-        return Morning(done, told, current, scores)
-
-    def train(self, category: str) -> Path:
-        return self.data / category / "train" / "good"
-
-    def models(self, *words: str) -> Finished:
-        return call("models", words[0], "--registry", str(self.registry), *words[1:])
+from tests.pipelines.nights import RECIPE, Factory, Morning
+from tests.pipelines.runs import BACKBONES, call, make_category, other_parts, save, texture
 
 
 @pytest.fixture(scope="module")
@@ -265,16 +216,14 @@ def test_a_night_of_one_category_leaves_what_is_known_of_the_others(factory: Fac
 
 
 def test_a_folder_of_todays_images_that_is_not_there_is_refused(factory: Factory, fifth: Morning) -> None:
-    place = ("--data", str(factory.data), "--registry", str(factory.registry), "--scores", str(factory.scores))
-    done = call("nightly", *place, *RECIPE, "--images", str(factory.data / "tuesday"))
+    done = call("nightly", *factory.place, *RECIPE, "--images", str(factory.data / "tuesday"))
     assert done.code == 2
     assert "there is no such folder, or nothing in it" in done.stderr
 
 
 def test_two_nights_at_once_are_refused(factory: Factory, fourth: Morning) -> None:
-    place = ("--data", str(factory.data), "--registry", str(factory.registry), "--scores", str(factory.scores))
     with leased(Store.of(str(factory.registry))):
-        done = call("nightly", *place, *RECIPE)
+        done = call("nightly", *factory.place, *RECIPE)
     assert done.code == 2
     assert "is in use by process" in done.stderr
 

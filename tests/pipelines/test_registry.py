@@ -11,7 +11,7 @@ import pytest
 from pipelines.config import UsageError
 from pipelines.registry import Registry
 from pipelines.storage import Store
-from reconpatch.model import Model, to_json
+from reconpatch.model import CODE_VERSION, Model, to_json
 
 PASSED = {"status": "passed", "reasons": []}
 ODD = "a=b x%20y/z"
@@ -19,7 +19,7 @@ ODD = "a=b x%20y/z"
 
 def source(folder: Path, name: str) -> Store:
     """A run's model folder; only its files matter here."""
-    model = Model(ODD, name, (), 96, True, 16, 16, "patch", 9, 0.01, 1)
+    model = Model(ODD, name, (), 96, True, 16, 16, "patch", 9, 0.01, CODE_VERSION)
     (folder / name / "lite0").mkdir(parents=True)
     (folder / name / "model.json").write_text(to_json(model))
     (folder / name / "lite0" / "memory_bank.safetensors").write_bytes(name.encode())
@@ -123,6 +123,14 @@ def test_pruning_leaves_the_newest_the_current_and_the_one_before(registry: Regi
     assert set(registry.prune(ODD, keep=1)) == {"one", "three", "four"}
     assert {version.name for version in registry.versions(ODD)} == {"five", "two"}
     assert registry.rollback(ODD) == "five"
+
+
+def test_refused_versions_do_not_push_others_out(registry: Registry, tmp_path: Path, add: Callable[..., None]) -> None:
+    add("one", "two", "three")
+    for name in ("bad", "worse"):
+        registry.add(ODD, name, source(tmp_path / "run", name), {"status": "refused", "reasons": ["no"]})
+    assert registry.prune(ODD, keep=3) == []
+    assert registry.prune(ODD, keep=1) == ["one", "bad"]
 
 
 def test_a_version_that_was_cut_off_is_not_there(registry: Registry, add: Callable[..., None]) -> None:

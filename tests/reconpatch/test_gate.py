@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reconpatch.gate import FEWEST, Evidence, rule
+from reconpatch.gate import FEWEST, Evidence, rule, too_many_suspects
 
 NO_LABELS = np.empty(0, np.int64)
 
@@ -104,6 +104,12 @@ def test_a_promise_that_holds_is_refused_in_vain_less_than_once_in_five_hundred(
 
 def evidence_of(good: np.ndarray) -> Evidence:
     return Evidence(good, good + 1.0, np.empty(0))
+
+
+def test_one_suspect_is_never_too_many_and_then_the_share_counts() -> None:
+    assert [too_many_suspects(each, 10, 0.05) for each in (0, 1, 2)] == [False, False, True]
+    assert [too_many_suspects(each, 100, 0.05) for each in (5, 6)] == [False, True]
+    assert not too_many_suspects(100, 100, 1.0)
 
 
 def test_evidence_of_other_images_is_an_error() -> None:

@@ -8,14 +8,25 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from reconpatch.model import FORMAT, MemberModel, Model, ModelError, calibrate, from_json, judge, normalise, to_json
+from reconpatch.model import (
+    CODE_VERSION,
+    FORMAT,
+    MemberModel,
+    Model,
+    ModelError,
+    calibrate,
+    from_json,
+    judge,
+    normalise,
+    to_json,
+)
 
 
 def model(**changes: object) -> Model:
     members = tuple(
         MemberModel(f"net{number}", (2, 3), 3, "concat", 256, "package x", "ab" * 32, "cd" * 32) for number in range(2)
     )
-    made = Model("nut=1", "v1", members, 224, False, 16, 16, "patch", 9, 0.1, 1)
+    made = Model("nut=1", "v1", members, 224, False, 16, 16, "patch", 9, 0.1, CODE_VERSION)
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
@@ -106,6 +117,12 @@ def test_a_model_comes_back_from_its_json_exactly(fitted: Model) -> None:
     assert from_json(text) == fitted
     assert from_json(text.encode()) == fitted
     assert json.loads(text)["holdout_scores"] == sorted(fitted.holdout_scores)
+
+
+def test_a_model_of_code_with_other_numbers_is_refused(fitted: Model) -> None:
+    other = replace(fitted, code_version=CODE_VERSION - 1)
+    with pytest.raises(ModelError, match=f"version {CODE_VERSION - 1}, this is {CODE_VERSION}.*fit it again"):
+        from_json(to_json(other))
 
 
 def test_a_model_of_a_later_format_is_refused(fitted: Model) -> None:

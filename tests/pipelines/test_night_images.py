@@ -1,0 +1,139 @@
+"""Nights of images that lie elsewhere, of models and pictures that are lost on the way, and of versions that go."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines import lease, morning
+from pipelines.lease import leased
+from pipelines.storage import Store
+from tests.pipelines.nights import Factory, Morning
+from tests.pipelines.runs import BACKBONES, make_category, save, texture
+
+
+@pytest.fixture(scope="module")
+def factory(tmp_path_factory: pytest.TempPathFactory) -> Factory:
+    """Two categories without a test folder, and today's images in a folder of their own."""
+    made = Factory(tmp_path_factory.mktemp("station"))
+    make_category(made.data / "bolt", seed=0, train=12, good=0, defects=0)
+    make_category(made.data / "cloth", seed=2000, train=12, good=0, defects=0)
+    for number in range(3):
+        save(made.data.parent / "today" / "bolt" / "line 2" / f"{number}.png", texture(100 + number))
+        save(made.data.parent / "today" / "stranger" / f"{number}.png", texture(200 + number))
+        save(made.data / "cloth" / "incoming" / f"{number}.png", texture(2100 + number))
+    return made
+
+
+@pytest.fixture(scope="module")
+def elsewhere(factory: Factory) -> Morning:
+    return factory.night("--images", str(factory.data.parent / "today"), "--maps")
+
+
+@pytest.fixture(scope="module")
+def incoming(factory: Factory, elsewhere: Morning) -> Morning:
+    return factory.night()
+
+
+def test_images_of_a_folder_of_their_own_are_judged_and_its_strangers_named(elsewhere: Morning) -> None:
+    assert elsewhere.done.code == 0, elsewhere.done.stderr
+    assert set(elsewhere.rows("bolt")) == {f"bolt/line 2/{number}.png" for number in range(3)}
+    assert (elsewhere.told["bolt"]["judged"], elsewhere.told["cloth"]["judged"]) == ("done", "no images")
+    assert set(elsewhere.told) == {"bolt", "cloth"}
+    assert "1 folders are of no category that is known: stranger" in elsewhere.done.stderr
+
+
+def test_their_maps_are_written(elsewhere: Morning) -> None:
+    maps = pq.read_table(elsewhere.scores / "maps" / "bolt" / "part-00000-00000.parquet").to_pylist()
+    assert [row["image_path"] for row in maps] == sorted(elsewhere.rows("bolt"))
+    assert all(len(row["map"]) == row["height"] * row["width"] for row in maps)
+
+
+def test_without_a_test_folder_incoming_is_judged(elsewhere: Morning, incoming: Morning) -> None:
+    assert incoming.done.code == 0, incoming.done.stderr
+    assert incoming.current == elsewhere.current
+    assert set(incoming.rows("cloth")) == {f"cloth/incoming/{number}.png" for number in range(3)}
+    assert all(row["label"] is None for row in incoming.rows("cloth").values())
+    assert incoming.told["bolt"]["judged"] == "no images"
+
+
+def test_an_image_that_vanishes_after_the_index_is_a_failure_and_the_others_are_judged(
+    factory: Factory, incoming: Morning, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = factory.data / "cloth" / "incoming" / "3.png"
+    for number in (3, 4):
+        save(gone.with_name(f"{number}.png"), texture(2100 + number))
+    monkeypatch.setattr(morning, "index", then(morning.index, gone.unlink))
+    found = factory.night()
+    assert found.done.code == 0, found.done.stderr
+    assert found.judged_now("cloth") == {"cloth/incoming/4.png"}
+    assert (found.told["cloth"]["images"], found.told["cloth"]["unreadable"]) == (4, 1)
+    failures = pq.read_table(found.scores / "failures.parquet").to_pylist()
+    assert [(row["stage"], row["image_path"]) for row in failures] == [("extract", "cloth/incoming/3.png")]
+
+
+def then(first: Callable[..., Any], second: Callable[[], object]) -> Callable[..., Any]:
+    def both(*arguments: Any) -> Any:
+        found = first(*arguments)
+        second()
+        return found
+
+    return both
+
+
+def test_a_champion_with_a_damaged_bank_does_not_stand_in_the_way(factory: Factory, incoming: Morning) -> None:
+    bank = factory.registry / "bolt" / incoming.current["bolt"].strip() / BACKBONES[0] / "memory_bank.safetensors"
+    bank.write_bytes(bank.read_bytes()[:100])
+    for number in range(2):
+        save(factory.train("bolt") / f"new{number}.png", texture(300 + number))
+    found = factory.night("--keep", "1")
+    assert found.done.code == 0, found.done.stderr
+    assert found.told["bolt"]["learned"] == "unproven"
+    assert "The model in force cannot be asked" in found.told["bolt"]["reasons"]
+    assert found.current["bolt"] != incoming.current["bolt"]
+
+
+def test_kept_are_as_many_versions_as_asked_and_the_one_before(factory: Factory, incoming: Morning) -> None:
+    for number in range(2):
+        save(factory.train("bolt") / f"newer{number}.png", texture(400 + number))
+    before = (factory.registry / "bolt" / "current").read_text()
+    found = factory.night("--keep", "1", "--category", "bolt")
+    kept = {path.parent.name for path in (factory.registry / "bolt").glob("*/model.json")}
+    assert kept == {before.strip(), found.current["bolt"].strip()}
+    assert before != found.current["bolt"]
+
+
+def test_a_night_waits_for_the_one_before_if_asked(
+    factory: Factory, incoming: Morning, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "WAIT_SECONDS", 0.1)
+    over: list[float] = []
+
+    def other() -> None:
+        with leased(Store.of(str(factory.registry))):
+            holds.set()
+            time.sleep(1.0)
+            over.append(time.time())
+
+    holds = threading.Event()
+    running = threading.Thread(target=other)
+    running.start()
+    holds.wait(5)
+    found = factory.night("--wait", "--category", "cloth")
+    running.join()
+    assert found.done.code == 0, found.done.stderr
+    assert (found.scores / "night.parquet").stat().st_mtime >= over[0]
+
+
+def test_a_category_that_was_never_learned_has_no_model_to_judge_with(tmp_path: Path) -> None:
+    empty = Factory(tmp_path)
+    make_category(empty.data / "bolt", seed=0, train=0, good=1, defects=0)
+    found = empty.night()
+    assert found.done.code == 1
+    assert (found.told["bolt"]["learned"], found.told["bolt"]["judged"]) == ("failed", "no model")
