@@ -39,7 +39,8 @@ class Place:
         assert running.returncode == 0, output + errors
 
     def outcome(self) -> dict[str, object]:
-        """Every file of the registry's versions, and every row of the scores, run and time aside."""
+        """Every file of the registry's versions, and every row of scores, drift and the night's own table, run and time
+        aside."""
         found: dict[str, object] = {}
         for path in self.root.glob("registry/*/*/**/*"):
             if path.is_file() and path.name != "ruling.json" and "drift" not in path.parts:
@@ -47,8 +48,11 @@ class Place:
         for path in self.root.glob("registry/*/current"):
             found[str(path.relative_to(self.root))] = path.read_text()
         (night,) = self.root.glob("scores/*")
-        for path in night.glob("scores/fused/*/*.parquet"):
+        for path in (*night.glob("scores/fused/*/*.parquet"), night / "night.parquet"):
             found[str(path.relative_to(night))] = _content(path)
+        for category in self.root.glob("registry/*/drift"):
+            (written,) = category.glob("*.parquet")  # its name tells of the run, and there is one a night
+            found[str(category.relative_to(self.root))] = _content(written)
         return found
 
 
