@@ -1,12 +1,20 @@
-"""The queue of units: largest first, and nothing is lost when a worker dies."""
+"""The queue of units: largest first, and nothing is lost when a worker dies; and nothing stays of Ray Train."""
 
 from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
 
 from pipelines.config import resolve_members
 from pipelines.dataset import Image
 from pipelines.fit import Fitted, UnitQueue
 from pipelines.keys import Keys
 from pipelines.plan import Network, Unit
+from tests.pipelines.processes import children
+from tests.pipelines.runs import BACKBONES, call, make_category
 
 
 def units(*images: int) -> list[Unit]:
@@ -44,3 +52,16 @@ def test_a_finished_unit_is_never_handed_out_again() -> None:
     assert second is not None
     assert second.name != first.name
     assert queue.take(0) is None
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds Ray's processes in /proc")
+def test_when_a_wave_is_fitted_nothing_stays_of_ray_train(tmp_path: Path) -> None:
+    make_category(tmp_path / "data" / "bolt", seed=1, train=3, good=1, defects=1)
+    place = ("--data", str(tmp_path / "data"), "--out", str(tmp_path / "run"))
+    recipe = ("--backbone", BACKBONES[0], "--image-size", "96", "--epochs", "5", "--max-steps", "5")
+    assert call("ensemble", *place, *recipe).code == 0
+    names = ("TrainController", "PlacementGroupCleaner", "RayTrainWorker")
+    until = time.monotonic() + 60
+    while left := [command for _, command in children(os.getpid()) if any(name in command for name in names)]:
+        assert time.monotonic() < until, left
+        time.sleep(0.5)
