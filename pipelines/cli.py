@@ -43,6 +43,7 @@ from pipelines.options import (
 )
 from pipelines.paper_tables import paper_tables
 from pipelines.progress import Screen
+from pipelines.report.build import report
 from pipelines.run import dry_run, run
 from pipelines.score_new import NewImages, score_new
 from pipelines.status import status
@@ -111,6 +112,16 @@ def demo(out: str, **options: Any) -> None:
 def evaluate_command(run_folder: str, **options: Any) -> None:
     """Metrics, maps and verdicts again, from the Parquet and the masks; nothing is trained."""
     _do(lambda: evaluate(run_folder, Screen(), **options))
+
+
+@main.command(name="report")
+@click.option("--run", "run_folder", required=True, type=click.Path(), help="A run's folder, a night's, or scores.")
+@click.option("--data", type=click.Path(), show_default="where they were", help="Where the pictures are.")
+@click.option("--beside", type=click.Path(), help="Another run of the same images: its scores are shown beside.")
+@where_options
+def report_command(run_folder: str, **options: Any) -> None:
+    """Pages to look at: categories, scores, thresholds, and the pictures that matter."""
+    _do(lambda: report(run_folder, Screen(), **options))
 
 
 @main.command(name="score")

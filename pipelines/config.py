@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from reconpatch.model import FUSIONS
@@ -114,6 +114,7 @@ class RunConfig:
     holdout: float = 0.2
     false_alarms: float = 0.01
     maps: bool = False
+    report: bool = True
     scratch: str | None = None
     scratch_gb: float = 50.0
     keep_features: bool = False
@@ -213,3 +214,12 @@ def with_recipe(options: Mapping[str, Any]) -> dict[str, Any]:
 def _require(holds: bool, sentence: str) -> None:
     if not holds:
         raise UsageError(sentence)
+
+
+def stored_config(stored: Mapping[str, Any], **given: Any) -> RunConfig:
+    """The configuration that run.json tells of, with some options given anew; what this version does not know is left
+    out."""
+    names = {field.name for field in fields(RunConfig)}
+    known = {name: value for name, value in stored.items() if name in names}
+    members = tuple(Member(**{**each, "levels": tuple(each["levels"])}) for each in stored["members"])
+    return RunConfig(**{**known, "members": members, "categories": tuple(stored["categories"]), **given})

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from pipelines.config import Member, RunConfig, UsageError
+from pipelines.config import RunConfig, UsageError, stored_config
 from pipelines.dataset import Image, list_images
 from pipelines.fuse import Fusion
 from pipelines.keys import fused_key
@@ -93,16 +93,12 @@ def evaluate(
 def _config(
     stored: dict[str, Any], out: Store, data: str | None, false_alarms: float | None, where: dict[str, Any]
 ) -> RunConfig:
-    names = {field.name for field in fields(RunConfig)}
-    given = {name: value for name, value in stored.items() if name in names}
-    given["members"] = tuple(Member(**{**each, "levels": tuple(each["levels"])}) for each in stored["members"])
-    given |= {"categories": tuple(stored["categories"]), "out": out.uri, "fresh": False, **where}
-    given["data"] = data or stored["data"]
+    given = {"out": out.uri, "fresh": False, "data": data or stored["data"], **where}
     if "***" in given["data"]:
         raise UsageError("The run's data has credentials in its address, which are not kept: give it with --data.")
     if false_alarms is not None:
         given["false_alarms"] = false_alarms
-    return RunConfig(**given)
+    return stored_config(stored, **given)
 
 
 def _with_masks(data: Store, images: Sequence[Image]) -> tuple[list[Image], list[str]]:

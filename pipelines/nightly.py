@@ -27,6 +27,8 @@ from pipelines.night import WORK, Night, NightOptions, place_of
 from pipelines.progress import Screen
 from pipelines.record import Record
 from pipelines.registry import Registry
+from pipelines.report.build import REPORT, report_at_the_end
+from pipelines.report.subject import Subject
 from pipelines.run import index, known_images, plans_of, scratch_of, usable
 from pipelines.rundir import INDEX, INDEX_FILE, RUN
 from pipelines.score import Stamp
@@ -85,7 +87,13 @@ def _record(
     if cut_off:
         screen.say(f"goes on with the night {run_id[:12]}, which was cut off")
     return Record(
-        config, Store.of(options.scores).below(run_id), screen, networks.by_backbone, run_id, datetime.now(UTC)
+        config,
+        Store.of(options.scores).below(run_id),
+        screen,
+        networks.by_backbone,
+        run_id,
+        datetime.now(UTC),
+        origin={"models": Store.of(options.registry).uri, "images": Store.of(options.images or config.data).uri},
     )
 
 
@@ -101,8 +109,20 @@ def _whole(night: Night, listing: Listing) -> int:
         night.save("interrupted")
         raise
     night.save("partial" if record.failed else "complete")
+    if night.stages.config.report:
+        _report(night)
     refused = any(row.get("learned") == "refused" for row in night.told.values())
     return record.exit_code or (3 if refused else 0)
+
+
+def _report(night: Night) -> None:
+    """Pages about today; pictures that the night before has shown already are its own."""
+    stages, last = night.stages, night.before.get("finished")
+    subject = Subject(
+        night.out, "nightly", night.images_root, stages.data, night.registry.store, night.out.read_json(RUN)
+    )
+    before = None if last is None else Store.of(night.options.scores).below(last["run_id"]).below(REPORT)
+    report_at_the_end(subject, night.record, stages.workers, before)
 
 
 def _learn_and_judge(night: Night, listing: Listing, known: dict[str, dict[str, Any]]) -> None:

@@ -144,6 +144,7 @@ recipe_options = options_of(
     click.option("--seed", type=int, default=0, help="Of initialisation and batches."),
     click.option("--chunk", type=int, default=16, help="Images of a forward pass."),
     click.option("--maps/--no-maps", default=False, help="Write anomaly maps on the pictures' own pixels."),
+    click.option("--report/--no-report", default=True, help="Write pages to look at when all is done."),
     click.option("--scratch", type=click.Path(), show_default="OUT/_scratch", help="Folder for patch features."),
     scratch_gb_option,
     click.option("--keep-features", is_flag=True, help="Leave the features when their categories are done."),

@@ -29,6 +29,7 @@ class Record:
         failed: category → why it has no scores.
         stages: stage → seconds, and the peak of resident bytes of any one of its processes.
         units: "category/backbone" → stage → seconds and what the stage found.
+        origin: where what does not lie in the folder itself came from: 'models' (a run or registry), 'images'.
     """
 
     config: RunConfig
@@ -42,6 +43,7 @@ class Record:
     failed: dict[str, str] = field(default_factory=dict)
     stages: dict[str, dict[str, Any]] = field(default_factory=dict)
     units: dict[str, dict[str, Any]] = field(default_factory=dict)
+    origin: dict[str, str] = field(default_factory=dict)
     _unreadable: set[str] = field(default_factory=set)
 
     def warn(self, sentence: str) -> None:
@@ -102,6 +104,7 @@ class Record:
                 "stages": self.stages,
                 "units": self.units,
                 "failed": self.failed,
+                "origin": {name: masked(where) for name, where in self.origin.items()},
                 "warnings": self.warnings,
             },
         )

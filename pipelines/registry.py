@@ -17,9 +17,9 @@ from typing import Any
 from urllib.parse import unquote
 
 from pipelines.config import UsageError
-from pipelines.rundir import MODEL, RULING, folder_name
+from pipelines.rundir import MODEL, RULING, RUN, folder_name, model_folder
 from pipelines.storage import Store, side_by_side
-from reconpatch.model import Model, from_json
+from reconpatch.model import Model, ModelError, from_json
 
 CURRENT = "current"
 HISTORY = "history.json"
@@ -199,6 +199,23 @@ class Registry:
         if not self.holds(category, name):
             known = ", ".join(version.name for version in self.versions(category)) or "none"
             raise UsageError(f"{category}: the registry has no version '{name}'; it has {known}.")
+
+
+def find_model(source: Store, category: str) -> Store:
+    """The folder of a category's model: in a run, or the version that is in force in a registry.
+
+    Raises:
+        ModelError: there is none.
+    """
+    if source.exists(RUN):
+        place = source.below(model_folder(category))
+    else:
+        registry = Registry(source)
+        version = registry.current(category)
+        place = registry.of(category) if version is None else registry.version(category, version)
+    if not place.exists(MODEL):
+        raise ModelError(f"--model {source.uri}: has no model of category '{category}'.")
+    return place
 
 
 def _now() -> str:

@@ -37,6 +37,8 @@ from pipelines.plan import (
 )
 from pipelines.progress import Screen
 from pipelines.record import Record
+from pipelines.report.build import report_at_the_end
+from pipelines.report.subject import Subject
 from pipelines.rundir import FILES, FOLDERS, INDEX, INDEX_FILE, RUN, SCRATCH
 from pipelines.score import Stamp
 from pipelines.session import ray_session
@@ -102,6 +104,8 @@ def _job(
     if not config.keep_features:
         scratch.remove_folder()
     record.close(metrics)
+    if config.report:
+        report_at_the_end(Subject(out, config.command, data, data, out, out.read_json(RUN)), record, workers)
     return record.exit_code
 
 

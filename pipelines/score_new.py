@@ -18,7 +18,7 @@ from pipelines.lease import leased
 from pipelines.networks import Networks
 from pipelines.progress import Screen
 from pipelines.record import Record
-from pipelines.registry import Registry
+from pipelines.registry import Registry, find_model
 from pipelines.run import index, scratch_of
 from pipelines.rundir import (
     DRIFT,
@@ -26,9 +26,7 @@ from pipelines.rundir import (
     FAILURES,
     FAILURES_FILE,
     MODEL,
-    RUN,
     folder_name,
-    model_folder,
 )
 from pipelines.score import Stamp
 from pipelines.session import ray_session
@@ -36,7 +34,7 @@ from pipelines.stages import Stages, sentence_of
 from pipelines.storage import Store, write_rows, write_table
 from pipelines.today import PART_ROWS
 from reconpatch.images import SUFFIXES
-from reconpatch.model import Model, ModelError, from_json, with_false_alarms
+from reconpatch.model import Model, from_json, with_false_alarms
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,13 @@ def score_new(options: NewImages, screen: Screen) -> int:
         raise UsageError(f"--out {options.out}: is not empty; give another folder.")
     with leased(out):
         record = Record(
-            config, out, screen, networks.by_backbone, run_id=uuid.uuid4().hex, started_at=datetime.now(UTC)
+            config,
+            out,
+            screen,
+            networks.by_backbone,
+            run_id=uuid.uuid4().hex,
+            started_at=datetime.now(UTC),
+            origin={"models": Store.of(options.model).uri, "images": images.uri},
         )
         for sentence in warnings:
             record.warn(sentence)
@@ -119,23 +123,6 @@ def _tell_drift(out: Store, source: Store, model: Model, stamp: Stamp, record: R
                 append(Registry(source), row, stamp)
             except OSError as error:  # a registry that may only be read is one to score with
                 record.warn(f"{source.uri}: the drift could not be written down there: {error}")
-
-
-def find_model(source: Store, category: str) -> Store:
-    """The folder of a category's model: in a run, or the version that is in force in a registry.
-
-    Raises:
-        ModelError: there is none.
-    """
-    if source.exists(RUN):
-        place = source.below(model_folder(category))
-    else:
-        registry = Registry(source)
-        version = registry.current(category)
-        place = registry.of(category) if version is None else registry.version(category, version)
-    if not place.exists(MODEL):
-        raise ModelError(f"--model {source.uri}: has no model of category '{category}'.")
-    return place
 
 
 def members_of(model: Model) -> tuple[Member, ...]:

@@ -22,6 +22,7 @@ from pipelines.score import Done, Stamp, score_unit, select_unit
 from pipelines.session import threads_for
 from pipelines.shares import Shares, Teller
 from pipelines.storage import Store
+from pipelines.tasks import run_tasks
 
 
 @dataclass(frozen=True)
@@ -235,22 +236,7 @@ class Stages:
             on_wait: called while none has finished, now and then.
         """
         options = {"num_cpus": threads or self.config.threads_per_unit, "num_gpus": self.config.gpus_per_actor or None}
-        remote: Any = ray.remote(function).options(**options, max_retries=3)
-        waiting = list(reversed(items))
-        running: dict[Any, Any] = {}
-        while waiting or running:
-            while waiting and len(running) < self.workers:
-                item = waiting.pop()
-                running[remote.remote(*arguments(item))] = item
-            ready, _ = ray.wait(list(running), timeout=1.0)
-            if not ready:
-                on_wait()
-                continue
-            item = running.pop(ready[0])
-            try:
-                yield item, ray.get(ready[0])
-            except ray.exceptions.RayError as error:
-                yield item, error
+        return run_tasks(function, items, arguments, self.workers, options, on_wait)
 
     @contextmanager
     def stage(self, name: str, label: str, total: int, unit: str) -> Iterator[Stage]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +17,7 @@ from pipelines.storage import Store, read_rows, side_by_side
 
 _DRIFTED = 1e-3  # Kolmogorov-Smirnov's p-value: one in a thousand mornings without a change
 _COLUMNS = ("category", "attention", "model", "days", "learned", "judged", "images", "anomalies", "unreadable", "ks")
-_URGENCY = (
+URGENCY = (
     "failed",
     "refused",
     "held back",
@@ -53,13 +54,13 @@ def status(screen: Screen, registry: str, as_json: bool) -> int:
 def rows_of(registry: Registry, now: datetime) -> list[dict[str, Any]]:
     """A row a category, sorted by what wants attention, then by name.
 
-    `attention` says what that is: one of `_URGENCY`.
+    `attention` says what that is: one of `URGENCY`.
     """
     work = registry.store.below(WORK)
     night = {row["category"]: row for row in read_rows(work, NIGHT_FILE)} if work.exists(NIGHT_FILE) else {}
     categories = sorted({*registry.categories(), *night})
     rows = side_by_side(lambda category: _row(registry, category, night, now), categories)
-    return sorted(rows, key=lambda row: (_URGENCY.index(row["attention"]), row["category"]))
+    return sorted(rows, key=lambda row: (URGENCY.index(row["attention"]), row["category"]))
 
 
 def _row(registry: Registry, category: str, night: dict[str, dict[str, Any]], now: datetime) -> dict[str, Any]:
@@ -83,10 +84,11 @@ def _row(registry: Registry, category: str, night: dict[str, dict[str, Any]], no
         "unreadable": told.get("unreadable"),
         **{name: drift.get(name) for name in ("ks", "ks_p_value", "above_threshold", "rare")},
     }
-    return row | {"attention": _attention(row)}
+    return row | {"attention": attention(row)}
 
 
-def _attention(row: dict[str, Any]) -> str:
+def attention(row: Mapping[str, Any]) -> str:
+    """What a category's morning wants looked at: one of `URGENCY`, the empty word for nothing."""
     told = (row["learned"], row["judged"])
     for word in ("failed", "refused", "held back", "deferred"):
         if word in told:

@@ -202,10 +202,13 @@ def write_table(store: Store, name: str, table: pa.Table, metadata: Mapping[str,
     store.write(name, sink.getvalue())
 
 
-def read_table(store: Store, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+def read_table(
+    store: Store, name: str, columns: Sequence[str] | None = None, filters: Sequence[tuple[str, str, Any]] | None = None
+) -> pa.Table:
+    """A Parquet file, or some of its columns and rows; `filters` as pyarrow's."""
     # Not by path: pyarrow takes a folder name like a=b for a partition and adds a column of it.
     with store.filesystem.open_input_file(store.path(name)) as file:
-        return pq.read_table(file, columns=columns)
+        return pq.read_table(file, columns=columns, filters=None if filters is None else list(filters))
 
 
 def read_rows(store: Store, name: str, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:

@@ -45,6 +45,7 @@ class MemberModel:
         weights, weights_sha256: where the backbone's weights came from, and their digest.
         key: SHA-256 of all that adapter and bank depend on.
         median, mad, beta: of equation 11, over the fit images; None until they are scored.
+        grid: patches in rows and in columns, of which an entry's row and column count; None until then.
     """
 
     backbone: str
@@ -58,6 +59,7 @@ class MemberModel:
     median: float | None = None
     mad: float | None = None
     beta: float | None = None
+    grid: tuple[int, int] | None = None
 
     def require_weights(self, source: str, sha256: str) -> None:
         """ModelError unless the weights that were found, and where, are those that this member was fitted with."""
@@ -136,7 +138,8 @@ def normalise(model: Model, fit_maps: Sequence[npt.NDArray[np.float32]]) -> tupl
             each = score_statistics(maps if model.fusion == "patch" else largest_scores(maps))
         except ValueError as error:
             raise ValueError(f"{model.category}, {member.backbone}: {error}") from error
-        members.append(replace(member, median=each.median, mad=each.mad, beta=each.beta))
+        grid = int(maps.shape[1]), int(maps.shape[2])
+        members.append(replace(member, median=each.median, mad=each.mad, beta=each.beta, grid=grid))
         statistics.append(each)
     return replace(model, members=tuple(members)), statistics
 
@@ -158,6 +161,20 @@ def with_false_alarms(model: Model, false_alarms: float) -> Model:
     return calibrate(replace(model, false_alarms=false_alarms), model.holdout_scores)
 
 
+def normalised(model: Model, maps: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
+    """s̄ of equation 11: the members' (B, H, W) patch scores in units of their own spread.
+
+    Raises:
+        ValueError: a member without statistics.
+    """
+    found = []
+    for member, scores in zip(model.members, maps, strict=True):
+        if member.median is None or member.mad is None or member.beta is None:
+            raise ValueError(f"{model.category}, {member.backbone}: the model has no median and MAD; fit it again.")
+        found.append(np.asarray(modified_z_score(scores, member.median, member.mad, member.beta)))
+    return found
+
+
 def judge(model: Model, maps: Sequence[npt.NDArray[np.float32]]) -> Judgement:
     """Fuse the members' patch scores of a batch of images, and say what the threshold makes of them.
 
@@ -168,19 +185,15 @@ def judge(model: Model, maps: Sequence[npt.NDArray[np.float32]]) -> Judgement:
     Raises:
         ValueError: a member without statistics.
     """
-    normalised = []
-    for member, scores in zip(model.members, maps, strict=True):
-        if member.median is None or member.mad is None or member.beta is None:
-            raise ValueError(f"{model.category}, {member.backbone}: the model has no median and MAD; fit it again.")
-        normalised.append(modified_z_score(scores, member.median, member.mad, member.beta))
-    fused = fuse_maps(normalised)
-    largest = np.stack([largest_scores(each) for each in normalised]).astype(np.float64)
+    members = normalised(model, maps)
+    fused = fuse_maps(members)
+    largest = np.stack([largest_scores(each) for each in members]).astype(np.float64)
     scores = largest_scores(fused).astype(np.float64) if model.fusion == "patch" else largest.mean(axis=0)
     return Judgement(
         scores=scores,
         fused=np.asarray(fused, dtype=np.float32),
         member_scores=largest,
-        peaks=find_peaks(fused, normalised),
+        peaks=find_peaks(fused, members),
         p_values=p_values(scores, model.holdout_scores),
         is_anomaly=None if model.threshold is None else scores > model.threshold,
     )
@@ -205,7 +218,10 @@ def from_json(text: str | bytes) -> Model:
                 f"reconpatch-ray."
             )
         members = tuple(
-            MemberModel(**{**_known(each, MemberModel), "levels": tuple(each["levels"])}) for each in stored["members"]
+            MemberModel(
+                **{**_known(each, MemberModel), "levels": tuple(each["levels"]), "grid": _grid(each.get("grid"))}
+            )
+            for each in stored["members"]
         )
         if stored["code_version"] != CODE_VERSION:
             raise ModelError(
@@ -219,6 +235,13 @@ def from_json(text: str | bytes) -> Model:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"model.json is damaged ({type(error).__name__}: {reason}); fit the model again.") from error
+
+
+def _grid(stored: list[int] | None) -> tuple[int, int] | None:
+    if stored is None:
+        return None
+    height, width = stored
+    return int(height), int(width)
 
 
 def _known(stored: dict[str, Any], kind: type) -> dict[str, Any]:

@@ -1,0 +1,161 @@
+"""The whole report: a task a category, then the overview. What stands, and has not changed, is not made again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipelines.config import stored_config
+from pipelines.keys import key_of
+from pipelines.progress import Screen
+from pipelines.record import Record
+from pipelines.report.category import Order, page_name, write_category
+from pipelines.report.pages import render_page
+from pipelines.report.render import MEDIA
+from pipelines.report.subject import Subject
+from pipelines.rundir import FAILURES_FILE
+from pipelines.session import ray_session
+from pipelines.status import URGENCY, attention
+from pipelines.storage import Store, read_rows, side_by_side
+from pipelines.tasks import run_tasks
+
+REPORT = "report"
+_PAGES = "pages.json"
+_LOOK = 1  # raised when the same inputs give another page
+
+
+def write_report(
+    subject: Subject, screen: Screen, workers: int, *, beside: Subject | None = None, before: Store | None = None
+) -> tuple[Store, list[str]]:
+    """Write `report/` into a subject's folder. A Ray session has to be there.
+
+    Args:
+        workers: how many categories at once.
+        beside: another run of the same images, the scores of which are shown beside.
+        before: an earlier report, of which pictures are taken over.
+
+    Returns:
+        The report's folder, and a sentence a category whose page could not be made.
+    """
+    report = subject.out.below(REPORT)
+    categories = subject.categories()
+    stored = {} if beside is not None else report.read_json(_PAGES) or {}
+    index, metrics, night = subject.index(), subject.metrics(), subject.night()
+    keys = dict(zip(categories, side_by_side(lambda name: _key(subject, name, night), categories), strict=True))
+    summaries = {
+        name: stored[name]["summary"]
+        for name in categories
+        if stored.get(name, {}).get("key") == keys[name] and report.exists(page_name(name))
+    }
+    due = [name for name in categories if name not in summaries]
+
+    def order(category: str) -> tuple[Any, ...]:
+        position = categories.index(category)
+        around = (
+            categories[position - 1] if position else None,
+            categories[position + 1] if position + 1 < len(categories) else None,
+        )
+        media = None if before is None else before.below(MEDIA)
+        mine = index.get(category, {}), metrics.get(category, []), night.get(category, {})
+        return Order(subject, category, *mine, around, beside, media), report
+
+    sentences = []
+    if due:
+        with screen.stage("report", len(due), "categories") as stage:
+            for category, answer in run_tasks(write_category, due, order, workers, {"num_cpus": 1}):
+                stage.advance()
+                if isinstance(answer, Exception):
+                    cause = getattr(answer, "cause", None) or answer
+                    sentences.append(f"{category}: no page in the report: {' '.join(str(cause).split())[:300]}")
+                    continue
+                summaries[category] = answer
+    made = {name: {"key": keys[name], "summary": summaries[name]} for name in categories if name in summaries}
+    report.write_json(_PAGES, made)
+    report.write("index.html", _overview(subject, summaries, night).encode())
+    return report, sentences
+
+
+def report(run_folder: str, screen: Screen, *, data: str | None = None, beside: str | None = None, **where: Any) -> int:
+    """`reconpatch-run report`: write the pages anew where something has changed.
+
+    Args:
+        data, beside: as of `Subject.of` and `write_report`.
+        where: workers, address, as in RunConfig.
+
+    Returns:
+        The exit code: 1 where a category has no page.
+
+    Raises:
+        UsageError: no run, no night and no scores there.
+    """
+    subject = Subject.of(run_folder, data)
+    other = None if beside is None else Subject.of(beside, data)
+    config = stored_config(subject.told["config"], **where)
+    with ray_session(config) as workers:
+        return tell(subject, screen, workers, beside=other)
+
+
+def tell(
+    subject: Subject, screen: Screen, workers: int, *, beside: Subject | None = None, before: Store | None = None
+) -> int:
+    """Write the report and say where it is; the exit code."""
+    place, sentences = write_report(subject, screen, workers, beside=beside, before=before)
+    for sentence in sentences:
+        screen.warn(sentence)
+    screen.say(f"report   {place.below('index.html').uri}")
+    return 1 if sentences else 0
+
+
+def report_at_the_end(subject: Subject, record: Record, workers: int, before: Store | None = None) -> None:
+    """The report of what has just been done; one that fails takes nothing away from the scores, which stand."""
+    try:
+        tell(subject, record.screen, workers, before=before)
+    except Exception as error:
+        record.screen.warn(f"there is no report: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
+
+
+def _key(subject: Subject, category: str, night: Mapping[str, Any]) -> str:
+    return key_of(
+        [subject.key(category), sorted((key, str(value)) for key, value in night.get(category, {}).items()), _LOOK]
+    )
+
+
+def _overview(subject: Subject, summaries: Mapping[str, dict[str, Any]], night: Mapping[str, dict[str, Any]]) -> str:
+    told = subject.told
+    failed: dict[str, str] = told["failed"]
+    names = sorted({*summaries, *failed, *night})
+    rows = []
+    for name in names:
+        row = {**_nothing(name), **summaries.get(name, {})}
+        state = "failed" if name in failed else _state(night.get(name))
+        row |= {"state": state, "urgency": URGENCY.index(state) if state in URGENCY else len(URGENCY)}
+        rows.append(row)
+    if night:
+        rows.sort(key=lambda row: (row["urgency"], row["category"]))
+    failures = read_rows(subject.out, FAILURES_FILE) if subject.out.exists(FAILURES_FILE) else []
+    return render_page(
+        "index.html",
+        root=".",
+        title={"nightly": "Last night", "score": "New images"}.get(subject.command, "Run"),
+        told=told,
+        members=[member["backbone"] for member in told["config"]["members"]],
+        rows=rows,
+        failed=failed,
+        unreadable=[row for row in failures if row["image_path"] is not None],
+        labelled=any(row["defective"] for row in rows),
+        night=bool(night),
+    )
+
+
+def _nothing(category: str) -> dict[str, Any]:
+    """What the overview says of a category without a page."""
+    names = ("page", "alarms", "missed", "false_alarms", "bound", "ks", "spark")
+    metrics = ("image_auroc", "image_ap", "d_prime", "pixel_auroc", "aupro")
+    return {"category": category, "images": 0, "defective": 0, **dict.fromkeys((*names, *metrics))}
+
+
+def _state(told: Mapping[str, Any] | None) -> str:
+    """What wants attention, else what was done."""
+    if told is None:
+        return "scored"
+    return attention({**told, "status": told["learned"]}) or str(told["learned"])

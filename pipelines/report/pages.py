@@ -1,0 +1,52 @@
+"""From values to HTML: every value is escaped, style and script are in the page, nothing is fetched."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+_NONE = "–"
+
+
+def render_page(template: str, **values: Any) -> str:
+    """A page.
+
+    Args:
+        template: its file in `templates`.
+        values: what it shows.
+    """
+    return _environment().get_template(template).render(**values)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("pipelines.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    folder = files("pipelines.report") / "templates"
+    environment.globals["style"] = Markup((folder / "style.css").read_text("utf-8"))
+    environment.globals["script"] = Markup((folder / "report.js").read_text("utf-8"))
+    environment.filters |= {"percent": _percent, "number": _number, "href": _href}
+    return environment
+
+
+def _percent(value: float | None, digits: int = 1) -> str:
+    return _NONE if value is None else f"{100 * value:.{digits}f} %"
+
+
+def _number(value: float | None, digits: int = 2) -> str:
+    return _NONE if value is None else f"{value:.{digits}f}"
+
+
+def _href(path: str) -> str:
+    """A file below the report, as a link: names may have any character, also a percent sign."""
+    return quote(path)

@@ -1,0 +1,42 @@
+"""Ray tasks, an item each, a bounded number of them in flight."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import ray
+
+
+def run_tasks(
+    function: Callable[..., Any],
+    items: Sequence[Any],
+    arguments: Callable[[Any], tuple[Any, ...]],
+    at_once: int,
+    options: Mapping[str, Any],
+    on_wait: Callable[[], None] = lambda: None,
+) -> Iterator[tuple[Any, Any]]:
+    """Yields (item, answer or exception), in the order of finishing.
+
+    Args:
+        arguments: of the function, from an item; asked for when the item's turn has come.
+        at_once: how many tasks are in flight.
+        options: of Ray's `remote`.
+        on_wait: called while none has finished, now and then.
+    """
+    remote: Any = ray.remote(function).options(**options, max_retries=3)
+    waiting = list(reversed(items))
+    running: dict[Any, Any] = {}
+    while waiting or running:
+        while waiting and len(running) < at_once:
+            item = waiting.pop()
+            running[remote.remote(*arguments(item))] = item
+        ready, _ = ray.wait(list(running), timeout=1.0)
+        if not ready:
+            on_wait()
+            continue
+        item = running.pop(ready[0])
+        try:
+            yield item, ray.get(ready[0])
+        except ray.exceptions.RayError as error:
+            yield item, error

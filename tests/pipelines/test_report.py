@@ -1,0 +1,176 @@
+"""The report as files: whole, self-contained, escaped, about the right images, and not made twice."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from urllib.parse import unquote
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.report.gallery import galleries
+from tests.pipelines.nights import Factory
+from tests.pipelines.runs import Finished, call, ensemble, make_category, save, texture
+
+
+def row(path: str, score: float, label: int | None, called: bool | None) -> dict:
+    return {"image_path": path, "score": score, "label": label, "is_anomaly": called}
+
+
+def test_the_worst_misses_and_false_alarms_come_first() -> None:
+    rows = [
+        *(row(f"missed{score}", score, 1, False) for score in (3.0, 1.0, 2.0)),
+        *(row(f"false{score}", score, 0, True) for score in (6.0, 8.0)),
+        *(row(f"hit{score}", score, 1, True) for score in (9.0, 7.0)),
+        *(row(f"quiet{score}", score, 0, False) for score in (0.5, 4.0)),
+    ]
+    found = {each.title: [shown["image_path"] for shown in each.rows] for each in galleries(rows, [])}
+    assert found == {
+        "Missed defects": ["missed1.0", "missed2.0", "missed3.0"],
+        "False alarms": ["false8.0", "false6.0"],
+        "Hits": ["hit9.0", "hit7.0"],
+        "Nearly called": ["quiet4.0", "quiet0.5"],
+    }
+
+
+def test_without_labels_alarms_are_shown_and_without_a_threshold_the_highest() -> None:
+    judged = [row("a", 2.0, None, True), row("b", 3.0, None, True), row("c", 1.0, None, False)]
+    assert [(each.title, len(each.rows)) for each in galleries(judged, [])] == [("Alarms", 2), ("Nearly called", 1)]
+    (highest,) = galleries([row("a", 1.0, 1, None), row("b", 2.0, 0, None)], [])
+    assert (highest.title, [each["image_path"] for each in highest.rows]) == ("Highest scores", ["b", "a"])
+
+
+def test_only_some_are_shown_of_many_and_how_many_there_are_is_said() -> None:
+    (alarms,) = galleries([row(f"{n:03d}", float(n), None, True) for n in range(300)], [])
+    assert (len(alarms.rows), alarms.total) == (12, 300)
+
+
+def test_suspicious_good_images_are_those_of_the_audit() -> None:
+    audit = [{"image_path": "odd", "is_suspicious": True}, {"image_path": "fine", "is_suspicious": False}]
+    (odd,) = galleries([], audit)
+    assert (odd.title, [each["image_path"] for each in odd.rows]) == ("Suspicious good images", ["odd"])
+
+
+def pages(out: Path) -> dict[str, str]:
+    report = out / "report"
+    return {str(path.relative_to(report)): path.read_text() for path in report.rglob("*.html")}
+
+
+def test_a_run_ends_with_an_overview_and_a_page_a_category(finished: Finished) -> None:
+    assert set(pages(finished.out)) == {"index.html", "categories/cloth.html", "categories/a%3Db x%2520y.html"}
+    assert "a=b x%20y" in pages(finished.out)["index.html"]
+    assert f"report   {finished.out}/report/index.html" in finished.stdout
+
+
+def test_all_that_a_page_needs_is_in_the_report(finished: Finished) -> None:
+    report = finished.out / "report"
+    wanted = 0
+    for name, text in pages(finished.out).items():
+        links = re.findall(r'(?:src|href)="([^"]*)"', text)
+        assert not [link for link in links if re.match(r"\w+:|//", link)]
+        assert not re.search(r"@import|url\(", text)
+        for link in links:
+            assert ((report / name).parent / unquote(link)).resolve().is_file(), (name, link)
+        wanted += len(links)
+    assert wanted > 40
+
+
+def test_the_overviews_numbers_are_the_parquets(finished: Finished) -> None:
+    told = {
+        name: each["summary"] for name, each in json.loads((finished.out / "report/pages.json").read_text()).items()
+    }
+    metrics = pq.read_table(finished.out / "metrics.parquet").to_pylist()
+    for category, summary in told.items():
+        (whole,) = [each for each in metrics if each["category"] == category and each["model"] == "ensemble"]
+        rows = pq.read_table(finished.out / "scores" / "fused").to_pylist()
+        rows = [each for each in rows if each["category"] == category and each["split"] == "test"]
+        assert summary["image_auroc"] == whole["image_auroc"]
+        assert summary["images"] == len(rows)
+        assert summary["alarms"] == sum(bool(each["is_anomaly"]) for each in rows)
+        assert summary["missed"] == sum(each["label"] == 1 and not each["is_anomaly"] for each in rows)
+        assert sum(summary["spark"]["good"]) == summary["good"] + summary["held_out"]
+
+
+def test_a_page_holds_the_scores_of_all_its_images(finished: Finished) -> None:
+    text = pages(finished.out)["categories/cloth.html"]
+    data = json.loads(re.search(r'id="data">(.*?)</script>', text, re.S)[1])  # type: ignore[index]
+    rows = [each for each in pq.read_table(finished.out / "scores/fused/cloth.parquet").to_pylist()]
+    tested = {each["image_path"]: each["score"] for each in rows if each["split"] == "test"}
+    assert {path: score for path, score, _ in data["images"]} == pytest.approx(tested, rel=1e-4)
+    assert len(data["groups"]["good"]) + len(data["groups"]["defective"]) == len(tested)
+
+
+def test_a_report_that_stands_is_not_made_again_and_a_changed_category_is(finished: Finished, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(finished.out, out)
+    page, other = (out / "report" / "categories" / name for name in ("cloth.html", "a%3Db x%2520y.html"))
+    before = page.stat().st_mtime_ns, other.stat().st_mtime_ns
+    assert call("report", "--run", str(out)).code == 0
+    assert (page.stat().st_mtime_ns, other.stat().st_mtime_ns) == before
+    other.unlink()
+    assert call("report", "--run", str(out)).code == 0
+    assert page.stat().st_mtime_ns == before[0]
+    assert other.exists()
+
+
+def test_another_runs_scores_can_be_shown_beside(finished: Finished, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(finished.out, out)
+    assert call("report", "--run", str(out), "--beside", str(finished.out)).code == 0
+    data = json.loads(re.search(r'id="data">(.*?)</script>', pages(out)["categories/cloth.html"], re.S)[1])  # type: ignore[index]
+    assert data["beside"] == data["groups"]
+
+
+EVIL = "<script>alert(1)</script>&\"'.png"
+
+
+def test_names_are_shown_and_never_run(tmp_path: Path) -> None:
+    make_category(tmp_path / "data" / "<b>&amp;", seed=1, train=12, good=2, defects=2)
+    name = EVIL.replace("/", "∕")
+    save(tmp_path / "data" / "<b>&amp;" / "test" / "good" / "plain.png", texture(77))
+    (tmp_path / "data" / "<b>&amp;" / "test" / "good" / "plain.png").rename(
+        tmp_path / "data" / "<b>&amp;" / "test" / "good" / name
+    )
+    done = ensemble(tmp_path / "data", tmp_path / "run", "--epochs", "0")
+    assert done.code == 0, done.stderr
+    for text in pages(tmp_path / "run").values():
+        assert "<b>&amp;" not in text.replace("&lt;b&gt;&amp;amp;", "")
+        assert "<script>alert" not in text
+    (page,) = (tmp_path / "run" / "report" / "categories").iterdir()
+    assert "&lt;script&gt;alert(1)" in page.read_text()
+
+
+def test_pictures_that_are_gone_leave_a_page_that_says_so(finished: Finished, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(finished.out, out)
+    shutil.rmtree(out / "report")
+    (tmp_path / "empty").mkdir()
+    assert call("report", "--run", str(out), "--data", str(tmp_path / "empty")).code == 0
+    assert 'class="gone"' in pages(out)["categories/cloth.html"]
+
+
+def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
+    done = call("report", "--run", str(tmp_path))
+    assert done.code == 2
+    assert "holds no run, no night and no scores" in done.stderr
+
+
+def test_a_night_has_its_report_and_takes_pictures_over(tmp_path: Path) -> None:
+    factory = Factory(tmp_path)
+    make_category(factory.data / "bolt", seed=0, train=12, good=3, defects=3)
+    first = factory.night()
+    second = factory.night()
+    for morning in (first, second):
+        assert set(pages(morning.scores)) == {"index.html", "categories/bolt.html"}
+        assert "unproven" in pages(morning.scores)["index.html"] or "unchanged" in pages(morning.scores)["index.html"]
+    shown = [{path.name for path in (each.scores / "report" / "media").iterdir()} for each in (first, second)]
+    assert shown[0] == shown[1] != set()
+
+
+def test_a_run_may_do_without(tmp_path: Path) -> None:
+    make_category(tmp_path / "data" / "bolt", seed=0, train=3, good=1, defects=1)
+    assert ensemble(tmp_path / "data", tmp_path / "run", "--epochs", "0", "--no-report").code == 0
+    assert not (tmp_path / "run" / "report").exists()
