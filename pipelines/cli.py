@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
+from pipelines.compare import compare
 from pipelines.config import (
     DEMO_BACKBONES,
     ENSEMBLE_BACKBONES,
@@ -122,6 +123,15 @@ def evaluate_command(run_folder: str, **options: Any) -> None:
 def report_command(run_folder: str, **options: Any) -> None:
     """Pages to look at: categories, scores, thresholds, and the pictures that matter."""
     _do(lambda: report(run_folder, Screen(), **options))
+
+
+@main.command(name="compare")
+@click.argument("run_a", type=click.Path())
+@click.argument("run_b", type=click.Path())
+@click.option("--out", type=click.Path(), show_default="RUN_B/compare", help="Folder for the table and the page.")
+def compare_command(run_a: str, run_b: str, out: str | None) -> None:
+    """What RUN_B has gained over RUN_A: metrics with intervals, and the images that changed sides."""
+    _do(lambda: compare(run_a, run_b, Screen(), out))
 
 
 @main.command(name="score")

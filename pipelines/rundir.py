@@ -145,6 +145,34 @@ DRIFT = pa.schema(
     ]
 )
 
+# Of `compare`: B less A, and the images that are judged otherwise.
+COMPARISON = pa.schema(
+    [
+        ("category", pa.string()),
+        ("metric", pa.string()),
+        ("a", pa.float64()),
+        ("b", pa.float64()),
+        ("difference", pa.float64()),
+        ("low", pa.float64()),
+        ("high", pa.float64()),
+        ("deviation", pa.float64()),
+        ("interval", pa.string()),
+        ("p_value", pa.float64()),
+    ]
+)
+CHANGED = pa.schema(
+    [
+        ("category", pa.string()),
+        ("image_path", pa.string()),
+        ("label", pa.int8()),
+        ("score_a", pa.float64()),
+        ("score_b", pa.float64()),
+        ("is_anomaly_a", pa.bool_()),
+        ("is_anomaly_b", pa.bool_()),
+        ("is_better", pa.bool_()),
+    ]
+)
+
 
 def fused_schema(backbones: Sequence[str]) -> pa.Schema:
     """scores/fused: one column score_<backbone> a member, the member's largest normalised score."""
@@ -179,7 +207,7 @@ DRIFT_FILE = "drift.parquet"
 SCRATCH = "_scratch"
 
 # What a fresh run removes, and nothing else that may lie in the folder.
-FOLDERS = ("models", "scores", "maps", "report", SCRATCH)
+FOLDERS = ("models", "scores", "maps", "report", "compare", SCRATCH)
 FILES = (RUN, INDEX_FILE, METRICS_FILE, METRICS_CSV, FAILURES_FILE)
 
 
