@@ -19,11 +19,11 @@ from ray.train.torch import TorchTrainer
 from pipelines.config import RunConfig
 from pipelines.plan import Unit
 from pipelines.resources import measured, use_threads
-from pipelines.rundir import adapter_name, model_folder
+from pipelines.rundir import TRAINING, adapter_name, model_folder, training_name
 from pipelines.shards import read_category
 from pipelines.shares import Shares, Teller
-from pipelines.storage import Store, write_tensors
-from reconpatch.adapter import train_adapter
+from pipelines.storage import Store, write_rows, write_tensors
+from reconpatch.adapter import Adapter, train_adapter
 
 
 @dataclass(frozen=True)
@@ -164,10 +164,10 @@ def _fit_unit(unit: Unit, config: RunConfig, out: Store, scratch: Store, on_step
                 device=config.device,
                 on_step=on_step,
             )
-            tensors = {"f.weight": adapter.weight, "losses": adapter.losses}
-            write_tensors(
-                out.below(model_folder(unit.category)), adapter_name(unit.backbone), tensors, unit.keys.adapter
-            )
+            place = out.below(model_folder(unit.category))
+            write_rows(place, training_name(unit.backbone), _curve(unit, adapter), TRAINING)
+            # Last, since its key says that the unit is fitted.
+            write_tensors(place, adapter_name(unit.backbone), {"f.weight": adapter.weight}, unit.keys.adapter)
     except Exception as error:  # one unit's failure is a row of failures.parquet; the others go on
         return Fitted(unit.name, error=f"{type(error).__name__}: {error}")
     return Fitted(
@@ -177,3 +177,13 @@ def _fit_unit(unit: Unit, config: RunConfig, out: Store, scratch: Store, on_step
         usage.seconds,
         usage.peak_bytes,
     )
+
+
+def _curve(unit: Unit, adapter: Adapter) -> list[dict[str, Any]]:
+    """Rows of training.parquet, one a step."""
+    rows = []
+    for step, loss in enumerate(adapter.losses.tolist(), start=1):
+        spread = adapter.spreads.get(step)
+        told = {} if spread is None else asdict(spread)
+        rows.append({"category": unit.category, "backbone": unit.backbone, "step": step, "loss": loss, **told})
+    return rows

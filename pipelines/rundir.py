@@ -48,6 +48,17 @@ INDEX = pa.schema(
 TRAIN = pa.schema(
     [("category", pa.string()), ("image_path", pa.string()), ("content_sha256", pa.string()), ("part", pa.string())]
 )
+TRAINING = pa.schema(
+    [
+        ("category", pa.string()),
+        ("backbone", pa.string()),
+        ("step", pa.int32()),
+        ("loss", pa.float32()),
+        ("weight", pa.float32()),
+        ("distance", pa.float32()),
+        ("rank", pa.float32()),
+    ]
+)
 BANK_INDEX = pa.schema(
     [("category", pa.string()), ("image_path", pa.string()), ("row", pa.int32()), ("col", pa.int32())]
 )
@@ -220,6 +231,11 @@ RULING = "ruling.json"
 
 def adapter_name(backbone: str) -> str:
     return f"{backbone}/adapter.safetensors"
+
+
+def training_name(backbone: str) -> str:
+    """The losses of the adapter's training."""
+    return f"{backbone}/training.parquet"
 
 
 def bank_name(backbone: str) -> str:

@@ -57,13 +57,14 @@ def test_ray_is_quiet(finished: Finished) -> None:
 
 def test_the_run_directory_holds_what_is_documented_and_nothing_else(finished: Finished) -> None:
     files = {path.relative_to(finished.out).as_posix() for path in finished.out.rglob("*") if path.is_file()}
+    files = {name for name in files if not name.startswith("report/")}
     expected = {"run.json", "index.parquet", "metrics.parquet", "metrics.csv", "failures.parquet"}
     for folder in FOLDERS.values():
         expected |= {f"models/{folder}/{name}" for name in ("model.json", "train.parquet", "audit.parquet")}
         expected |= {f"scores/fused/{folder}.parquet", f"maps/{folder}.parquet"}
         for backbone in BACKBONES:
             expected.add(f"scores/members/{folder}/{backbone}.parquet")
-            for name in ("adapter.safetensors", "memory_bank.safetensors", "bank_index.parquet"):
+            for name in ("adapter.safetensors", "training.parquet", "memory_bank.safetensors", "bank_index.parquet"):
                 expected.add(f"models/{folder}/{backbone}/{name}")
     assert files == expected
 
@@ -265,6 +266,20 @@ def test_models_are_tensors_without_pickle_and_json(finished: Finished) -> None:
         statistics = score_statistics(np.array(scores, dtype=np.float32))
         assert (each["median"], each["mad"]) == pytest.approx((statistics.median, statistics.mad))
         assert each["beta"] == 1.4826
+
+
+def test_the_training_can_be_followed_step_by_step(finished: Finished) -> None:
+    for backbone in BACKBONES:
+        table = rows(finished.out / "models" / "cloth" / backbone / "training.parquet")
+        assert [(row["category"], row["backbone"], row["step"]) for row in table] == [
+            ("cloth", backbone, step) for step in range(1, 41)
+        ]
+        assert np.isfinite([row["loss"] for row in table]).all()
+        told = json.loads((finished.out / "run.json").read_text())["units"][f"cloth/{backbone}"]["fit"]
+        assert table[-1]["loss"] == pytest.approx(told["last_loss"])
+        looked = [row for row in table if row["rank"] is not None]
+        assert looked
+        assert all(0.0 <= row["weight"] <= 1.0 <= row["rank"] for row in looked)
 
 
 def test_metrics_are_those_of_the_scores(finished: Finished) -> None:
