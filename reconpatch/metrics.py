@@ -72,6 +72,28 @@ def image_ap(scores: Array, labels: Array) -> float | None:
     return _average_precision(_curve(*_by_class(scores, labels)))
 
 
+def roc(scores: Array, labels: Array) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """The ROC curve's corners: shares of good and of defective images at or above each defective image's score.
+
+    Args:
+        scores, labels: as of `image_metrics`; both classes are there.
+
+    Returns:
+        False and true positive rates, (m,) each, from (0, 0) to (1, 1).
+    """
+    curve = _curve(*_by_class(scores, labels))
+    # A level score is a slope from where only the defective ones above pass to where all of the level do.
+    false = np.stack([curve.false, curve.false_above], axis=1)[::-1, ::-1].ravel() / curve.n_good
+    found = np.stack([curve.found, curve.found - curve.gained], axis=1)[::-1, ::-1].ravel() / curve.n_defective
+    return np.concatenate([[0.0], false, [1.0]]), np.concatenate([[0.0], found, [1.0]])
+
+
+def precision_and_recall(scores: Array, labels: Array) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Precision and recall at each defective image's score, the highest score first; (m,) each."""
+    curve = _curve(*_by_class(scores, labels))
+    return (curve.found / (curve.found + curve.false))[::-1], (curve.found / curve.n_defective)[::-1]
+
+
 def f1_max(scores: Array, labels: Array) -> float | None:
     """The largest F1 over all thresholds; takes and raises what `image_metrics` does."""
     return _f1_max(_curve(*_by_class(scores, labels)))

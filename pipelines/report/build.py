@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 
-from pipelines.config import stored_config
+from pipelines.config import UsageError, stored_config
 from pipelines.keys import key_of
 from pipelines.progress import Screen
 from pipelines.record import Record
@@ -25,7 +26,13 @@ _LOOK = 1  # raised when the same inputs give another page
 
 
 def write_report(
-    subject: Subject, screen: Screen, workers: int, *, beside: Subject | None = None, before: Store | None = None
+    subject: Subject,
+    screen: Screen,
+    workers: int,
+    *,
+    beside: Subject | None = None,
+    before: Store | None = None,
+    figures: tuple[str, ...] = (),
 ) -> tuple[Store, list[str]]:
     """Write `report/` into a subject's folder. A Ray session has to be there.
 
@@ -33,13 +40,14 @@ def write_report(
         workers: how many categories at once.
         beside: another run of the same images, the scores of which are shown beside.
         before: an earlier report, of which pictures are taken over.
+        figures: formats of the figures that are drawn as well.
 
     Returns:
         The report's folder, and a sentence a category whose page could not be made.
     """
     report = subject.out.below(REPORT)
     categories = subject.categories()
-    stored = {} if beside is not None else report.read_json(_PAGES) or {}
+    stored = {} if beside is not None or figures else report.read_json(_PAGES) or {}
     index, metrics, night = subject.index(), subject.metrics(), subject.night()
     keys = dict(zip(categories, side_by_side(lambda name: _key(subject, name, night), categories), strict=True))
     summaries = {
@@ -57,7 +65,7 @@ def write_report(
         )
         media = None if before is None else before.below(MEDIA)
         mine = index.get(category, {}), metrics.get(category, []), night.get(category, {})
-        return Order(subject, category, *mine, around, beside, media), report
+        return Order(subject, category, *mine, around, beside, media, figures), report
 
     sentences = []
     if due:
@@ -75,31 +83,41 @@ def write_report(
     return report, sentences
 
 
-def report(run_folder: str, screen: Screen, *, data: str | None = None, beside: str | None = None, **where: Any) -> int:
+def report(
+    run_folder: str,
+    screen: Screen,
+    *,
+    data: str | None = None,
+    beside: str | None = None,
+    figures: tuple[str, ...] = (),
+    **where: Any,
+) -> int:
     """`reconpatch-run report`: write the pages anew where something has changed.
 
     Args:
-        data, beside: as of `Subject.of` and `write_report`.
+        data, beside, figures: as of `Subject.of` and `write_report`.
         where: workers, address, as in RunConfig.
 
     Returns:
         The exit code: 1 where a category has no page.
 
     Raises:
-        UsageError: no run, no night and no scores there.
+        UsageError: no run, no night and no scores there; figures without matplotlib.
     """
+    if figures and find_spec("matplotlib") is None:
+        raise UsageError(
+            "--figures: matplotlib draws them, and is not installed; pip install 'reconpatch-ray[figures]'."
+        )
     subject = Subject.of(run_folder, data)
     other = None if beside is None else Subject.of(beside, data)
     config = stored_config(subject.told["config"], **where)
     with ray_session(config) as workers:
-        return tell(subject, screen, workers, beside=other)
+        return tell(subject, screen, workers, beside=other, figures=figures)
 
 
-def tell(
-    subject: Subject, screen: Screen, workers: int, *, beside: Subject | None = None, before: Store | None = None
-) -> int:
-    """Write the report and say where it is; the exit code."""
-    place, sentences = write_report(subject, screen, workers, beside=beside, before=before)
+def tell(subject: Subject, screen: Screen, workers: int, **more: Any) -> int:
+    """Write the report, `more` as of `write_report`, and say where it is; the exit code."""
+    place, sentences = write_report(subject, screen, workers, **more)
     for sentence in sentences:
         screen.warn(sentence)
     screen.say(f"report   {place.below('index.html').uri}")

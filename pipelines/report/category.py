@@ -35,6 +35,7 @@ class Order:
         neighbours: the categories before and after it, by name.
         beside: another run's scores of the same images, to be shown beside; None for none.
         before: the folder of an earlier report.
+        figures: formats of the figures that are drawn; none by default.
     """
 
     subject: Subject
@@ -45,6 +46,7 @@ class Order:
     neighbours: tuple[str | None, str | None]
     beside: Subject | None
     before: Store | None
+    figures: tuple[str, ...] = ()
 
 
 def page_name(category: str) -> str:
@@ -70,9 +72,26 @@ def write_category(order: Order, report: Store) -> dict[str, Any]:
     renderer.prepare([row["image_path"] for gallery in shown for row in gallery.rows])
     cards = [(gallery, [renderer.card(row) for row in gallery.rows]) for gallery in shown]
     summary = _summary(order, model, rows, groups, scale)
-    page = _page(order, model, rows, groups, scale, cards, summary)
+    beside = _beside(order, rows)
+    separation = {"here": _d_prime(groups), "beside": None if beside is None else _d_prime(beside)}
+    page = _page(order, model, rows, groups, scale, cards, summary, beside, separation)
     report.write(page_name(category), page.encode())
+    if order.figures:
+        from pipelines.report.figures import draw_figures  # matplotlib takes a second to import: only who wants it pays
+
+        draw_figures(report, category, order.figures, groups, model.threshold, separation, beside, cards, scale)
     return summary
+
+
+def _beside(order: Order, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[float]] | None:
+    """The other run's scores of the same images, by what the images are known to be."""
+    if order.beside is None or order.category not in order.beside.categories():
+        return None
+    theirs = {row["image_path"]: row for row in order.beside.rows(order.category)}
+    both = [theirs[row["image_path"]] for row in rows if row["image_path"] in theirs]
+    if not both:
+        return None
+    return _groups(both, from_json(order.beside.model(order.category, both[0]["model_version"]).read(MODEL)))
 
 
 def _groups(rows: Sequence[Mapping[str, Any]], model: Model) -> dict[str, list[float]]:
@@ -135,6 +154,8 @@ def _page(
     scale: Scale,
     cards: Sequence[tuple[Gallery, Sequence[Card]]],
     summary: Mapping[str, Any],
+    beside: Mapping[str, Sequence[float]] | None,
+    separation: Mapping[str, float | None],
 ) -> str:
     ranked = sorted(rows, key=lambda row: (-row["score"], row["image_path"]))
     data: dict[str, Any] = {
@@ -143,14 +164,8 @@ def _page(
         "images": [[row["image_path"], _short(row["score"]), row["label"]] for row in ranked[:_LISTED]],
         "beside": None,
     }
-    separation = {"here": _d_prime(groups), "beside": None}
-    if order.beside is not None:
-        theirs = {row["image_path"]: row for row in order.beside.rows(order.category)}
-        both = [theirs[row["image_path"]] for row in rows if row["image_path"] in theirs]
-        model_beside = from_json(order.beside.model(order.category, both[0]["model_version"]).read(MODEL))
-        found = _groups(both, model_beside)
-        data["beside"] = {name: [_short(score) for score in scores] for name, scores in found.items()}
-        separation["beside"] = _d_prime(found)
+    if beside is not None:
+        data["beside"] = {name: [_short(score) for score in scores] for name, scores in beside.items()}
     return render_page(
         "category.html",
         root="..",

@@ -174,3 +174,18 @@ def test_a_run_may_do_without(tmp_path: Path) -> None:
     make_category(tmp_path / "data" / "bolt", seed=0, train=3, good=1, defects=1)
     assert ensemble(tmp_path / "data", tmp_path / "run", "--epochs", "0", "--no-report").code == 0
     assert not (tmp_path / "run" / "report").exists()
+
+
+def test_figures_are_files_in_the_formats_asked_for(finished: Finished, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(finished.out, out)
+    formats = [word for kind in ("png", "svg", "pdf") for word in ("--figures", kind)]
+    assert call("report", "--run", str(out), *formats).code == 0
+    drawn = {path.name: path.read_bytes()[:5] for path in (out / "report" / "figures").iterdir()}
+    starts = {"png": b"\x89PNG\r", "svg": b"<?xml", "pdf": b"%PDF-"}
+    assert drawn == {
+        f"{folder}-{what}.{kind}": start
+        for folder in ("cloth", "a%3Db x%2520y")
+        for what in ("scores", "curves", "examples")
+        for kind, start in starts.items()
+    }

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
+from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
 from reconpatch.metrics import (
     ImageMetrics,
@@ -27,6 +27,8 @@ from reconpatch.metrics import (
     pixel_auroc,
     pixel_f1_max,
     pixel_metrics,
+    precision_and_recall,
+    roc,
 )
 
 Floats = NDArray[np.float32]
@@ -361,3 +363,21 @@ def test_aupro_is_the_loops_and_within_0_and_1(maps: Floats, masks: Bools, max_f
 def test_aupro_does_not_depend_on_the_order_of_images(maps: NDArray[np.int8], masks: Bools) -> None:
     value, turned = aupro(maps, masks), aupro(maps[::-1], masks[::-1])
     assert turned == (None if value is None else pytest.approx(value, abs=1e-12))
+
+
+@given(st.lists(st.tuples(st.integers(-4, 4), st.booleans()), min_size=2, max_size=40))
+def test_the_curves_are_scikit_learns(pairs: list[tuple[int, bool]]) -> None:
+    scores, labels = (np.array(each) for each in zip(*pairs, strict=True))
+    if len(set(labels.tolist())) < 2:
+        return
+    false, found = roc(scores.astype(float), labels)
+    theirs = roc_curve(labels, scores, drop_intermediate=False)
+    assert np.all(np.diff(false) >= 0)
+    assert np.all(np.diff(found) >= 0)
+    assert auc(false, found) == pytest.approx(auc(theirs[0], theirs[1]))
+    at = {(round(float(x), 9), round(float(y), 9)) for x, y in zip(theirs[0], theirs[1], strict=True)}
+    assert {(round(float(x), 9), round(float(y), 9)) for x, y in zip(false, found, strict=True)} <= at
+    precision, recall = precision_and_recall(scores.astype(float), labels)
+    their_precision, their_recall, _ = precision_recall_curve(labels, scores)
+    points = {(round(float(x), 9), round(float(y), 9)) for x, y in zip(their_precision, their_recall, strict=True)}
+    assert {(round(float(x), 9), round(float(y), 9)) for x, y in zip(precision, recall, strict=True)} <= points
