@@ -176,7 +176,7 @@ def _plan_unit(
     if not select and score and scored.get("rows_key") == keys.rows:
         kept = kept_rows(out, *name)
     due = [image for image in images if described(image) not in kept] if score else []
-    chunks = chunks_of(category, view, Store.of(config.data), due, network.sha256, config)
+    chunks = chunks_of(category, view, Store.of_data(config.data), due, network.sha256, config)
     shards = tuple(chunk.shard for chunk in chunks)
     fit_shards = tuple(chunk.shard for chunk in chunks if chunk.images[0].part == "fit") if select else ()
     unit = Unit(category, member, keys, network, tuple(images), fit_shards, shards, fit, select, score)
