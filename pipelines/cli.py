@@ -33,6 +33,7 @@ from pipelines.options import (
     category_option,
     config_file_option,
     data_option,
+    layout_option,
     out_option,
     recipe_options,
     refuse,
@@ -245,11 +246,12 @@ def models_prune(**options: Any) -> None:
 
 @main.command(name="inspect")
 @data_option
+@layout_option
 @categories_option
 @click.option("--holdout", type=float, default=0.2, help="Share of good images that would be held out.")
 @click.option("--bit-depth", type=int, default=16, help="Of pictures with more than 8 bits a channel.")
 def inspect_command(**options: Any) -> None:
-    """What a folder of categories holds and what is odd about it, before an hour is spent."""
+    """What a folder of images holds and what is odd about it, before an hour is spent."""
     _do(lambda: inspect(Screen(), **options))
 
 

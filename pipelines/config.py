@@ -95,6 +95,7 @@ class RunConfig:
     members: tuple[Member, ...]
     image_size: int
     categories: tuple[str, ...] = ()
+    layout: str = "auto"
     full_frame: bool = True
     weights: str | None = None
     recipe: str = "default"

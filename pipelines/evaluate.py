@@ -57,8 +57,8 @@ def evaluate(
         images = [
             Image(**{field.name: row[field.name] for field in fields(Image)}) for row in read_rows(out, INDEX_FILE)
         ]
-        store = Store.of(config.data)
-        images, warnings = _with_masks(store, images)
+        store = Store.of_data(config.data)
+        images, warnings = _with_masks(store, images, config.layout)
         networks = {name: Network(each["source"], each["sha256"], 0, 0) for name, each in told["weights"].items()}
         record = Record(
             config,
@@ -101,9 +101,9 @@ def _config(
     return stored_config(stored, **given)
 
 
-def _with_masks(data: Store, images: Sequence[Image]) -> tuple[list[Image], list[str]]:
+def _with_masks(data: Store, images: Sequence[Image], layout: str) -> tuple[list[Image], list[str]]:
     """The images with the masks that are there now."""
-    listing = list_images(data, list(dict.fromkeys(image.category for image in images)))
+    listing = list_images(data, list(dict.fromkeys(image.category for image in images)), layout)
     now = {image.image_path: image for image in listing.images}
     found = []
     for image in images:

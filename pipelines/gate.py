@@ -105,7 +105,7 @@ def gate_chunks(plan: CategoryPlan, labelled: Sequence[Image], config: RunConfig
     Args:
         champion: whether there is one.
     """
-    source = Store.of(config.data)
+    source = Store.of_data(config.data)
     good = _asked([image for image in plan.images if image.part == "holdout"])
     real = _asked([image for image in labelled if image.label is not None]) if champion else ()
     chunks = []

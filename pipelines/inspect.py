@@ -1,4 +1,4 @@
-"""What a folder of categories holds and what is odd about it, before an hour is spent. Nothing is written."""
+"""What a folder of images holds and what is odd about it, before an hour is spent. Nothing is written."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from os import cpu_count
 
 from pipelines.dataset import Examined, Image, assign_parts, examine, list_images
+from pipelines.layouts import AUTO, MVTEC
 from pipelines.progress import Screen
 from pipelines.storage import Store
 from reconpatch.images import ImageError, read_mask
@@ -41,7 +42,12 @@ class Findings:
 
 
 def inspect(
-    screen: Screen, data: str, categories: Sequence[str] = (), holdout: float = 0.2, bit_depth: int = 16
+    screen: Screen,
+    data: str,
+    categories: Sequence[str] = (),
+    holdout: float = 0.2,
+    bit_depth: int = 16,
+    layout: str = AUTO,
 ) -> int:
     """Read every image and mask of a data root and say what is there.
 
@@ -51,13 +57,15 @@ def inspect(
     Raises:
         UsageError: no such folder, no category.
     """
-    store = Store.of(data)
-    listing = list_images(store, categories)
+    store = Store.of_data(data)
+    listing = list_images(store, categories, layout)
     with ThreadPoolExecutor(cpu_count()) as pool, screen.stage("inspect", len(listing.images), "images") as stage:
         examined = []
         for each in pool.map(lambda image: examine(store, image, bit_depth), listing.images):
             examined.append(each)
             stage.advance()
+    if listing.layout != MVTEC:
+        screen.say(f"layout   {listing.layout}")
     found = []
     for category in listing.categories:
         mine = [each for each in examined if each.image.category == category]
@@ -131,7 +139,7 @@ def _show(screen: Screen, findings: Findings) -> None:
         parts = f" ({findings.fit} to fit, {findings.holdout} held out)" if split == "train" else ""
         screen.say(f"  {split}/{defect}: {number}{parts}")
     if not findings.fit:
-        screen.say("  nothing to learn from: train/good has no image that can be read")
+        screen.say("  nothing to learn from: no good image of train can be read")
     screen.say(f"  modes: {_counted(findings.modes)}")
     sizes = Counter({f"{width} x {height}": number for (width, height), number in findings.sizes.items()})
     screen.say(f"  sizes: {_counted(sizes)}")

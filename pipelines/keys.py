@@ -7,7 +7,7 @@ picture redoes exactly what comes after it:
     adapter   features, the fit images, start, D, epochs, steps, lr, σ, k, α, m, γ, N, seed (and who is held out)
     model     adapter, the bank's share
     rows      model, b                          (a row of one image; new images need no other rows)
-    scores    rows, the scored images
+    scores    rows, the scored images and what is said of them: split, defect, label
     fused     the members' scores, fusion, the wished false-alarm rate, the masks
 """
 
@@ -22,6 +22,8 @@ from typing import Any
 from pipelines.config import Member, RunConfig
 from pipelines.dataset import Image
 from reconpatch.model import CODE_VERSION
+
+DESCRIBED = ("image_path", "content_sha256", "split", "defect", "label")
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ def unit_keys(config: RunConfig, member: Member, features: str, images: Sequence
     adapter = key_of([features, training, _contents(image for image in images if image.part == "fit")])
     model = key_of([adapter, member.coreset])
     rows = key_of([model, config.reweight])
-    return Keys(features, adapter, model, rows, key_of([rows, _contents(images)]))
+    scores = key_of([rows, _contents(images), sorted(described(image) for image in images)])
+    return Keys(features, adapter, model, rows, scores)
 
 
 def fused_key(config: RunConfig, scores: Sequence[str], images: Sequence[Image]) -> str:
@@ -59,6 +62,11 @@ def model_version(config: RunConfig, models: Sequence[str], images: Sequence[Ima
     its good images, since those that were held out make its p-values and thresholds."""
     good = _contents(image for image in images if image.split == "train")
     return key_of([list(models), config.reweight, config.fusion, good, CODE_VERSION])[:12]
+
+
+def described(image: Image) -> tuple[Any, ...]:
+    """What a scored row tells of its image: `DESCRIBED`'s columns. Where the images are listed, it may change alone."""
+    return tuple(getattr(image, name) for name in DESCRIBED)
 
 
 def key_of(value: Any) -> str:

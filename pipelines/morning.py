@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from pipelines.dataset import Image, by_category, find_new, image_folders, new_images
+from pipelines.dataset import Image, Listing, as_new, by_category, find_new, image_folders, new_images
 from pipelines.deadline import JUDGE, affordable, by_importance
 from pipelines.drift import append, compare, read_scores
+from pipelines.layouts import MVTEC
 from pipelines.night import Night
 from pipelines.plan import cut_waves
 from pipelines.registry import Registry
@@ -19,16 +20,23 @@ from pipelines.today import Today, judge_today
 from reconpatch.model import from_json, with_false_alarms
 
 
-def judge(night: Night, categories: Sequence[str], known: Mapping[str, Mapping[str, Any]]) -> None:
-    """Today's images, judged by what is in force."""
+def judge(night: Night, listing: Listing, known: Mapping[str, Mapping[str, Any]]) -> None:
+    """Today's images, judged by what is in force.
+
+    Args:
+        listing: of the data.
+        known: rows of the data's index, as of new images.
+    """
     registry = night.registry
     source = night.images_root
     stages = replace(night.stages, data=source, out=night.out)
     of_data = night.options.images is None
     before = night.last_finished()
     trusted = before.index if not night.stages.config.rehash else {}
-    names = sorted({*categories, *(() if stages.config.categories else registry.categories())})
-    found = side_by_side(lambda category: _todays_files(source, category, of_data), names)
+    names = sorted({*listing.categories, *(() if stages.config.categories else registry.categories())})
+    others = of_data and listing.layout != MVTEC
+    tests = by_category([as_new(image) for image in listing.images if image.split == "test"]) if others else {}
+    found = side_by_side(lambda category: _todays_files(source, category, of_data, tests.get(category)), names)
     listed = {category: files for category, (files, _) in zip(names, found, strict=True)}
     for category, (_, warnings) in zip(names, found, strict=True):
         if warnings:
@@ -106,8 +114,16 @@ def _in_force(registry: Registry, category: str) -> Store | None:
     return None if version is None else registry.version(category, version)
 
 
-def _todays_files(source: Store, category: str, of_data: bool) -> tuple[list[Image], list[str]]:
-    """A category's new images: below its folder, or of the data its `test`, else its `incoming`; and what is odd."""
+def _todays_files(
+    source: Store, category: str, of_data: bool, tests: list[Image] | None
+) -> tuple[list[Image], list[str]]:
+    """A category's new images: below its folder, or of the data its `test`, else its `incoming`; and what is odd.
+
+    Args:
+        tests: the test images of data in another layout than MVTec AD's, which has no folder of that name.
+    """
+    if tests or source.listed:
+        return tests or [], []
     if of_data and (files := find_new(source, f"{category}/test")[0]):
         return new_images(source, category, files), []  # what is odd there has been said
     files, warnings = find_new(source, f"{category}/incoming" if of_data else category)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.config import RunConfig, UsageError
-from pipelines.dataset import Image, Listing, assign_parts, by_category, list_images
+from pipelines.dataset import Listing, as_new, assign_parts, by_category, list_images
 from pipelines.deadline import Costs, next_time
 from pipelines.learn import learn
 from pipelines.lease import leased
@@ -29,7 +29,7 @@ from pipelines.record import Record
 from pipelines.registry import Registry
 from pipelines.report.build import REPORT, report_at_the_end
 from pipelines.report.subject import Subject
-from pipelines.run import index, known_images, plans_of, scratch_of, usable
+from pipelines.run import data_of, index, known_images, plans_of, scratch_of, usable
 from pipelines.rundir import INDEX, INDEX_FILE, RUN
 from pipelines.score import Stamp
 from pipelines.session import ray_session
@@ -46,15 +46,16 @@ def nightly(config: RunConfig, options: NightOptions, screen: Screen) -> int:
     Raises:
         UsageError: bad input, or another night is going on and `--wait` was not given.
     """
-    registry, data = Store.of(options.registry), Store.of(config.data)
+    registry, data = Store.of(options.registry), Store.of_data(config.data)
     if options.images is not None and not Store.of(options.images).holds_something():
         raise UsageError(f"--images {masked(options.images)}: there is no such folder, or nothing in it.")
     deadline = None if options.deadline is None else next_time(options.deadline, datetime.now())
     work = registry.below(WORK)
     weights = None if config.weights is None else str(Path(config.weights).resolve())
-    config = replace(config, data=data.root if data.is_local else config.data, out=work.uri, weights=weights)
+    config = replace(config, data=data_of(data, config), out=work.uri, weights=weights)
     with leased(registry, wait=options.wait):
-        listing = list_images(data, config.categories)
+        listing = list_images(data, config.categories, config.layout)
+        config = replace(config, layout=listing.layout)
         with ThreadPoolExecutor(1) as aside:
             loading = aside.submit(Networks.load, config)  # Ray starts meanwhile
             with ray_session(config) as workers:
@@ -142,13 +143,7 @@ def _learn_and_judge(night: Night, listing: Listing, known: dict[str, dict[str, 
         night.tell(category, learned="failed")
     plans = plans_of(listing.categories, good, stages.config, night.networks.by_backbone, stages.out)
     learn(night, plans, by_category([image for image in images if image.split == "test"]))
-    judge(night, listing.categories, {image.image_path: _without_mask(image) for image in images})
+    judge(night, listing, {image.image_path: as_new(image).row() for image in images})
     side_by_side(lambda category: registry.prune(category, night.options.keep), registry.categories())
     if not stages.config.keep_features:
         stages.scratch.remove_folder()
-
-
-def _without_mask(image: Image) -> dict[str, Any]:
-    """The index row of a picture that is judged as a new one: what its mask is does not matter."""
-    picture = None if image.fingerprint is None else image.fingerprint.partition("|")[0]
-    return {**image.row(), "fingerprint": picture, "mask_path": None, "mask_sha256": None}

@@ -10,6 +10,7 @@ import click
 
 from pipelines.config import RECIPES, UsageError
 from pipelines.config_file import options_from_file
+from pipelines.layouts import AUTO, LAYOUTS
 from reconpatch.model import FUSIONS
 from reconpatch.patches import AGGREGATIONS
 from reconpatch.starts import STARTS
@@ -86,7 +87,10 @@ where_options = options_of(
     click.option("--address", show_default="RAY_ADDRESS, else a Ray started here", help="The Ray cluster."),
 )
 data_option = click.option(
-    "--data", required=True, type=click.Path(), help="Folder of categories in MVTec AD's layout."
+    "--data", required=True, type=click.Path(), help="Folder of images, or a list of them (.csv, .parquet)."
+)
+layout_option = click.option(
+    "--layout", type=click.Choice([AUTO, *LAYOUTS]), default=AUTO, help="How the images lie; auto: found by itself."
 )
 out_option = click.option("--out", required=True, type=click.Path(), help="Folder for the run's files.")
 categories_option = click.option(
@@ -105,6 +109,7 @@ holdout_option = click.option(
 false_alarms_option = click.option("--false-alarms", type=float, default=0.01, help="Wished rate among good images.")
 recipe_options = options_of(
     config_file_option,
+    layout_option,
     categories_option,
     weights_option,
     click.option(

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pipelines.chunks import Chunk, View, chunks_of, features_key
 from pipelines.config import Member, RunConfig
 from pipelines.dataset import Image
-from pipelines.keys import Keys, fused_key, model_version, unit_keys
+from pipelines.keys import DESCRIBED, Keys, described, fused_key, model_version, unit_keys
 from pipelines.rundir import (
     AUDIT_FILE,
     MODEL,
@@ -175,18 +175,18 @@ def _plan_unit(
     kept = set()
     if not select and score and scored.get("rows_key") == keys.rows:
         kept = kept_rows(out, *name)
-    due = [image for image in images if (image.image_path, image.content_sha256) not in kept] if score else []
-    chunks = chunks_of(category, view, Store.of(config.data), due, network.sha256, config)
+    due = [image for image in images if described(image) not in kept] if score else []
+    chunks = chunks_of(category, view, Store.of_data(config.data), due, network.sha256, config)
     shards = tuple(chunk.shard for chunk in chunks)
     fit_shards = tuple(chunk.shard for chunk in chunks if chunk.images[0].part == "fit") if select else ()
     unit = Unit(category, member, keys, network, tuple(images), fit_shards, shards, fit, select, score)
     return unit, chunks
 
 
-def kept_rows(out: Store, category: str, backbone: str) -> set[tuple[str, str]]:
-    """(image_path, content_sha256) of the rows that a member's scores hold already."""
-    table = read_table(out, member_scores_file(category, backbone), ["image_path", "content_sha256"])
-    return set(zip(table["image_path"].to_pylist(), table["content_sha256"].to_pylist(), strict=True))
+def kept_rows(out: Store, category: str, backbone: str) -> set[tuple[Any, ...]]:
+    """`DESCRIBED` of the rows that a member's scores hold already."""
+    table = read_table(out, member_scores_file(category, backbone), list(DESCRIBED))
+    return set(zip(*(table[name].to_pylist() for name in DESCRIBED), strict=True))
 
 
 def cut_waves(items: Sequence[_T], sizes: Sequence[float], limit_bytes: float) -> list[list[_T]]:

@@ -25,6 +25,7 @@ from pipelines.dataset import (
 )
 from pipelines.estimate import estimated_hours
 from pipelines.keys import key_of
+from pipelines.layouts import MVTEC
 from pipelines.lease import leased
 from pipelines.plan import (
     CategoryPlan,
@@ -58,12 +59,12 @@ def run(config: RunConfig, screen: Screen) -> int:
         UsageError: bad input, found before anything is computed, or a directory in use.
         BackboneError: a backbone that is not there or has no weights, likewise.
     """
-    data, out = Store.of(config.data), Store.of(config.out)
+    data, out = Store.of_data(config.data), Store.of(config.out)
     scratch_of(config, out)  # a place that cannot be one is refused first
-    listing = list_images(data, config.categories)
+    listing = list_images(data, config.categories, config.layout)
     # Ray's workers have working directories of their own, and `evaluate` may be called from another.
     weights = None if config.weights is None else str(Path(config.weights).resolve())
-    config = replace(config, data=data.root if data.is_local else config.data, weights=weights)
+    config = replace(config, data=data_of(data, config), layout=listing.layout, weights=weights)
     prepare(out, data, config)
     with ThreadPoolExecutor(1) as aside:
         loading = aside.submit(load_networks, config)  # Ray starts meanwhile
@@ -89,6 +90,8 @@ def _job(
     record.units.update((out.read_json(RUN) or {}).get("units", {}))  # what the units that stand have cost
     for name, each in networks.items():
         screen.say(f"{name}: weights from {each.source}, SHA-256 {each.sha256[:12]}")
+    if listing.layout != MVTEC:
+        screen.say(f"layout   {listing.layout}")
     for sentence in listing.warnings:
         record.warn(sentence)
     known = known_images(out, config)
@@ -111,8 +114,8 @@ def _job(
 
 def dry_run(config: RunConfig, screen: Screen) -> int:
     """Say what `run` would do, without Ray and without writing anything."""
-    data, out = Store.of(config.data), Store.of(config.out)
-    listing = list_images(data, config.categories)
+    data, out = Store.of_data(config.data), Store.of(config.out)
+    listing = list_images(data, config.categories, config.layout)
     networks = load_networks(config)
     known = {} if config.fresh else known_images(out, config)
     images = []
@@ -136,6 +139,11 @@ def _known_or_read(data: Store, image: Image, known: Mapping[str, Mapping[str, A
     return found.image if found.error is None else None
 
 
+def data_of(data: Store, config: RunConfig) -> str:
+    """What the images' root, or their list, is called from any working directory."""
+    return data.path(data.listed) if data.is_local else config.data
+
+
 def scratch_of(config: RunConfig, out: Store) -> Store:
     """Where features lie: in the run directory, or in a folder of the run's own below --scratch."""
     if config.scratch is None:
@@ -149,7 +157,9 @@ def prepare(out: Store, data: Store, config: RunConfig) -> None:
     Raises:
         UsageError: it lies in the data, or holds something that is no run.
     """
-    if out.filesystem.equals(data.filesystem) and f"{out.root}/".startswith(f"{data.root}/"):
+    # Beside a list anything may lie: what is not listed is not read.
+    inside = out.filesystem.equals(data.filesystem) and f"{out.root}/".startswith(f"{data.root}/")
+    if inside and not data.listed:
         raise UsageError(f"--out {config.out}: lies inside the data, where nothing is written; give another folder.")
     if out.is_local and Path(out.root).is_file():
         raise UsageError(f"--out {config.out}: is a file; give a folder.")
@@ -214,7 +224,8 @@ def _not_asked(stages: Stages, config: RunConfig) -> list[str]:
     """Categories of the data that this call was not asked for: what an earlier one said of them stays."""
     if not config.categories or not stages.out.exists(INDEX_FILE):
         return []
-    return [category for category in find_categories(stages.data) if category not in config.categories]
+    found = find_categories(stages.data, layout=config.layout)
+    return [category for category in found if category not in config.categories]
 
 
 def plans_of(
@@ -276,7 +287,8 @@ def usable(record: Record, categories: Sequence[str], images: Sequence[Image], c
     aside = {image.category for image in images if image.part == "holdout"}
     for category in categories:
         if category not in fitted:
-            record.category_failed(category, "index", f"{category}/train/good has no image that can be read.")
+            where = f"{category}/train/good" if config.layout == MVTEC else "train"
+            record.category_failed(category, "index", f"{where} has no image that can be read.")
         elif config.holdout and category not in aside:
             record.warn(f"{category}: fewer than 10 good images differ; none is held out and no threshold is promised.")
     return [image for image in images if image.category in fitted]

@@ -8,9 +8,10 @@ import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +23,7 @@ from pipelines.config import UsageError
 
 SCHEMA_VERSION = "1"
 _REQUESTS = 32
+_LISTS = (".csv", ".parquet")
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
@@ -36,11 +38,13 @@ class Store:
         filesystem: pyarrow's.
         root: the folder's path there.
         uri: what it was named by, credentials masked.
+        listed: of images, the file in it that lists them; empty where its folders say what they are.
     """
 
     filesystem: pafs.FileSystem
     root: str
     uri: str
+    listed: str = ""
 
     @classmethod
     def of(cls, where: str) -> Store:
@@ -57,6 +61,20 @@ class Store:
         except (pa.ArrowInvalid, OSError, NotImplementedError) as error:
             raise UsageError(f"{masked(where)}: {' '.join(str(error).split())[:200]}") from error
         return cls(filesystem, root.rstrip("/"), masked(where))
+
+    @classmethod
+    def of_data(cls, where: str) -> Store:
+        """The root of images: a folder, or that of a list of them, a CSV or Parquet file.
+
+        Raises:
+            UsageError: as `of`.
+        """
+        place, mark, options = where.partition("?") if "://" in where else (where, "", "")
+        folder, slash, name = place.rpartition("/")
+        if not name.lower().endswith(_LISTS):
+            return cls.of(where)
+        listed = unquote(name) if "://" in where else name
+        return replace(cls.of(f"{folder or slash or '.'}{mark}{options}"), listed=listed)
 
     @property
     def is_local(self) -> bool:
@@ -86,9 +104,9 @@ class Store:
         selector = pafs.FileSelector(self.path(), allow_not_found=True)
         return bool(self.filesystem.get_file_info(selector))
 
-    def files(self, folder: str = "") -> list[pafs.FileInfo]:
-        """All files below a folder, at any depth, sorted by path; none where there is no such folder."""
-        selector = pafs.FileSelector(self.path(folder), recursive=True, allow_not_found=True)
+    def files(self, folder: str = "", *, recursive: bool = True) -> list[pafs.FileInfo]:
+        """All files below a folder, at any depth or right in it, sorted by path; none where there is no such folder."""
+        selector = pafs.FileSelector(self.path(folder), recursive=recursive, allow_not_found=True)
         found = [info for info in self.filesystem.get_file_info(selector) if info.type == pafs.FileType.File]
         return sorted(found, key=lambda info: info.path)
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from pipelines.dataset import Image
 from pipelines.judging import Order, judge_orders
-from pipelines.keys import key_of
+from pipelines.keys import DESCRIBED, described, key_of
 from pipelines.networks import Networks
 from pipelines.plan import cut_waves
 from pipelines.rundir import INDEX_FILE, folder_name, fused_schema
@@ -79,10 +79,10 @@ class Before:
         self.index = {str(row["image_path"]): row for row in rows}
 
     def rows(self, part: Part) -> list[pa.Table]:
-        """Those of a part's images that the same model has judged, of the same contents."""
+        """Those of a part's images that the same model has judged, of the same contents and described alike."""
         if self._store is None:
             return []
-        same = {image.image_path for image in part.images if self._content(image.image_path) == image.content_sha256}
+        same = {image.image_path for image in part.images if self._has(image)}
         tables = []
         for info in self._store.files(f"scores/fused/{folder_name(part.today.category)}"):
             name = self._store.name_of(info)
@@ -91,9 +91,9 @@ class Before:
                 tables.append(table.filter([path in same for path in table["image_path"].to_pylist()]))
         return tables
 
-    def _content(self, image_path: str) -> str | None:
-        row = self.index.get(image_path)
-        return None if row is None else row["content_sha256"]
+    def _has(self, image: Image) -> bool:
+        row = self.index.get(image.image_path)
+        return row is not None and tuple(row[name] for name in DESCRIBED) == described(image)
 
 
 def _parts_of(today: Today) -> list[Part]:

@@ -71,8 +71,8 @@ class Subject:
         return cls(
             out,
             config["command"],
-            Store.of(pictures),
-            Store.of(learned),
+            Store.of_data(pictures),
+            Store.of_data(learned),
             out if models is None else Store.of(models),
             told,
         )
