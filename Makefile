@@ -24,8 +24,9 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 
 picture: $(VENV)/.dev
-	$(BIN)/reconpatch-run demo --maps
-	$(BIN)/python docs/picture.py demo-run demo-run-data docs/demo.png
+	$(BIN)/reconpatch-run demo
+	$(BIN)/reconpatch-run report --run demo-run --figures png
+	cp demo-run/report/figures/elpv_mono-examples.png docs/demo.png
 
 $(BIN)/pip:
 	$(PYTHON) -m venv $(VENV)
