@@ -10,9 +10,11 @@ from typing import Any
 
 import click
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from benchmarks.__main__ import main as benchmarks
+from pipelines import rundir
 from pipelines.cli import main
 from study.__main__ import main as study
 from tests.pipelines.nights import Factory
@@ -56,6 +58,27 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
         links = re.findall(r"\]\(([^)\s#]+\.md)[^)]*\)", page.read_text())
         waiting += [there for link in links if (there := (page.parent / link).resolve()) not in seen and there.exists()]
     assert set(PAGES) <= seen
+
+
+@pytest.mark.parametrize(
+    ("section", "schema"),
+    [
+        ("index.parquet", rundir.INDEX),
+        ("scores/fused", rundir.fused_schema(["<backbone>"])),
+        ("scores/members", rundir.MEMBER_SCORES),
+        ("maps", rundir.MAPS),
+        *(("models:", schema) for schema in (rundir.TRAIN, rundir.BANK_INDEX, rundir.TRAINING, rundir.AUDIT)),
+        ("metrics.parquet", rundir.METRICS),
+        ("failures.parquet", rundir.FAILURES),
+        ("night.parquet", rundir.NIGHT),
+        ("drift", rundir.DRIFT),
+        *(("compare:", schema) for schema in (rundir.COMPARISON, rundir.CHANGED)),
+    ],
+)
+def test_every_column_is_documented_in_its_files_section(section: str, schema: pa.Schema) -> None:
+    text = (ROOT / "docs" / "schemas.md").read_text()
+    (mine,) = [part for part in re.split(r"^## ", text, flags=re.M) if part.startswith(section)]
+    assert set(schema.names) <= set(re.findall(r"`([^`]+)`", mine))
 
 
 def commands() -> Iterator[Any]:
