@@ -59,6 +59,8 @@ def main(
 
 def _trials(part: str, only: tuple[str, ...], found: list[Category], place: Place) -> Found:
     rows: Found = {}
+    only_these = PARTS[part].categories
+    found = [category for category in found if not only_these or category.name in only_these]
     for name, recipe in PARTS[part].recipes.items():
         if only and not any(each in name for each in only):
             continue

@@ -32,6 +32,7 @@ def write(page: Path, trials: Mapping[str, Found]) -> None:
             "recipe": by_category(trials["recipe"]),
             "front": costs(trials["recipe"]),
             "adapter": by_category(adapters, against="identity"),
+            "steps": by_category(trials["steps"], against="60 epochs, all steps"),
             "holdout": _holdout(trials["holdout"]),
             "dirty": by_category(trials["dirty"]),
             "choice": _choice(trials["choice"]),
