@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from reconpatch.arrays import Array
 from reconpatch.fusion import (
     Peaks,
     ScoreStatistics,
@@ -158,6 +159,20 @@ def with_false_alarms(model: Model, false_alarms: float) -> Model:
     return calibrate(replace(model, false_alarms=false_alarms), model.holdout_scores)
 
 
+def normalised_scores(model: Model, scores: Sequence[Array]) -> list[Array]:
+    """The members' patch scores as modified z-scores s̄, eq. 11; of any shapes, arrays or tensors.
+
+    Raises:
+        ModelError: a member without statistics.
+    """
+    normalised = []
+    for member, each in zip(model.members, scores, strict=True):
+        if member.median is None or member.mad is None or member.beta is None:
+            raise ModelError(f"{model.category}, {member.backbone}: the model has no median and MAD; fit it again.")
+        normalised.append(modified_z_score(each, member.median, member.mad, member.beta))
+    return normalised
+
+
 def judge(model: Model, maps: Sequence[npt.NDArray[np.float32]]) -> Judgement:
     """Fuse the members' patch scores of a batch of images, and say what the threshold makes of them.
 
@@ -166,13 +181,9 @@ def judge(model: Model, maps: Sequence[npt.NDArray[np.float32]]) -> Judgement:
         maps: one (B, H, W) array of patch scores a member, in the members' order; NaN where a patch has none.
 
     Raises:
-        ValueError: a member without statistics.
+        ModelError: a member without statistics.
     """
-    normalised = []
-    for member, scores in zip(model.members, maps, strict=True):
-        if member.median is None or member.mad is None or member.beta is None:
-            raise ValueError(f"{model.category}, {member.backbone}: the model has no median and MAD; fit it again.")
-        normalised.append(modified_z_score(scores, member.median, member.mad, member.beta))
+    normalised = normalised_scores(model, maps)
     fused = fuse_maps(normalised)
     largest = np.stack([largest_scores(each) for each in normalised]).astype(np.float64)
     scores = largest_scores(fused).astype(np.float64) if model.fusion == "patch" else largest.mean(axis=0)
