@@ -22,6 +22,7 @@ from pipelines.config import (
 )
 from pipelines.demo import prepare_demo
 from pipelines.evaluate import evaluate
+from pipelines.export import export
 from pipelines.gate import Terms
 from pipelines.inspect import inspect
 from pipelines.models import list_models, promote_model, prune_models, rollback_model, show_model
@@ -51,6 +52,7 @@ from pipelines.score_new import NewImages, score_new
 from pipelines.status import status
 from reconpatch.backbones import BackboneError
 from reconpatch.model import ModelError
+from reconpatch.onnx_graph import ExportError
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 120}
 
@@ -153,6 +155,23 @@ def compare_command(run_a: str, run_b: str, out: str | None) -> None:
 def score_command(**options: Any) -> None:
     """Score new images with a category's model."""
     _do(lambda: score_new(NewImages(**options), Screen()))
+
+
+@main.command(name="export")
+@click.option("--model", required=True, type=click.Path(), help="A run's folder, or a registry.")
+@click.option("--category", required=True, help="Whose model.")
+@click.option("--out", required=True, type=click.Path(), help="The file.")
+@weights_option
+@click.option(
+    "--images", type=click.Path(), help="Folder of the category's pictures, to check the graph on some of them, too."
+)
+@click.option("--format", type=click.Choice(["onnx"]), default="onnx", expose_value=False, help="Of the file.")
+def export_command(**options: Any) -> None:
+    """A category's model as one ONNX graph, for onnxruntime alone: a picture in, score and patch map out.
+
+    What is written has been compared with the model on pictures; a graph that differs is not written.
+    """
+    _do(lambda: export(Screen(), **options))
 
 
 @main.command(name="nightly")
@@ -324,7 +343,7 @@ def _do(work: Callable[[], int]) -> NoReturn:
         code = work()
     except (UsageError, BackboneError, ModelError) as error:
         refuse(error)
-    except OSError as error:  # a full disk, a folder that cannot be written, a store that cannot be reached
+    except (ExportError, OSError) as error:  # a full disk, a folder that cannot be written, an unreachable store
         click.echo(f"error: {' '.join(str(error).split())}", err=True)
         code = 1
     except KeyboardInterrupt:

@@ -67,6 +67,10 @@ class Backbone:
         Returns:
             One (B, C, H, W) float32 tensor a level, on the backbone's device.
         """
+        return self.level_maps(images)
+
+    def level_maps(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """The same, for whoever traces it: inference mode leaves nothing to trace."""
         mean = torch.tensor(self.mean, device=self.device).view(3, 1, 1)
         std = torch.tensor(self.std, device=self.device).view(3, 1, 1)
         images = ((images.to(self.device) - mean) / std).contiguous(memory_format=torch.channels_last)

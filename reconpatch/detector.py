@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from reconpatch.backbones import Backbone, load_backbone
 from reconpatch.geometry import Geometry
 from reconpatch.images import preprocess, read_image
 from reconpatch.maps import anomaly_map, to_original
-from reconpatch.model import Model, ModelError, from_json, judge
+from reconpatch.model import Judgement, Model, ModelError, from_json, judge
 from reconpatch.patches import extract_features
 from reconpatch.scoring import MemoryBank, PatchScores
 
@@ -50,7 +51,9 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class _Member:
+class Member:
+    """One network of a loaded model: its adapter's weight (None: identity), its bank, and where each entry is from."""
+
     backbone: Backbone
     weight: npt.NDArray[np.float32] | None
     bank: MemoryBank
@@ -63,7 +66,7 @@ class Detector:
 
     model: Model
     chunk: int
-    _members: tuple[_Member, ...]
+    members: tuple[Member, ...]
 
     @classmethod
     def load(
@@ -104,7 +107,7 @@ class Detector:
             except (OSError, KeyError) as error:
                 raise ModelError(f"{place}: the model is not whole ({error}); fit it again.") from error
             bank = MemoryBank(torch.from_numpy(entries).to(device), model.reweight)
-            members.append(_Member(backbone, weight, bank, places))
+            members.append(Member(backbone, weight, bank, places))
         return cls(model, chunk, tuple(members))
 
     def score(self, image: str | Path | bytes | npt.NDArray[np.float32]) -> Verdict:
@@ -120,20 +123,16 @@ class Detector:
             image = Path(image).read_bytes()
         if isinstance(image, bytes):
             image = read_image(image, self.model.bit_depth)
-        geometry = Geometry.of(image.shape[0], image.shape[1], self.model.image_size, self.model.full_frame)
-        batch = np.zeros((self.chunk, 3, self.model.image_size, self.model.image_size), np.float32)
-        batch[0] = np.asarray(preprocess(image, geometry))
-        found: list[PatchScores] = []
-        maps = []
-        for member, each in zip(self._members, self.model.members, strict=True):
-            features, grid = extract_features(member.backbone, batch, each.patch_size, each.aggregation)
-            found.append(member.bank.query(embed(features[0], member.weight)))
-            maps.append(np.asarray(found[-1].scores, np.float32).reshape(1, *grid))
-        judged = judge(self.model, maps)
+        batch, geometry = self.network_input(image)
+        seen = [
+            extract_features(member.backbone, batch, each.patch_size, each.aggregation)
+            for member, each in zip(self.members, self.model.members, strict=True)
+        ]
+        judged, found = self.judge([features[0] for features, _ in seen], [grid for _, grid in seen])
         loudest = int(judged.peaks.member[0])
-        cell = int(judged.peaks.member_row[0]) * maps[loudest].shape[2] + int(judged.peaks.member_col[0])
+        cell = int(judged.peaks.member_row[0]) * seen[loudest][1][1] + int(judged.peaks.member_col[0])
         entry = int(found[loudest].nearest[cell])
-        places = self._members[loudest].places
+        places = self.members[loudest].places
         peak = geometry.patch_centre(
             int(judged.peaks.row[0]), int(judged.peaks.col[0]), (judged.fused.shape[1], judged.fused.shape[2])
         )
@@ -155,3 +154,29 @@ class Detector:
                 for position, each in enumerate(self.model.members)
             },
         )
+
+    def network_input(self, image: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], Geometry]:
+        """What the networks see of a picture (H, W, 3) in [0, 1]: (chunk, 3, S, S) float32, the first its own, the
+        others black; and how it came there."""
+        geometry = Geometry.of(image.shape[0], image.shape[1], self.model.image_size, self.model.full_frame)
+        batch = np.zeros((self.chunk, 3, self.model.image_size, self.model.image_size), np.float32)
+        batch[0] = np.asarray(preprocess(image, geometry))
+        return batch, geometry
+
+    def judge(
+        self, features: Sequence[npt.NDArray[np.floating]], grids: Sequence[tuple[int, int]]
+    ) -> tuple[Judgement, list[PatchScores]]:
+        """What follows from an image's patch features: eqs. 9 to 11.
+
+        Args:
+            features: one (H·W, C') a member, rounded to float16 as `extract_features` gives them.
+            grids: (H, W) of each.
+
+        Returns:
+            The judgement of a batch of one, and each member's patch scores.
+        """
+        found = [
+            member.bank.query(embed(each, member.weight)) for member, each in zip(self.members, features, strict=True)
+        ]
+        maps = [np.asarray(each.scores, np.float32).reshape(1, *grid) for each, grid in zip(found, grids, strict=True)]
+        return judge(self.model, maps), found

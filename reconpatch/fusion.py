@@ -101,7 +101,7 @@ def fuse_maps(maps: Sequence[Array]) -> Array:
     tensors = [as_tensor(member) for member in maps]
     if not tensors or any(member.ndim != 3 or 0 in member.shape[1:] for member in tensors):
         raise ValueError("Fusion needs at least one map of shape (B, H, W) with cells.")
-    if len({len(member) for member in tensors}) > 1:
+    if any(member.shape[0] != tensors[0].shape[0] for member in tensors):
         raise ValueError(f"The maps are of {sorted({len(member) for member in tensors})} images; give the same images.")
     finest = max(tensors, key=lambda member: member.shape[1] * member.shape[2])
     dtype = torch.float64 if any(member.dtype == torch.float64 for member in tensors) else torch.float32

@@ -53,7 +53,7 @@ def patch_features(
     maps = [as_tensor(level) for level in level_maps]
     if not maps or any(level.ndim != 4 for level in maps):
         raise ValueError("Patch features need at least one level map of shape (B, C, H, W).")
-    grid = max((tuple(level.shape[2:]) for level in maps), key=lambda size: size[0] * size[1])
+    grid = finest_grid(maps)
     steps: list[tuple[torch.Tensor, Callable[[torch.Tensor], torch.Tensor], range]]
     if aggregation == "patchcore":
         steps = [
@@ -65,7 +65,7 @@ def patch_features(
         mean = partial(F.avg_pool2d, kernel_size=patch_size, stride=1, padding=patch_size // 2)
         ends = np.cumsum([level.shape[1] for level in maps]).tolist()
         steps = [(level, mean, range(end - level.shape[1], end)) for level, end in zip(maps, ends, strict=True)]
-    features = maps[0].new_empty((len(maps[0]), *grid, steps[-1][2].stop))
+    features = maps[0].new_empty((maps[0].shape[0], *grid, steps[-1][2].stop))
     done = 0
     for level, pool, outputs in steps:
         values = pool(level)
@@ -99,8 +99,13 @@ def extract_features(
     """
     maps = backbone(torch.from_numpy(images))
     features = patch_features(maps, patch_size, aggregation).half().cpu().numpy()
-    height, width = max((level.shape[2:] for level in maps), key=lambda grid: grid[0] * grid[1])
-    return features, (int(height), int(width))
+    return features, finest_grid(maps)
+
+
+def finest_grid(level_maps: Sequence[Array]) -> tuple[int, int]:
+    """(H, W) of the level with the most cells (the first of equals): the patches' grid."""
+    height, width = max((level.shape[2:] for level in level_maps), key=lambda size: size[0] * size[1])
+    return int(height), int(width)
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,13 @@ class PatchScores:
 
 
 class MemoryBank:
-    """The coreset M, and for every entry its nearest entries, found once."""
+    """The coreset M, and for every entry its nearest entries, found once.
+
+    Attributes:
+        entries: (M, D).
+        n_neighbors: b of equation 10.
+        neighbours: (M, min(b + 1, M)) int64, of every entry: itself, then the nearest others.
+    """
 
     def __init__(self, entries: Array, n_neighbors: int = 9) -> None:
         """Find N_b of every entry.
@@ -53,10 +59,10 @@ class MemoryBank:
         # r* itself first, whatever lies on the same spot, then the b nearest others: b + 1, so that leave-one-out can
         # lose one and still use b.
         itself = torch.arange(len(rows), device=rows.device)
-        self._neighbours = itself[:, None]
+        self.neighbours = itself[:, None]
         if len(rows) > 1:
             others, _ = nearest_rows(self.entries, self.entries, min(n_neighbors, len(rows) - 1), exclude=itself)
-            self._neighbours = torch.cat([self._neighbours, others], dim=1)
+            self.neighbours = torch.cat([self.neighbours, others], dim=1)
         else:
             nearest_rows(self.entries, self.entries)  # one entry has no others; its values are checked all the same
 
@@ -111,7 +117,7 @@ class MemoryBank:
         indices, distances = nearest_rows(features, self.entries, exclude=own)
         nearest, raw = indices[:, 0], distances[:, 0]
         elements = _GATHERED_GPU if features.is_cuda else _GATHERED
-        step = max(1, elements // (self._neighbours.shape[1] * features.shape[1]))
+        step = max(1, elements // (self.neighbours.shape[1] * features.shape[1]))
         scores = torch.empty_like(raw)
         for start in range(0, len(raw), step):
             part = slice(start, start + step)
@@ -124,7 +130,7 @@ class MemoryBank:
     ) -> torch.Tensor:
         """Equation 10, given equation 9's r* and s'."""
         b = self.n_neighbors
-        names = self._neighbours[nearest][:, : b if own is None else b + 1]
+        names = self.neighbours[nearest][:, : b if own is None else b + 1]
         difference = self.entries.index_select(0, names.flatten()).view(*names.shape, -1).sub_(features[:, None, :])
         distances = torch.linalg.vector_norm(difference, dim=2)
         alone = torch.full_like(nearest, names.shape[1] == 1, dtype=torch.bool)

@@ -21,7 +21,7 @@ from pipelines.storage import Store
 from reconpatch.geometry import Geometry
 from reconpatch.images import ImageError, read_mask, read_picture
 from reconpatch.maps import anomaly_map, to_original
-from reconpatch.model import Model, judge, normalised
+from reconpatch.model import Model, judge, normalised_scores
 from reconpatch.pictures import close_up, coloured, outlines, small, small_size
 
 MEDIA = "media"
@@ -100,7 +100,7 @@ class Renderer:
             found.append(scores)
         maps = [member.maps for member in found]
         fused = judge(self.model, maps).fused
-        members = normalised(self.model, maps)
+        members = [np.asarray(each) for each in normalised_scores(self.model, maps)]
         for number, path in enumerate(found[0].table["image_path"].to_pylist()):
             self._grids[path] = [fused[number], *(each[number] for each in members)]
 
