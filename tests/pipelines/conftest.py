@@ -9,7 +9,7 @@ import pyarrow.fs as pafs
 import pytest
 from moto.server import ThreadedMotoServer
 
-from tests.pipelines.runs import Finished, call_alone, ensemble_options, make_category
+from tests.pipelines.runs import SCRIPT, Finished, call_alone, ensemble_options, make_category
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -42,11 +42,13 @@ def bucket() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two categories, one with a name that no folder should have, and an unreadable image in each split."""
+    """Two categories, one with a name that no folder should have, an image with a name that no page should run, and an
+    unreadable image in each split."""
     root = tmp_path_factory.mktemp("data")
     make_category(root / "cloth", seed=0)
     make_category(root / "a=b x%20y", seed=5000, train=10)
     (root / "cloth" / "train" / "good" / "broken.png").write_bytes(b"")
+    (root / "cloth" / "test" / "good" / "004.png").rename(root / "cloth" / "test" / "good" / SCRIPT)
     whole = (root / "cloth" / "test" / "good" / "000.png").read_bytes()
     (root / "cloth" / "test" / "good" / "cut.png").write_bytes(whole[: len(whole) * 6 // 10])
     return root

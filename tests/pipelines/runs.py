@@ -18,6 +18,7 @@ from pipelines.cli import main
 
 BACKBONES = ("tf_efficientnet_lite0", "tf_efficientnet_lite1")
 SIZE = 96
+SCRIPT = "<script>alert(1)<∕script>&\"'.png"  # a file's name
 
 
 def texture(seed: int, height: int = 120, width: int = 110) -> np.ndarray:

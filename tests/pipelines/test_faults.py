@@ -165,8 +165,9 @@ def test_an_extraction_that_breaks_down_fails_what_it_has_not_written_and_nothin
 
     monkeypatch.setattr(stages, "extract", breaks)
     place = ("--data", str(tmp_path / "data"), "--out", str(tmp_path / "run"))
-    done = call("ensemble", *place, *ONE_MEMBER, "--epochs", "0")
+    done = call("ensemble", *place, *ONE_MEMBER, "--epochs", "0", "--no-report")
     assert done.code == 1
+    assert not (tmp_path / "run" / "report").exists()
     assert set(metrics(tmp_path / "run")) == {"bolt"}
     (failure,) = pq.read_table(tmp_path / "run" / "failures.parquet").to_pylist()
     assert (failure["category"], failure["stage"], failure["image_path"]) == ("cloth", "extract", None)

@@ -75,6 +75,16 @@ def test_the_first_night_learns_and_judges_everything(first: Morning) -> None:
             assert fused["model_version"] == row["model_version"]
 
 
+def test_every_night_has_its_report_and_the_last_ones_pictures(first: Morning, second: Morning) -> None:
+    reports = [morning.scores / "report" for morning in (first, second)]
+    for report, word in zip(reports, ("unproven", "unchanged"), strict=True):
+        assert {path.name for path in report.rglob("*.html")} == {"index.html", "bolt.html", "cloth.html", "nut.html"}
+        assert word in (report / "index.html").read_text()
+    shown = [{path.name for path in (report / "media").iterdir()} for report in reports]
+    assert len(shown[0]) > 20
+    assert shown[0] <= shown[1]  # one image came in
+
+
 def test_a_version_holds_what_a_runs_model_does(factory: Factory, first: Morning) -> None:
     folder = factory.registry / "bolt" / first.current["bolt"].strip()
     assert {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} == {
