@@ -160,7 +160,7 @@ class Part:
 PARTS: Mapping[str, Part] = {
     "recipe": Part(RECIPES),
     "adapter": Part(ADAPTERS),
-    "steps": Part(STEPS, categories=("elpv_mono", "magnetic_tile")),
+    "steps": Part(STEPS, categories=("magnetic_tile",)),
     "holdout": Part(HOLDOUTS),
     "dirty": Part(DIRTY),
     "choice": Part(CHOICES, "B"),

@@ -53,7 +53,7 @@ def draw_figures(
             buffer = io.BytesIO()
             # Neither date nor version: the same scores make the same file.
             figure.savefig(
-                buffer, format=kind, dpi=150, metadata={"png": {"Software": None}, "svg": {"Date": None}}.get(kind)
+                buffer, format=kind, dpi=110, metadata={"png": {"Software": None}, "svg": {"Date": None}}.get(kind)
             )
             report.write(f"{FOLDER}/{folder_name(category)}-{what}.{kind}", buffer.getvalue())
         plt.close(figure)
@@ -110,7 +110,8 @@ def _curves(category: str, groups: Mapping[str, Sequence[float]]) -> Figure:
 
 
 def _chosen(cards: Sequence[tuple[Gallery, Sequence[Card]]]) -> list[tuple[str, Card]]:
-    """The first of each gallery, then the second, as far as there is room; nothing is picked by hand."""
+    """The first of each gallery, then the second, as far as there is room, hits first; nothing is picked by hand."""
+    cards = sorted(cards, key=lambda each: each[0].title not in ("Hits", "Alarms"))
     longest = max((len(shown) for _, shown in cards), default=0)
     ranked = [
         (gallery.title, shown[rank])
@@ -147,7 +148,7 @@ def _examples(report: Store, category: str, shown: Sequence[tuple[str, Card]], s
         words = title.lower().rstrip("s") if told is None else f"{title.lower().rstrip('s')}, {told:.1f}"
         column[0].set_title(words, fontsize=9, loc="left")
     colours = mpl.cm.ScalarMappable(mpl.colors.Normalize(scale.low, scale.high), "inferno")
-    bar = figure.colorbar(colours, ax=axes[1], fraction=0.02, pad=0.01)
+    bar = figure.colorbar(colours, ax=axes, fraction=0.02, pad=0.01, shrink=0.4)
     bar.ax.tick_params(labelsize=7)
     figure.suptitle(
         f"{category}: the picture, its anomaly map, and what is masked (orange) and above the threshold (green)",
