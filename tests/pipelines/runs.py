@@ -64,20 +64,13 @@ def make_category(base: Path, seed: int, *, train: int = 12, good: int = 5, defe
 
 
 def files(out: Path) -> dict[str, tuple[int, int]]:
-    """Every file but those that tell of the call itself → (time, inode): what was not written again is the same."""
-    told = {
-        "run.json",
-        "index.parquet",
-        "metrics.parquet",
-        "metrics.csv",
-        "failures.parquet",
-        "index.html",
-        "pages.json",
-    }
+    """Every file but those that tell of the call itself, and the report → (time, inode): what was not written again is
+    the same."""
+    told = {"run.json", "index.parquet", "metrics.parquet", "metrics.csv", "failures.parquet"}
     return {
         path.relative_to(out).as_posix(): (path.stat().st_mtime_ns, path.stat().st_ino)
         for path in out.rglob("*")
-        if path.is_file() and path.name not in told
+        if path.is_file() and path.name not in told and path.relative_to(out).parts[0] != "report"
     }
 
 
