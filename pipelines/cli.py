@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import signal
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
+from pipelines.cli_models import models_group
 from pipelines.compare import compare
 from pipelines.config import (
     DEMO_BACKBONES,
@@ -25,15 +23,14 @@ from pipelines.evaluate import evaluate
 from pipelines.export import export
 from pipelines.gate import Terms
 from pipelines.inspect import inspect
-from pipelines.models import list_models, promote_model, prune_models, rollback_model, show_model
 from pipelines.night import NightOptions
 from pipelines.nightly import nightly
 from pipelines.options import (
     BY_PRESET,
     categories_option,
-    category_option,
     config_file_option,
     data_option,
+    do,
     layout_option,
     out_option,
     recipe_options,
@@ -50,9 +47,6 @@ from pipelines.report.build import report
 from pipelines.run import dry_run, run
 from pipelines.score_new import NewImages, score_new
 from pipelines.status import status
-from reconpatch.backbones import BackboneError
-from reconpatch.model import ModelError
-from reconpatch.onnx_graph import ExportError
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 120}
 
@@ -61,6 +55,9 @@ _CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True, "max_co
 @click.version_option(package_name="reconpatch-ray")
 def main() -> None:
     """ReConPatch on Ray: what good parts look like, learned from good images alone; scores as Parquet."""
+
+
+main.add_command(models_group)
 
 
 @main.command()
@@ -115,7 +112,7 @@ def demo(out: str, **options: Any) -> None:
 @where_options
 def evaluate_command(run_folder: str, **options: Any) -> None:
     """Metrics, maps and verdicts again, from the Parquet and the masks; nothing is trained."""
-    _do(lambda: evaluate(run_folder, Screen(), **options))
+    do(lambda: evaluate(run_folder, Screen(), **options))
 
 
 @main.command(name="report")
@@ -128,7 +125,7 @@ def evaluate_command(run_folder: str, **options: Any) -> None:
 @where_options
 def report_command(run_folder: str, **options: Any) -> None:
     """Pages to look at: categories, scores, thresholds, and the pictures that matter."""
-    _do(lambda: report(run_folder, Screen(), **options))
+    do(lambda: report(run_folder, Screen(), **options))
 
 
 @main.command(name="compare")
@@ -137,7 +134,7 @@ def report_command(run_folder: str, **options: Any) -> None:
 @click.option("--out", type=click.Path(), show_default="RUN_B/compare", help="Folder for the table and the page.")
 def compare_command(run_a: str, run_b: str, out: str | None) -> None:
     """What RUN_B has gained over RUN_A: metrics with intervals, and the images that changed sides."""
-    _do(lambda: compare(run_a, run_b, Screen(), out))
+    do(lambda: compare(run_a, run_b, Screen(), out))
 
 
 @main.command(name="score")
@@ -154,7 +151,7 @@ def compare_command(run_a: str, run_b: str, out: str | None) -> None:
 @where_options
 def score_command(**options: Any) -> None:
     """Score new images with a category's model."""
-    _do(lambda: score_new(NewImages(**options), Screen()))
+    do(lambda: score_new(NewImages(**options), Screen()))
 
 
 @main.command(name="export")
@@ -171,7 +168,7 @@ def export_command(**options: Any) -> None:
 
     What is written has been compared with the model on pictures; a graph that differs is not written.
     """
-    _do(lambda: export(Screen(), **options))
+    do(lambda: export(Screen(), **options))
 
 
 @main.command(name="nightly")
@@ -198,7 +195,7 @@ def nightly_command(backbones: tuple[str, ...], **options: Any) -> None:
     """Learn what has changed, keep what is better, judge today's images; every night, unattended."""
     terms = Terms(options.pop("gate_margin"), options.pop("gate_suspects"))
     own = {name: options.pop(name) for name in ("registry", "scores", "images", "deadline", "keep", "wait")}
-    _do(
+    do(
         lambda: nightly(
             _config("nightly", "ensemble", {**options, "backbones": backbones, "out": own["registry"]}),
             NightOptions(**own, terms=terms),
@@ -212,55 +209,7 @@ def nightly_command(backbones: tuple[str, ...], **options: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def status_command(**options: Any) -> None:
     """Categories, model ages, last night's verdicts, drift and failures; what wants attention first."""
-    _do(lambda: status(Screen(), **options))
-
-
-@main.group(name="models")
-def models_group() -> None:
-    """The versions in a registry, and which of them is in force."""
-
-
-@models_group.command(name="list")
-@registry_option
-@categories_option
-def models_list(**options: Any) -> None:
-    """All versions, newest first; * is in force."""
-    _do(lambda: list_models(Screen(), **options))
-
-
-@models_group.command(name="show")
-@registry_option
-@category_option
-@click.option("--version", show_default="the one in force", help="Its name.")
-def models_show(**options: Any) -> None:
-    """A version's model, its ruling and the category's history, as JSON."""
-    _do(lambda: show_model(Screen(), **options))
-
-
-@models_group.command(name="promote")
-@registry_option
-@category_option
-@click.option("--version", required=True, help="Its name.")
-def models_promote(**options: Any) -> None:
-    """Put a version in force, whatever the gate said."""
-    _do(lambda: promote_model(Screen(), **options))
-
-
-@models_group.command(name="rollback")
-@registry_option
-@category_option
-def models_rollback(**options: Any) -> None:
-    """Put the version in force that was before; nights leave it there until the images change."""
-    _do(lambda: rollback_model(Screen(), **options))
-
-
-@models_group.command(name="prune")
-@registry_option
-@categories_option
-@click.option("--keep", type=click.IntRange(1), default=5, help="Versions of a category that are kept.")
-def models_prune(**options: Any) -> None:
-    """Remove old versions; the one in force and the one before it always stay."""
-    _do(lambda: prune_models(Screen(), **options))
+    do(lambda: status(Screen(), **options))
 
 
 @main.command(name="inspect")
@@ -271,7 +220,7 @@ def models_prune(**options: Any) -> None:
 @click.option("--bit-depth", type=int, default=16, help="Of pictures with more than 8 bits a channel.")
 def inspect_command(**options: Any) -> None:
     """What a folder of images holds and what is odd about it, before an hour is spent."""
-    _do(lambda: inspect(Screen(), **options))
+    do(lambda: inspect(Screen(), **options))
 
 
 @main.command(name="paper-tables")
@@ -307,7 +256,7 @@ def paper_tables_command(**options: Any) -> None:
 
     Each run is a folder of --out, as `single` and `ensemble` leave it: a second call goes on where the first stopped.
     """
-    _do(lambda: paper_tables(Screen(), **options))
+    do(lambda: paper_tables(Screen(), **options))
 
 
 _MEMBER_FIELDS = ("levels", "patch_size", "aggregation", "start", "dim", "coreset", "epochs", "lr")
@@ -317,7 +266,7 @@ def _fit(command: str, preset: str, options: dict[str, Any]) -> None:
     options = dict(options)
     work = dry_run if options.pop("dry_run", False) else run
     options["fresh"] = not options.pop("resume")
-    _do(lambda: work(_config(command, preset, options), Screen()))
+    do(lambda: work(_config(command, preset, options), Screen()))
 
 
 def _config(command: str, preset: str, options: dict[str, Any]) -> RunConfig:
@@ -327,29 +276,6 @@ def _config(command: str, preset: str, options: dict[str, Any]) -> RunConfig:
     rest = with_recipe(rest)
     members = resolve_members(preset, options["backbones"], rest["image_size"], overrides, rest["recipe"])
     return RunConfig(command=command, members=members, **rest)
-
-
-def _do(work: Callable[[], int]) -> NoReturn:
-    """Run a command's work and leave with its exit code; bad usage is one line."""
-    received: list[int] = []
-
-    def interrupt(signum: int, _frame: object) -> None:
-        # Ray turns whatever a handler raises into exit code 1, but for KeyboardInterrupt.
-        received.append(signum)
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
-    try:
-        code = work()
-    except (UsageError, BackboneError, ModelError) as error:
-        refuse(error)
-    except (ExportError, OSError) as error:  # a full disk, a folder that cannot be written, an unreachable store
-        click.echo(f"error: {' '.join(str(error).split())}", err=True)
-        code = 1
-    except KeyboardInterrupt:
-        click.echo("interrupted", err=True)
-        code = 143 if received else 130
-    sys.exit(code)
 
 
 if __name__ == "__main__":

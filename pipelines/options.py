@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -11,7 +12,9 @@ import click
 from pipelines.config import RECIPES, UsageError
 from pipelines.config_file import options_from_file
 from pipelines.layouts import AUTO, LAYOUTS
-from reconpatch.model import FUSIONS
+from reconpatch.backbones import BackboneError
+from reconpatch.model import FUSIONS, ModelError
+from reconpatch.onnx_graph import ExportError
 from reconpatch.patches import AGGREGATIONS
 from reconpatch.starts import STARTS
 
@@ -163,3 +166,26 @@ run_options = options_of(
 )
 registry_option = click.option("--registry", required=True, type=click.Path(), help="Folder of the models' versions.")
 category_option = click.option("--category", required=True, help="Whose models.")
+
+
+def do(work: Callable[[], int]) -> NoReturn:
+    """Run a command's work and leave with its exit code; bad usage is one line."""
+    received: list[int] = []
+
+    def interrupt(signum: int, _frame: object) -> None:
+        # Ray turns whatever a handler raises into exit code 1, but for KeyboardInterrupt.
+        received.append(signum)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        code = work()
+    except (UsageError, BackboneError, ModelError) as error:
+        refuse(error)
+    except (ExportError, OSError) as error:  # a full disk, a folder that cannot be written, an unreachable store
+        click.echo(f"error: {' '.join(str(error).split())}", err=True)
+        code = 1
+    except KeyboardInterrupt:
+        click.echo("interrupted", err=True)
+        code = 143 if received else 130
+    sys.exit(code)

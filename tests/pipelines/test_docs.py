@@ -20,7 +20,7 @@ from study.__main__ import main as study
 from tests.pipelines.nights import Factory
 from tests.pipelines.runs import Finished, make_category
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 COMMANDS: dict[str, click.Command] = {
     "reconpatch-run": main,
@@ -98,13 +98,14 @@ def test_commands_are_understood(name: str, words: str, tmp_path: Path, monkeypa
     parse(COMMANDS[name], name, shlex.split(words))
 
 
-def parse(command: click.Command, name: str, words: list[str]) -> None:
+def parse(command: click.Command, name: str, words: list[str], parent: click.Context | None = None) -> None:
     """Every command, option and value is one that there is; nothing is run."""
     if isinstance(command, click.Group):
-        chosen = command.commands[words[0]]
-        parse(chosen, words[0], words[1:])
+        # A command keeps what it takes over from its group at its first call: it is the same group's here.
+        here = click.Context(command, parent, name, **command.context_settings)
+        parse(command.commands[words[0]], words[0], words[1:], here)
     else:
-        command.make_context(name, words)
+        command.make_context(name, words, parent)
 
 
 @pytest.fixture(scope="module")
