@@ -43,7 +43,7 @@ from pipelines.options import (
 )
 from pipelines.paper_tables import paper_tables
 from pipelines.progress import Screen
-from pipelines.report.build import report
+from pipelines.report.build import FIGURES, report
 from pipelines.run import dry_run, run
 from pipelines.score_new import NewImages, score_new
 from pipelines.status import status
@@ -119,9 +119,7 @@ def evaluate_command(run_folder: str, **options: Any) -> None:
 @click.option("--run", "run_folder", required=True, type=click.Path(), help="A run's folder, a night's, or scores.")
 @click.option("--data", type=click.Path(), show_default="where they were", help="Where the pictures are.")
 @click.option("--beside", type=click.Path(), help="Another run of the same images: its scores are shown beside.")
-@click.option(
-    "--figures", multiple=True, type=click.Choice(["png", "svg", "pdf"]), help="Figures as files, too; repeatable."
-)
+@click.option("--figures", multiple=True, type=click.Choice(FIGURES), help="Figures as files, too; repeatable.")
 @where_options
 def report_command(run_folder: str, **options: Any) -> None:
     """Pages to look at: categories, scores, thresholds, and the pictures that matter."""

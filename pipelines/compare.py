@@ -36,7 +36,7 @@ def compare(run_a: str, run_b: str, screen: Screen, out: str | None = None) -> i
         UsageError: no runs, or no image that both have scored.
     """
     a, b = Subject.of(run_a), Subject.of(run_b)
-    shared = [category for category in a.categories() if category in set(b.categories())]
+    shared = sorted({*a.categories()} & {*b.categories()})
     rows, changed, skipped = [], [], 0
     metrics_a, metrics_b, index_a, index_b = a.metrics(), b.metrics(), a.index(), b.index()
     with screen.stage("compare", len(shared), "categories") as stage:
@@ -72,15 +72,11 @@ def _pairs(
     theirs = {row["image_path"]: row for row in b if row["split"] != "train"}
     both = [(row, theirs[row["image_path"]]) for row in a if row["split"] != "train" and row["image_path"] in theirs]
 
-    def content(index: Mapping[str, Mapping[str, Any]] | None, path: str) -> Any:
-        return (index or {}).get(path, {}).get("content_sha256")
+    def is_same(path: str) -> bool:
+        contents = {(index or {}).get(path, {}).get("content_sha256") for index in (index_a, index_b)}
+        return len(contents - {None}) <= 1  # what one of them does not know counts as the same
 
-    same = [
-        pair
-        for pair in both
-        if content(index_a, pair[0]["image_path"]) == content(index_b, pair[0]["image_path"])
-        or None in (content(index_a, pair[0]["image_path"]), content(index_b, pair[0]["image_path"]))
-    ]
+    same = [pair for pair in both if is_same(pair[0]["image_path"])]
     return same, len(both) - len(same)
 
 

@@ -17,8 +17,9 @@ from pipelines.networks import Networks
 from pipelines.plan import CategoryPlan, Network
 from pipelines.registry import REFUSED, Registry
 from pipelines.rundir import AUDIT_FILE, MODEL, TRAIN_FILE
-from pipelines.stages import Stages, sentence_of
+from pipelines.stages import Stages
 from pipelines.storage import Store, read_rows
+from pipelines.tasks import sentence_of
 from reconpatch.defects import LEAST_SIDE
 from reconpatch.gate import Evidence, Ruling, rule, too_many_suspects
 from reconpatch.model import Model, from_json

@@ -30,8 +30,9 @@ from pipelines.rundir import (
 )
 from pipelines.score import Stamp
 from pipelines.session import ray_session
-from pipelines.stages import Stages, sentence_of
+from pipelines.stages import Stages
 from pipelines.storage import Store, write_rows, write_table
+from pipelines.tasks import sentence_of
 from pipelines.today import PART_ROWS
 from reconpatch.images import SUFFIXES
 from reconpatch.model import Model, from_json, with_false_alarms

@@ -22,7 +22,7 @@ from pipelines.score import Done, Stamp, score_unit, select_unit
 from pipelines.session import threads_for
 from pipelines.shares import Shares, Teller
 from pipelines.storage import Store
-from pipelines.tasks import run_tasks
+from pipelines.tasks import run_tasks, sentence_of
 
 
 @dataclass(frozen=True)
@@ -244,9 +244,3 @@ class Stages:
         with self.screen.stage(f"{name}{label}", total, unit) as stage:
             yield stage
         self.record.took(name, time.perf_counter() - start)
-
-
-def sentence_of(error: Exception) -> str:
-    """What went wrong in a task, in one line."""
-    cause = getattr(error, "cause", None) or error
-    return f"{type(cause).__name__}: {' '.join(str(cause).split())}"[:500]

@@ -40,3 +40,9 @@ def run_tasks(
             yield item, ray.get(ready[0])
         except ray.exceptions.RayError as error:
             yield item, error
+
+
+def sentence_of(error: Exception) -> str:
+    """What went wrong in a task, in one line."""
+    cause = getattr(error, "cause", None) or error
+    return f"{type(cause).__name__}: {' '.join(str(cause).split())}"[:500]

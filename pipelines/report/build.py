@@ -18,9 +18,10 @@ from pipelines.rundir import FAILURES_FILE
 from pipelines.session import ray_session
 from pipelines.status import URGENCY, attention
 from pipelines.storage import Store, read_rows, side_by_side
-from pipelines.tasks import run_tasks
+from pipelines.tasks import run_tasks, sentence_of
 
 REPORT = "report"
+FIGURES = ("png", "svg", "pdf")  # formats
 _PAGES = "pages.json"
 _LOOK = 1  # raised when the same inputs give another page
 
@@ -56,6 +57,7 @@ def write_report(
         if stored.get(name, {}).get("key") == keys[name] and report.exists(page_name(name))
     }
     due = [name for name in categories if name not in summaries]
+    shared = set() if beside is None else set(beside.categories())
 
     def order(category: str) -> tuple[Any, ...]:
         position = categories.index(category)
@@ -65,7 +67,8 @@ def write_report(
         )
         media = None if before is None else before.below(MEDIA)
         mine = index.get(category, {}), metrics.get(category, []), night.get(category, {})
-        return Order(subject, category, *mine, around, beside, media, figures), report
+        other = beside if category in shared else None
+        return Order(subject, category, *mine, around, other, media, figures), report
 
     sentences = []
     if due:
@@ -73,8 +76,7 @@ def write_report(
             for category, answer in run_tasks(write_category, due, order, workers, {"num_cpus": 1}):
                 stage.advance()
                 if isinstance(answer, Exception):
-                    cause = getattr(answer, "cause", None) or answer
-                    sentences.append(f"{category}: no page in the report: {' '.join(str(cause).split())[:300]}")
+                    sentences.append(f"{category}: no page in the report: {sentence_of(answer)}")
                     continue
                 summaries[category] = answer
     made = {name: {"key": keys[name], "summary": summaries[name]} for name in categories if name in summaries}
@@ -129,7 +131,7 @@ def report_at_the_end(subject: Subject, record: Record, workers: int, before: St
     try:
         tell(subject, record.screen, workers, before=before)
     except Exception as error:
-        record.screen.warn(f"there is no report: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
+        record.screen.warn(f"there is no report: {sentence_of(error)}")
 
 
 def _key(subject: Subject, category: str, night: Mapping[str, Any]) -> str:

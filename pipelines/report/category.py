@@ -33,7 +33,7 @@ class Order:
         metrics: its rows of metrics.parquet, the ensemble's first.
         night: its row of night.parquet; empty for others.
         neighbours: the categories before and after it, by name.
-        beside: another run's scores of the same images, to be shown beside; None for none.
+        beside: another run, which has scores of this category, to be shown beside; None for none.
         before: the folder of an earlier report.
         figures: formats of the figures that are drawn; none by default.
     """
@@ -85,7 +85,7 @@ def write_category(order: Order, report: Store) -> dict[str, Any]:
 
 def _beside(order: Order, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[float]] | None:
     """The other run's scores of the same images, by what the images are known to be."""
-    if order.beside is None or order.category not in order.beside.categories():
+    if order.beside is None:
         return None
     theirs = {row["image_path"]: row for row in order.beside.rows(order.category)}
     both = [theirs[row["image_path"]] for row in rows if row["image_path"] in theirs]

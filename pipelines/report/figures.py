@@ -22,7 +22,6 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 FOLDER = "figures"
-FORMATS = ("png", "svg", "pdf")
 # Okabe and Ito's colours, which everybody can tell apart.
 _COLOURS = {"heldout": "#5b6570", "good": "#0072b2", "defective": "#d55e00", "unlabelled": "#cc79a7"}
 _LABELS = {"heldout": "good, held out", "good": "good", "defective": "defective", "unlabelled": "not labelled"}

@@ -94,7 +94,7 @@ def commands() -> Iterator[Any]:
 def test_commands_are_understood(name: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "DATA").mkdir()
-    words = re.sub(r"\[(.*?)\]", r"\1", words).replace("[FILE]", "FILE")
+    words = re.sub(r"\[(.*?)\]", r"\1", words)
     parse(COMMANDS[name], name, shlex.split(words))
 
 
