@@ -15,6 +15,7 @@ from rich.console import Console
 
 from benchmarks import coreset, extraction, job, memory, patches, scale, scaling, scoring, startup, training
 from benchmarks.compare import Row, environment, show, show_cells
+from benchmarks.nights import Costs
 
 _NAMES = ("coreset", "patches", "scoring", "training", "extraction", "startup", "memory", "job", "scaling")
 _WIDTH = 200  # of the table where the terminal's is not known
@@ -46,9 +47,9 @@ def main(names: tuple[str, ...], threads: int, data: Path | None, plot: Path | N
     rows: list[Row] = []
     for name in names or _NAMES:
         if name == "scale":
-            known = scale.load(costs) if costs is not None and costs.exists() else None
-            for header, lines in scale.tables(known, threads, costs):
-                show_cells(header, lines, console)
+            known = Costs.load(costs) if costs is not None and costs.exists() else None
+            for title, header, lines in scale.tables(known, threads, costs):
+                show_cells(title, header, lines, console)
             continue
         with console.status(name):
             rows += _measure(name, threads, data, plot)

@@ -116,9 +116,9 @@ def _figure(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def show_cells(header: Sequence[str], lines: Sequence[Sequence[str]], console: Console) -> None:
+def show_cells(title: str, header: Sequence[str], lines: Sequence[Sequence[str]], console: Console) -> None:
     """A table of cells as they are."""
-    table = Table()
+    table = Table(title=title, title_justify="left")
     for name in header:
         table.add_column(name, justify="right")
     for line in lines:

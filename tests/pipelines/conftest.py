@@ -56,5 +56,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """Both categories, two members, adapters trained, maps written, one worker."""
-    return call_alone(*ensemble_options(data, tmp_path_factory.mktemp("runs") / "one", "--maps", "--workers", "1"))
+    """Both categories, two members, adapters trained, maps and report written, one worker."""
+    options = ensemble_options(data, tmp_path_factory.mktemp("runs") / "one", "--maps", "--workers", "1", "--report")
+    return call_alone(*options)

@@ -64,13 +64,13 @@ def make_category(base: Path, seed: int, *, train: int = 12, good: int = 5, defe
 
 
 def files(out: Path) -> dict[str, tuple[int, int]]:
-    """Every file but those that tell of the call itself, and the report → (time, inode): what was not written again is
+    """Every file but those that tell of the call itself, and reports → (time, inode): what was not written again is
     the same."""
     told = {"run.json", "index.parquet", "metrics.parquet", "metrics.csv", "failures.parquet"}
     return {
         path.relative_to(out).as_posix(): (path.stat().st_mtime_ns, path.stat().st_ino)
         for path in out.rglob("*")
-        if path.is_file() and path.name not in told and path.relative_to(out).parts[0] != "report"
+        if path.is_file() and path.name not in told and "report" not in path.relative_to(out).parts
     }
 
 
@@ -107,7 +107,7 @@ def _out(arguments: Sequence[str]) -> Path:
 
 def ensemble_options(data: Path | str, out: Path | str, *more: str) -> tuple[str, ...]:
     members = [option for backbone in BACKBONES for option in ("--backbone", backbone)]
-    size = ("--image-size", str(SIZE), "--epochs", "60", "--max-steps", "40", "--coreset", "0.05")
+    size = ("--image-size", str(SIZE), "--epochs", "60", "--max-steps", "40", "--coreset", "0.05", "--no-report")
     return ("ensemble", "--data", str(data), "--out", str(out), *size, *members, *more)
 
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds Ray's processes in /proc"),
 ]
+CATEGORIES = ("bolt", "cloth", "nut")
 # Steps enough that every stage takes a second or more.
 RECIPE = ("--backbone", BACKBONES[0], "--image-size", "96", "--coreset", "0.2", "--epochs", "200", "--max-steps", "300")
 
@@ -32,6 +34,15 @@ class Place:
     def start(self) -> subprocess.Popen[str]:
         place = ["--data", self.root / "data", "--registry", self.root / "registry", "--scores", self.root / "scores"]
         return start_alone("nightly", *map(str, place), *RECIPE)
+
+    def reach(self, running: subprocess.Popen[str], stage: str) -> int:
+        """Wait for a process of some stage; 'today' is the judging of today's images, when the gate has ruled."""
+        until = time.monotonic() + 120
+        while stage == "today" and len(list(self.root.glob("registry/*/current"))) < len(CATEGORIES):
+            assert running.poll() is None, running.communicate()
+            assert time.monotonic() < until, "the gate has not ruled"
+            time.sleep(0.02)
+        return wait_for_process(running, "_judge_some" if stage == "today" else stage)
 
     def finish(self) -> None:
         running = self.start()
@@ -69,7 +80,7 @@ def _content(path: Path) -> object:
 def calm(tmp_path_factory: pytest.TempPathFactory) -> Place:
     """A night without a fault."""
     place = Place(tmp_path_factory.mktemp("calm"))
-    for number, name in enumerate(("bolt", "cloth", "nut")):
+    for number, name in enumerate(CATEGORIES):
         make_category(place.root / "data" / name, seed=3000 * number, train=40, good=10, defects=10)
     place.finish()
     return place
@@ -81,19 +92,19 @@ def struck(calm: Place, tmp_path: Path) -> Place:
     return Place(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["_Extract", "RayTrainWorker", "select_unit", "score_unit", "_judge_some"])
-def test_a_killed_process_of_rays_costs_nothing(calm: Place, struck: Place, name: str) -> None:
+@pytest.mark.parametrize("stage", ["_Extract", "RayTrainWorker", "select_unit", "score_unit", "_judge_some", "today"])
+def test_a_killed_process_of_rays_costs_nothing(calm: Place, struck: Place, stage: str) -> None:
     running = struck.start()
-    os.kill(wait_for_process(running, name), signal.SIGKILL)
+    os.kill(struck.reach(running, stage), signal.SIGKILL)
     output, errors = running.communicate(timeout=300)
     assert running.returncode == 0, output + errors
     assert struck.outcome() == calm.outcome()
 
 
-@pytest.mark.parametrize("name", ["_Extract", "RayTrainWorker", "score_unit", "_judge_some"])
-def test_after_a_killed_driver_the_next_call_goes_on(calm: Place, struck: Place, name: str) -> None:
+@pytest.mark.parametrize("stage", ["_Extract", "RayTrainWorker", "score_unit", "_judge_some", "today"])
+def test_after_a_killed_driver_the_next_call_goes_on(calm: Place, struck: Place, stage: str) -> None:
     running = struck.start()
-    wait_for_process(running, name)
+    struck.reach(running, stage)
     running.kill()
     running.communicate(timeout=60)
     made = {path: path.stat().st_mtime_ns for path in struck.root.glob("registry/.work/models/**/*.safetensors")}

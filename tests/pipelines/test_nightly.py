@@ -26,7 +26,7 @@ def factory(tmp_path_factory: pytest.TempPathFactory) -> Factory:
 
 @pytest.fixture(scope="module")
 def first(factory: Factory) -> Morning:
-    return factory.night()
+    return factory.night("--report")
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def second(factory: Factory, first: Morning) -> Morning:
     """Nothing to learn; one new image, and one that cannot be read."""
     save(factory.data / "cloth" / "test" / "good" / "late.png", texture(9999))
     (factory.data / "nut" / "test" / "good" / "broken.png").write_bytes(b"no picture")
-    return factory.night()
+    return factory.night("--report")
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,78 @@
+"""What nights of any size take is said from what small ones took."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks.nights import LARGE, SMALL, STAGES, Costs, Network, Night, fit, seconds
+from benchmarks.scale import Ensemble, breaks, needs, nodes
+
+NETWORK = Network(cells=784, width=152, dim=152, coreset=0.02, epochs=1, forward=0.02)
+COSTS = Costs(
+    network=NETWORK,
+    start=dict.fromkeys(STAGES, 1.0),
+    category=dict.fromkeys(STAGES, 0.5),
+    work={stage: 0.03 if stage == "extract" else 0.001 for stage in STAGES},
+    cores=2,
+    listing=(1e-4, 2500.0),
+    bank_bytes=4.5,
+    score_bytes=300.0,
+    report_bytes=1e5,
+    products=5e10,
+)
+SMALL_ENSEMBLE = Ensemble("small", (NETWORK,))
+
+
+def test_costs_are_found_again_from_what_nights_took() -> None:
+    taken = {stage: [seconds(COSTS, size, 2)[stage] for size in SMALL] for stage in STAGES}
+    start, category, work = fit(taken, NETWORK, 2)
+    found = replace(COSTS, start=start, category=category, work=work)
+    assert seconds(found, LARGE, 2) == pytest.approx(seconds(COSTS, LARGE, 2), rel=1e-6)
+
+
+def test_costs_are_kept_as_they_are(tmp_path: Path) -> None:
+    COSTS.save(tmp_path / "costs.json")
+    assert Costs.load(tmp_path / "costs.json") == COSTS
+
+
+def test_more_cores_shorten_all_but_the_driver() -> None:
+    night = Night(categories=100, learned=5, good=200, today=100)
+    few, many = seconds(COSTS, night, 2), seconds(COSTS, night, 200)
+    assert few["driver"] == many["driver"]
+    assert all(many[stage] < few[stage] for stage in STAGES if stage != "driver")
+
+
+def test_two_networks_take_twice_what_is_done_for_each_and_once_what_is_not() -> None:
+    night = Night(categories=100, learned=5, good=200, today=100)
+    one, two = (needs(COSTS, Ensemble("", (NETWORK,) * number), night) for number in (1, 2))
+    for stage in ("extract", "fit", "select", "score", "judge"):
+        assert two.cpu[stage] == pytest.approx(2 * one.cpu[stage])
+    for stage in ("index", "fuse", "report"):
+        assert two.cpu[stage] == pytest.approx(one.cpu[stage])
+    assert (two.scratch, two.models) == pytest.approx((2 * one.scratch, 2 * one.models))
+    assert (two.scores, two.head) == (one.scores, one.head)
+
+
+def test_a_graphics_card_takes_the_networks_and_leaves_the_decoding() -> None:
+    found = needs(COSTS, SMALL_ENSEMBLE, Night(categories=10, learned=1, good=200, today=1000))
+    assert found.card > 0
+    assert 0 < found.gpu["extract"] < found.cpu["extract"]
+    assert found.gpu["index"] == found.cpu["index"]
+
+
+def test_what_gives_way_first() -> None:
+    few = needs(COSTS, SMALL_ENSEMBLE, Night(10, 1, 200, 1000))
+    assert breaks(few, 1) == ""
+    assert breaks(few, 1000) == "nodes"
+    assert breaks(replace(few, scratch=3e12), 2) == "scratch: waves"
+    assert breaks(replace(few, driver=20_000.0), 1) == "the driver's time"
+    assert breaks(replace(few, head=1e11, driver=20_000.0), 1000) == "the driver's memory"
+
+
+def test_nodes_are_as_many_as_the_slower_of_cores_and_cards_needs() -> None:
+    assert nodes(32 * 3600.0, 0.0, 3600.0) == 1
+    assert nodes(32 * 3601.0, 0.0, 3600.0) == 2
+    assert nodes(1.0, 3 * 3600.0, 3600.0) == 3
