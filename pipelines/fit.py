@@ -23,7 +23,10 @@ from pipelines.rundir import TRAINING, adapter_name, model_folder, training_name
 from pipelines.shards import read_category
 from pipelines.shares import Shares, Teller
 from pipelines.storage import Store, write_rows, write_tensors
+from pipelines.tasks import beside_driver
 from reconpatch.adapter import Adapter, train_adapter
+
+_NEVER = 1e9  # seconds
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,8 @@ class Fitted:
 class UnitQueue:
     """Hands units to workers, largest first, and takes back what a dead worker held.
 
-    A worker that comes back after the group was restarted says `join` first: what its rank had in hand when it died
-    was never finished, and goes to the front of the queue again.
+    A worker of a group that was restarted says `join` first: what its rank had in hand when the group ended was never
+    finished, nor was what ranks had that the group, now smaller, has no more. It goes to the front of the queue again.
     """
 
     def __init__(self, units: Sequence[Unit]) -> None:
@@ -50,9 +53,9 @@ class UnitQueue:
         self._held: dict[int, Unit] = {}
         self._done: list[Fitted] = []
 
-    def join(self, rank: int) -> None:
-        if rank in self._held:
-            self._waiting.insert(0, self._held.pop(rank))
+    def join(self, rank: int, size: int) -> None:
+        for lost in [held for held in self._held if held == rank or held >= size]:
+            self._waiting.insert(0, self._held.pop(lost))
 
     def take(self, rank: int) -> Unit | None:
         if not self._waiting:
@@ -85,16 +88,21 @@ def fit_adapters(
     Returns:
         One `Fitted` a unit, also for units that a killed worker group never got to.
     """
-    queue: Any = ray.remote(UnitQueue).options(num_cpus=0).remote(list(units))
-    shares: Any = ray.remote(Shares).options(num_cpus=0).remote()
+    queue: Any = ray.remote(UnitQueue).options(**beside_driver()).remote(list(units))
+    shares: Any = ray.remote(Shares).options(**beside_driver()).remote()
     resources = {"CPU": float(config.threads_per_unit)}
     if config.gpus_per_actor:
         resources["GPU"] = config.gpus_per_actor
+    scaling: Any = ray.train.ScalingConfig  # Ray's stubs know the older one
     trainer = TorchTrainer(
         _work,
         train_loop_config={"queue": queue, "shares": shares, "config": config, "out": out, "scratch": scratch},
-        scaling_config=ray.train.ScalingConfig(
-            num_workers=min(workers, len(units)), use_gpu=config.gpus_per_actor > 0, resources_per_worker=resources
+        scaling_config=scaling(
+            # When a node is lost, the others go on with fewer; a group that grew again would lose what it has in hand.
+            num_workers=(1, min(workers, len(units))),
+            elastic_resize_monitor_interval_s=_NEVER,
+            use_gpu=config.gpus_per_actor > 0,
+            resources_per_worker=resources,
         ),
         run_config=ray.train.RunConfig(
             name=name,
@@ -122,7 +130,7 @@ def _fit_watched(trainer: Any, look: Callable[[], None]) -> str | None:
     """Run the trainer in a task and look now and then; an error of the group comes back as a sentence."""
     logging.getLogger("ray.train").setLevel(logging.ERROR)
     # A process of its own that ends with it, and takes along what Ray Train would leave: a controller of 0.7 GB.
-    running = ray.remote(num_cpus=0, max_calls=1)(_fit).remote(trainer)
+    running = ray.remote(**beside_driver(), max_calls=1)(_fit).remote(trainer)
     while True:
         ready, _ = ray.wait([running], timeout=0.5)
         look()
@@ -145,8 +153,9 @@ def _work(loop: dict[str, Any]) -> None:
     """A Ray Train worker: pull units until none is left, then report once, as every rank does."""
     queue, config = loop["queue"], loop["config"]
     use_threads(config.threads_per_unit)
-    rank = ray.train.get_context().get_world_rank()
-    ray.get(queue.join.remote(rank))
+    group = ray.train.get_context()
+    rank = group.get_world_rank()
+    ray.get(queue.join.remote(rank, group.get_world_size()))
     while (unit := ray.get(queue.take.remote(rank))) is not None:
         fitted = _fit_unit(unit, config, loop["out"], loop["scratch"], Teller(loop["shares"], unit.name))
         ray.get(queue.finish.remote(rank, fitted))

@@ -22,7 +22,7 @@ from pipelines.score import Done, Stamp, score_unit, select_unit
 from pipelines.session import threads_for
 from pipelines.shares import Shares, Teller
 from pipelines.storage import Store
-from pipelines.tasks import run_tasks, sentence_of
+from pipelines.tasks import beside_driver, run_tasks, sentence_of
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ class Stages:
         if not due:
             return units
         threads = threads_for(self.config, self.workers, len(due))
-        shares: Any = ray.remote(Shares).options(num_cpus=0).remote()
+        shares: Any = ray.remote(Shares).options(**beside_driver()).remote()
         finished: list[Any] = []
 
         def task(unit: Unit) -> tuple[Any, ...]:

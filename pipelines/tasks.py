@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 
 def run_tasks(
@@ -40,6 +41,13 @@ def run_tasks(
             yield item, ray.get(ready[0])
         except ray.exceptions.RayError as error:
             yield item, error
+
+
+def beside_driver() -> dict[str, Any]:
+    """Options of Ray's `remote` for what keeps the driver's accounts: no CPU, and on its node, since a lost node takes
+    all that is on it along."""
+    node = ray.get_runtime_context().get_node_id()
+    return {"num_cpus": 0, "scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
 
 
 def sentence_of(error: Exception) -> str:

@@ -44,10 +44,17 @@ def children(pid: int) -> Iterator[tuple[int, str]]:
             continue
 
 
-def wait_for_process(running: subprocess.Popen[str], name: str, seconds: float = 120) -> int:
+def wait_for_process(
+    running: subprocess.Popen[str], name: str, seconds: float = 120, *, among: int | None = None
+) -> int:
+    """Wait until a process of Ray's with some name is at work while another runs; its pid.
+
+    Args:
+        among: whose descendants are looked at; those of the running process by default.
+    """
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        for pid, command in children(running.pid):
+        for pid, command in children(among or running.pid):
             if command.startswith("ray::") and name in command:
                 return pid
         assert running.poll() is None, running.communicate()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import time
@@ -11,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import ray
@@ -106,32 +104,6 @@ def start(data: Path, out: Path, *more: str) -> subprocess.Popen[str]:
     members = [option for backbone in BACKBONES for option in ("--backbone", backbone)]
     size = ("--image-size", "96", "--coreset", "0.05")
     return start_alone("ensemble", "--data", str(data), "--out", str(out), *members, *size, *more)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds Ray's processes in /proc")
-def test_a_killed_training_worker_costs_no_unit(tmp_path: Path) -> None:
-    """The group restarts, finished units are skipped, and the units in hand are trained again: same models."""
-    make_category(tmp_path / "data" / "cloth", seed=0, train=8, good=2, defects=2)
-    options = ("--workers", "2", "--epochs", "1000", "--max-steps", "400")
-    calm = start(tmp_path / "data", tmp_path / "calm", *options)
-    assert calm.wait(300) == 0
-    struck = start(tmp_path / "data", tmp_path / "struck", *options)
-    worker = wait_for_process(struck, "RayTrainWorker")
-    time.sleep(3)  # into a unit
-    os.kill(worker, signal.SIGKILL)
-    output, errors = struck.communicate(timeout=300)
-    assert struck.returncode == 0, errors
-    assert "fit      2/2 units" in output
-    for backbone in BACKBONES:
-        for name in ("adapter.safetensors", "memory_bank.safetensors"):
-            path = Path("models") / "cloth" / backbone / name
-            assert (tmp_path / "struck" / path).read_bytes() == (tmp_path / "calm" / path).read_bytes()
-    scores = [
-        pq.read_table(tmp_path / run / "scores" / "fused" / "cloth.parquet")["score"].to_numpy()
-        for run in ("calm", "struck")
-    ]
-    assert np.array_equal(*scores)
 
 
 @pytest.mark.parametrize(

@@ -36,9 +36,16 @@ def test_what_a_dead_worker_held_is_handed_out_again_first() -> None:
     queue = UnitQueue(units(5, 50, 20))
     held = queue.take(0)
     other = queue.take(1)
-    queue.join(0)
-    queue.join(1)
+    queue.join(0, 2)
+    queue.join(1, 2)
     assert [queue.take(0), queue.take(1)] == [other, held]
+
+
+def test_what_ranks_held_that_are_no_more_is_handed_out_again() -> None:
+    queue = UnitQueue(units(5, 50, 20))
+    held = [queue.take(rank) for rank in range(2)]
+    queue.join(0, 1)
+    assert {unit.name for unit in (queue.take(0), queue.take(0)) if unit} == {unit.name for unit in held if unit}
 
 
 def test_a_finished_unit_is_never_handed_out_again() -> None:
@@ -47,7 +54,7 @@ def test_a_finished_unit_is_never_handed_out_again() -> None:
     assert first is not None
     queue.finish(0, Fitted(first.name))
     assert queue.done() == [Fitted(first.name)]
-    queue.join(0)
+    queue.join(0, 1)
     second = queue.take(0)
     assert second is not None
     assert second.name != first.name

@@ -10,19 +10,19 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 
+from pipelines.storage import Store
+from tests.faults.places import CATEGORIES, RECIPE, content, finished_units, make_data, watched
 from tests.pipelines.processes import start_alone, wait_for_process
-from tests.pipelines.runs import BACKBONES, make_category
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds Ray's processes in /proc"),
 ]
-CATEGORIES = ("bolt", "cloth", "nut")
-# Steps enough that every stage takes a second or more.
-RECIPE = ("--backbone", BACKBONES[0], "--image-size", "96", "--coreset", "0.2", "--epochs", "200", "--max-steps", "300")
+# Stage → what its process is called.
+STAGES = {"extract": "_Extract", "fit": "RayTrainWorker", "select": "select_unit", "score": "score_unit"}
+STAGES |= {"gate": "_judge_some", "today": "_judge_some"}
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Place:
 
     def start(self) -> subprocess.Popen[str]:
         place = ["--data", self.root / "data", "--registry", self.root / "registry", "--scores", self.root / "scores"]
-        return start_alone("nightly", *map(str, place), *RECIPE)
+        return start_alone("nightly", *map(str, place), *RECIPE, "--no-report")
 
     def reach(self, running: subprocess.Popen[str], stage: str) -> int:
         """Wait for a process of some stage; 'today' is the judging of today's images, when the gate has ruled."""
@@ -42,7 +42,7 @@ class Place:
             assert running.poll() is None, running.communicate()
             assert time.monotonic() < until, "the gate has not ruled"
             time.sleep(0.02)
-        return wait_for_process(running, "_judge_some" if stage == "today" else stage)
+        return wait_for_process(running, STAGES[stage])
 
     def finish(self) -> None:
         running = self.start()
@@ -52,36 +52,26 @@ class Place:
     def outcome(self) -> dict[str, object]:
         """Every file of the registry's versions, and every row of scores, drift and the night's own table, run and time
         aside."""
-        found: dict[str, object] = {}
-        for path in self.root.glob("registry/*/*/**/*"):
-            if path.is_file() and path.name != "ruling.json" and "drift" not in path.parts:
-                found[str(path.relative_to(self.root))] = _content(path)
-        for path in self.root.glob("registry/*/current"):
-            found[str(path.relative_to(self.root))] = path.read_text()
+        root = Store.of(str(self.root))
+        versions = [path for path in self.root.glob("registry/*/*/**/*") if path.is_file()]
         (night,) = self.root.glob("scores/*")
-        for path in (*night.glob("scores/fused/*/*.parquet"), night / "night.parquet"):
-            found[str(path.relative_to(night))] = _content(path)
+        files = [path for path in versions if path.name != "ruling.json" and "drift" not in path.parts]
+        files += [*self.root.glob("registry/*/current"), *night.glob("scores/fused/*/*.parquet")]
+        found = {str(path.relative_to(self.root)): content(root, str(path.relative_to(self.root))) for path in files}
+        # The names of the others tell of the run.
+        found = {name.replace(night.name, "night"): each for name, each in found.items()}
+        found["night"] = content(root, f"scores/{night.name}/night.parquet")
         for category in self.root.glob("registry/*/drift"):
-            (written,) = category.glob("*.parquet")  # its name tells of the run, and there is one a night
-            found[str(category.relative_to(self.root))] = _content(written)
+            (written,) = category.glob("*.parquet")  # one a night
+            found[str(category.relative_to(self.root))] = content(root, str(written.relative_to(self.root)))
         return found
-
-
-def _content(path: Path) -> object:
-    if path.suffix != ".parquet":
-        return path.read_bytes()
-    rows = pq.read_table(path.open("rb")).to_pylist()
-    return sorted(
-        repr({name: value for name, value in row.items() if name not in ("run_id", "scored_at")}) for row in rows
-    )
 
 
 @pytest.fixture(scope="module")
 def calm(tmp_path_factory: pytest.TempPathFactory) -> Place:
     """A night without a fault."""
     place = Place(tmp_path_factory.mktemp("calm"))
-    for number, name in enumerate(CATEGORIES):
-        make_category(place.root / "data" / name, seed=3000 * number, train=40, good=10, defects=10)
+    make_data(place.root / "data")
     place.finish()
     return place
 
@@ -92,22 +82,26 @@ def struck(calm: Place, tmp_path: Path) -> Place:
     return Place(tmp_path)
 
 
-@pytest.mark.parametrize("stage", ["_Extract", "RayTrainWorker", "select_unit", "score_unit", "_judge_some", "today"])
+@pytest.mark.fault("a night: kill -9 of the stage's process")
+@pytest.mark.parametrize("stage", list(STAGES))
 def test_a_killed_process_of_rays_costs_nothing(calm: Place, struck: Place, stage: str) -> None:
-    running = struck.start()
-    os.kill(struck.reach(running, stage), signal.SIGKILL)
-    output, errors = running.communicate(timeout=300)
+    with watched(struck.root):
+        running = struck.start()
+        os.kill(struck.reach(running, stage), signal.SIGKILL)
+        output, errors = running.communicate(timeout=300)
     assert running.returncode == 0, output + errors
     assert struck.outcome() == calm.outcome()
 
 
-@pytest.mark.parametrize("stage", ["_Extract", "RayTrainWorker", "score_unit", "_judge_some", "today"])
+@pytest.mark.fault("a night: kill -9 of the driver")
+@pytest.mark.parametrize("stage", list(STAGES))
 def test_after_a_killed_driver_the_next_call_goes_on(calm: Place, struck: Place, stage: str) -> None:
-    running = struck.start()
-    struck.reach(running, stage)
-    running.kill()
-    running.communicate(timeout=60)
-    made = {path: path.stat().st_mtime_ns for path in struck.root.glob("registry/.work/models/**/*.safetensors")}
-    struck.finish()
+    with watched(struck.root):
+        running = struck.start()
+        struck.reach(running, stage)
+        running.kill()
+        running.communicate(timeout=60)
+        made = finished_units(struck.root / "registry" / ".work")
+        struck.finish()
     assert struck.outcome() == calm.outcome()
-    assert all(path.stat().st_mtime_ns == before for path, before in made.items())  # no finished unit is repeated
+    assert all(path.stat().st_mtime_ns == before for path, before in made.items())

@@ -1,0 +1,47 @@
+"""What every test of the pipelines starts from: a Ray of its own and an object store on loopback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pyarrow.fs as pafs
+import pytest
+from moto.server import ThreadedMotoServer
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_ray_token(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Ray keeps an authentication token in the home folder; tests have their own."""
+    token = tmp_path_factory.mktemp("ray") / "token"
+    token.write_text("0" * 64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_TOKEN_PATH", str(token))
+        patch.delenv("RAY_ADDRESS", raising=False)
+        # For the object store on loopback; Ray's workers have the environment that Ray was started with.
+        patch.setenv("AWS_ACCESS_KEY_ID", "test")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        yield
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[tuple[str, int]]:
+    """An object store on loopback, moto's S3 server with a bucket `lake`: its host and port."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    filesystem, _ = pafs.FileSystem.from_uri(f"s3://anything?{where(host, port)}&allow_bucket_creation=true")
+    filesystem.create_dir("lake")
+    yield host, port
+    server.stop()
+
+
+def where(host: str, port: int) -> str:
+    """The options of a URI of pyarrow's that lead to a store on loopback."""
+    return f"endpoint_override={host}%3A{port}&scheme=http&region=us-east-1"
+
+
+@pytest.fixture(scope="session")
+def bucket(object_store: tuple[str, int]) -> str:
+    """The URI of a folder in it."""
+    return f"s3://lake/runs?{where(*object_store)}"

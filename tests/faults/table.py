@@ -1,0 +1,60 @@
+"""The table of faults and stages, with what became of each: python -m tests.faults.table docs/faults.md
+
+Runs the whole suite, about an hour on two cores, and writes the table between the page's marks.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+_BEGIN, _END = "<!-- faults -->", "<!-- /faults -->"
+_STAGES = ("index", "extract", "fit", "select", "score", "fuse", "gate", "today")
+
+
+class Recorder:
+    """What became of every test that is marked with a fault."""
+
+    def __init__(self) -> None:
+        self.outcomes: dict[str, dict[str, list[str]]] = {}
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> object:
+        answer = yield
+        marker = item.get_closest_marker("fault")
+        report = answer.get_result()  # type: ignore[attr-defined]
+        if marker is None or not (report.when == "call" or report.skipped or report.failed):
+            return
+        stage = item.callspec.params.get("stage", "all") if hasattr(item, "callspec") else "all"
+        self.outcomes.setdefault(marker.args[0], {}).setdefault(stage, []).append(report.outcome)
+
+
+def table(outcomes: dict[str, dict[str, list[str]]]) -> str:
+    lines = ["| fault | " + " | ".join(_STAGES) + " |", "|---" * (1 + len(_STAGES)) + "|"]
+    for fault, stages in outcomes.items():
+        cells = [_cell(stages.get(stage, stages.get("all", []))) for stage in _STAGES]
+        lines.append(f"| {fault} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _cell(outcomes: list[str]) -> str:
+    if not outcomes:
+        return ""
+    if set(outcomes) == {"passed"}:
+        return "same" if len(outcomes) == 1 else f"same, {len(outcomes)} times"
+    return ", ".join(f"{outcomes.count(each)} {each}" for each in sorted(set(outcomes)))
+
+
+def main(page: Path) -> int:
+    recorder = Recorder()
+    code = pytest.main(["tests/faults", "-m", "", "-q"], plugins=[recorder])
+    text = page.read_text()
+    before, after = text.partition(_BEGIN)[0], text.partition(_END)[2]
+    page.write_text(f"{before}{_BEGIN}\n{table(recorder.outcomes)}\n{_END}{after}")
+    return int(code)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

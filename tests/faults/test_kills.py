@@ -1,0 +1,65 @@
+"""kill -9 in the middle of every stage: nothing that was finished is done again, and the results are the same."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.places import STAGES, Place, finished_units, reach, watched
+
+pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds Ray's processes in /proc")
+
+
+def slow(stages: Sequence[str], but: str | None = None) -> list[Any]:
+    return [stage if stage == but else pytest.param(stage, marks=pytest.mark.slow) for stage in stages]
+
+
+@pytest.mark.fault("kill -9 of the stage's process")
+@pytest.mark.parametrize("stage", slow(list(STAGES)))
+def test_a_killed_process_of_rays_costs_nothing(calm: Place, struck: Place, stage: str) -> None:
+    with watched(Path(struck.out)):
+        running = struck.start()
+        os.kill(reach(running, stage), signal.SIGKILL)
+        output, errors = running.communicate(timeout=300)
+    assert running.returncode == 0, output + errors
+    assert struck.outcome() == calm.outcome()
+
+
+@pytest.mark.fault("kill -9 of the driver")
+@pytest.mark.parametrize("stage", slow(list(STAGES), but="fit"))
+def test_after_a_killed_driver_the_next_call_goes_on(calm: Place, struck: Place, stage: str) -> None:
+    out = Path(struck.out)
+    with watched(out):
+        running = struck.start()
+        reach(running, stage)
+        running.kill()
+        running.communicate(timeout=60)
+        made = finished_units(out)
+        struck.finish()
+    assert struck.outcome() == calm.outcome()
+    assert {path: stamp for path, stamp in finished_units(out).items() if path in made} == made
+
+
+@pytest.mark.fault("SIGINT and SIGTERM to the driver")
+@pytest.mark.parametrize("stage", slow([stage for stage in STAGES if stage != "fit"]))
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_after_an_interruption_the_next_call_goes_on(
+    calm: Place, struck: Place, stage: str, sent: signal.Signals, code: int
+) -> None:
+    out = Path(struck.out)
+    with watched(out):
+        running = struck.start()
+        reach(running, stage)
+        running.send_signal(sent)
+        _, errors = running.communicate(timeout=120)
+        assert running.returncode == code, errors
+        assert "Traceback" not in errors
+        made = finished_units(out)
+        struck.finish()
+    assert struck.outcome() == calm.outcome()
+    assert {path: stamp for path, stamp in finished_units(out).items() if path in made} == made

@@ -1,0 +1,88 @@
+"""Clusters of several nodes on this machine: the same scores on any of them, and a node that is lost in any stage."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.storage import Store
+from tests.faults.places import STAGES, Place, outcome_of
+from tests.pipelines.processes import wait_for_process
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds Ray's processes in /proc")]
+
+
+@contextmanager
+def cluster_of(nodes: int) -> Iterator[Any]:
+    """A head that does no unit of work, and nodes of one CPU each."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    try:
+        for _ in range(nodes):
+            cluster.add_node(num_cpus=1)
+        cluster.wait_for_nodes()
+        yield cluster
+    finally:
+        cluster.shutdown()
+
+
+@pytest.fixture
+def lake(calm: Place, object_store: tuple[str, int], request: pytest.FixtureRequest) -> tuple[str, str]:
+    """Everything in an object store, so that no node has anything of its own: where, and the URIs' options."""
+    host, port = object_store
+    options = f"endpoint_override={host}%3A{port}&scheme=http&region=us-east-1"
+    root = f"s3://lake/{request.node.name.replace('[', '/').replace(']', '')}"
+    data, local = Store.of(f"{root}/data?{options}"), Store.of(calm.data)
+    for info in local.files():
+        data.write(local.name_of(info), local.read(local.name_of(info)))
+    return root, options
+
+
+def place_in(lake: tuple[str, str], cluster: Any) -> Place:
+    root, options = lake
+    more = ("--scratch", f"{root}/scratch?{options}", "--address", cluster.address)
+    return Place(f"{root}/data?{options}", f"{root}/run?{options}", more)
+
+
+@pytest.mark.fault("1, 2 and 3 nodes without a shared disk")
+@pytest.mark.parametrize("nodes", [1, 2, 3])
+def test_scores_are_the_same_on_any_number_of_nodes(calm: Place, lake: tuple[str, str], nodes: int) -> None:
+    with cluster_of(nodes) as cluster:
+        place = place_in(lake, cluster)
+        place.finish()
+    assert outcome_of(Store.of(place.out)) == calm.outcome()
+
+
+@pytest.mark.fault("loss of a node")
+@pytest.mark.parametrize("nodes", [2, 3])
+@pytest.mark.parametrize("stage", list(STAGES))
+def test_what_a_lost_node_had_in_hand_is_done_elsewhere(
+    calm: Place, lake: tuple[str, str], nodes: int, stage: str
+) -> None:
+    with cluster_of(nodes) as cluster:
+        place = place_in(lake, cluster)
+        running = place.start()
+        victim = wait_for_process(running, STAGES[stage], among=os.getpid())
+        cluster.remove_node(node_of(cluster, victim), allow_graceful=False)
+        output, errors = running.communicate(timeout=420)
+        assert running.returncode in (0, 1), output + errors
+        assert "Traceback" not in errors
+        if running.returncode:
+            place.finish()
+    assert outcome_of(Store.of(place.out)) == calm.outcome()
+
+
+def node_of(cluster: Any, pid: int) -> Any:
+    """The node whose raylet started a process."""
+    parent = int((Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[1])
+    for node in cluster.worker_nodes:
+        for processes in node.all_processes.values():
+            if any(each.process.pid == parent for each in processes):
+                return node
+    raise AssertionError(f"no node has started the process {pid}")
