@@ -24,7 +24,7 @@ from scipy.optimize import nnls
 
 from benchmarks.inputs import BACKBONE, SIZE, elpv_images, folder_of
 from benchmarks.processes import run
-from pipelines.config import RECIPES, Member, preset_row
+from pipelines.config import RECIPES, Member, resolve_members
 from reconpatch.backbones import find_weights, load_backbone
 from reconpatch.patches import extract_features
 
@@ -161,7 +161,8 @@ def seconds(costs: Costs, night: Night, cores: int) -> dict[str, float]:
 
 def measure(threads: int) -> tuple[Costs, dict[str, float], dict[str, float]]:
     """Run the small nights, fit the costs, and run the large one: costs, seconds predicted, and seconds it took."""
-    network = network_of(preset_row("ensemble", BACKBONE, SIZE, "default"), SIZE)
+    (member,) = resolve_members("ensemble", (BACKBONE,), SIZE, {})
+    network = network_of(member, SIZE)
     told = [_night(size) for size in SMALL]
     start, category, work = fit(
         {stage: [each["seconds"][stage] for each in told] for stage in STAGES}, network, threads
@@ -208,9 +209,9 @@ def _night(size: Night) -> dict[str, Any]:
         data = folder_of(root / "data", size.categories, size.good, size.today)
         place = ["--data", str(data), "--registry", str(root / "registry"), "--scores", str(root / "scores")]
         command = [sys.executable, "-m", "pipelines.cli"]
-        whole = run(
-            [*command, "nightly", *place, "--image-size", str(SIZE), "--backbone", BACKBONE, "--no-report"]
-        ).seconds
+        # A gate that refuses nothing: a refusal is an exit code of its own.
+        options = ["--image-size", str(SIZE), "--backbone", BACKBONE, "--gate-suspects", "1", "--no-report"]
+        whole = run([*command, "nightly", *place, *options]).seconds
         (night,) = root.glob("scores/*")
         stages = json.loads((night / "run.json").read_text())["stages"]
         taken = {name: stages.get(name, {"seconds": 0.0})["seconds"] for name in STAGES}
@@ -220,18 +221,14 @@ def _night(size: Night) -> dict[str, Any]:
         with safe_open(str(banks[0]), "np") as bank:
             numbers = float(np.prod(bank.get_slice("entries").get_shape()))
         scores = sum(path.stat().st_size for path in night.glob("scores/fused/*/*.parquet"))
+        bank_bytes = sum(path.stat().st_size for path in banks[0].parent.iterdir())
         pages = sum(path.stat().st_size for path in night.glob("report/**/*") if path.is_file())
     return {
         "seconds": taken,
-        "bank_bytes": _bytes(banks[0]) / numbers,
+        "bank_bytes": bank_bytes / numbers,
         "score_bytes": scores / (size.categories * size.today),
         "report_bytes": pages / size.categories,
     }
-
-
-def _bytes(bank: Path) -> int:
-    """Of a member's whole folder: the bank, where its patches come from, the adapter."""
-    return sum(path.stat().st_size for path in bank.parent.iterdir())
 
 
 def network_of(member: Member, size: int) -> Network:
