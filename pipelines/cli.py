@@ -191,12 +191,12 @@ def export_command(**options: Any) -> None:
 @recipe_options
 def nightly_command(backbones: tuple[str, ...], **options: Any) -> None:
     """Learn what has changed, keep what is better, judge today's images; every night, unattended."""
-    terms = Terms(options.pop("gate_margin"), options.pop("gate_suspects"))
+    terms = options.pop("gate_margin"), options.pop("gate_suspects")
     own = {name: options.pop(name) for name in ("registry", "scores", "images", "deadline", "keep", "wait")}
     do(
         lambda: nightly(
             _config("nightly", "ensemble", {**options, "backbones": backbones, "out": own["registry"]}),
-            NightOptions(**own, terms=terms),
+            NightOptions(**own, terms=Terms(*terms)),
             Screen(),
         )
     )

@@ -219,8 +219,15 @@ def _require(holds: bool, sentence: str) -> None:
 
 def stored_config(stored: Mapping[str, Any], **given: Any) -> RunConfig:
     """The configuration that run.json tells of, with some options given anew; what this version does not know is left
-    out."""
+    out.
+
+    Raises:
+        UsageError: it is not whole.
+    """
     names = {field.name for field in fields(RunConfig)}
     known = {name: value for name, value in stored.items() if name in names}
-    members = tuple(Member(**{**each, "levels": tuple(each["levels"])}) for each in stored["members"])
-    return RunConfig(**{**known, "members": members, "categories": tuple(stored["categories"]), **given})
+    try:
+        members = tuple(Member(**{**each, "levels": tuple(each["levels"])}) for each in stored["members"])
+        return RunConfig(**{**known, "members": members, "categories": tuple(stored["categories"]), **given})
+    except (KeyError, TypeError) as error:
+        raise UsageError(f"run.json has no whole configuration of a run ({error}); give another folder.") from error

@@ -16,8 +16,20 @@ from pipelines.config import UsageError
 from pipelines.layouts import AUTO, LIST, MVTEC, find_layout
 from pipelines.resources import measured
 from pipelines.storage import Store, side_by_side
-from pipelines.walk import GOOD, Image, Walk, files_below, fingerprint_of, image_folders, pictures_in
-from reconpatch.images import ImageError, Picture, read_picture
+from pipelines.walk import (
+    GOOD,
+    UNREADABLE,
+    Image,
+    Walk,
+    composed,
+    files_below,
+    fingerprint_of,
+    image_folders,
+    oddities,
+    pictures_in,
+    reason_of,
+)
+from reconpatch.images import Picture, read_picture
 from reconpatch.thresholds import held_out
 
 __all__ = [
@@ -74,18 +86,21 @@ def list_images(data: Store, categories: Sequence[str] = (), layout: str = AUTO)
     chosen = _chosen(data, list(walks_of), categories)
     walks = side_by_side(lambda category: walks_of[category](), chosen)
     images = tuple(image for walk in walks for image in walk.images)
-    warnings = tuple(sentence for walk in walks for sentence in walk.warnings)
+    warnings = [sentence for walk in walks for sentence in walk.warnings]
     if name == LIST and not images:
         raise UsageError(f"--data {data.below(data.listed).uri}: {warnings[0]}")
-    return Listing(tuple(chosen), images, warnings, name)
+    if name != LIST:  # folders with such names are of no category
+        warnings = [*oddities(data, data.contents(recursive=False)), *warnings]
+    return Listing(tuple(chosen), images, tuple(dict.fromkeys(warnings)), name)
 
 
 def _chosen(data: Store, found: Sequence[str], asked: Sequence[str]) -> list[str]:
     found = sorted(found)
-    missing = [category for category in asked if category not in found]
-    if missing:
+    by_composed = {composed(category): category for category in found}
+    meant = {each: each if each in found else by_composed.get(composed(each)) for each in asked}
+    if missing := [each for each, category in meant.items() if category is None]:
         raise UsageError(f"--category {', '.join(missing)}: not in {data.uri}, which has {', '.join(found[:20])}.")
-    return [category for category in found if not asked or category in asked]
+    return [category for category in found if not asked or category in meant.values()]
 
 
 def find_new(images: Store, folder: str = "") -> tuple[list[pafs.FileInfo], list[str]]:
@@ -94,7 +109,7 @@ def find_new(images: Store, folder: str = "") -> tuple[list[pafs.FileInfo], list
     They are not `Image`s yet, which take five times the memory: a million of them are scored in one call.
     """
     walk = Walk()
-    found = [info for _, info in pictures_in(files_below(images, folder), walk)]
+    found = [info for _, info in pictures_in(files_below(images, folder, walk), walk)]
     return found, walk.warnings
 
 
@@ -159,13 +174,13 @@ def examine_all(data: Store, images: Sequence[Image], bit_depth: int) -> tuple[l
 def examine(data: Store, image: Image, bit_depth: int) -> Examined:
     """Hash an image and its mask, and decode it whole: what is broken is known before anything is fitted."""
     try:
-        content = data.read(image.image_path)
+        content = data.read_picture(image.image_path)
         image = replace(image, content_sha256=hashlib.sha256(content).hexdigest())
         if image.mask_path is not None:
-            image = replace(image, mask_sha256=hashlib.sha256(data.read(image.mask_path)).hexdigest())
+            image = replace(image, mask_sha256=hashlib.sha256(data.read_picture(image.mask_path)).hexdigest())
         picture = read_picture(content, bit_depth)
-    except (ImageError, OSError) as error:
-        return Examined(image, " ".join(str(error).split()))
+    except UNREADABLE as error:
+        return Examined(image, reason_of(error))
     height, width = picture.pixels.shape[:2]
     return Examined(
         replace(image, width=width, height=height),

@@ -26,8 +26,16 @@ class Costs:
 
     @classmethod
     def read(cls, store: Store) -> Costs:
-        stored = store.read_json(COSTS) or {}
-        return cls({what: {name: (each[0], each[1]) for name, each in rows.items()} for what, rows in stored.items()})
+        """What earlier nights have left; where that is damaged, nothing is known."""
+        found = cls()
+        try:
+            for what, rows in (store.read_json(COSTS) or {}).items():
+                for name, (seconds, images) in rows.items():
+                    if seconds >= 0 and images > 0:
+                        found.found.setdefault(what, {})[name] = (float(seconds), int(images))
+        except (ValueError, TypeError, AttributeError, OverflowError):
+            return cls()
+        return found
 
     def write(self, store: Store) -> None:
         store.write_json(COSTS, self.found)

@@ -14,6 +14,7 @@ import numpy as np
 from pipelines.chunks import View
 from pipelines.resources import use_threads
 from pipelines.storage import Store
+from pipelines.walk import UNREADABLE, reason_of
 from reconpatch.defects import paste_defect
 from reconpatch.geometry import Geometry
 from reconpatch.images import ImageError, preprocess, read_image
@@ -32,16 +33,16 @@ def decode_chunk(row: dict[str, Any], views: Sequence[View], sources: Sequence[S
     errors: list[str] = []
     for slot, (path, expected) in enumerate(zip(row["paths"], row["contents"], strict=True)):
         try:
-            content = source.read(path)
+            content = source.read_picture(path)
             digest = hashlib.sha256(content).hexdigest()
             if expected is not None and digest != expected:
                 raise ImageError("The file changed while the run was going on; run again.")
             image = read_image(content, view.bit_depth)
             if view.pasted:
                 image, _ = paste_defect(image, int(digest[:12], 16))
-        except (ImageError, OSError, ValueError) as error:
+        except (*UNREADABLE, ValueError) as error:
             error_paths.append(path)
-            errors.append(" ".join(str(error).split()))
+            errors.append(reason_of(error))
             continue
         geometry = Geometry.of(image.shape[0], image.shape[1], size, view.full_frame)
         batch[slot] = preprocess(image, geometry).numpy()

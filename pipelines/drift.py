@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -46,6 +47,10 @@ def append(registry: Registry, row: dict[str, Any], stamp: Stamp) -> None:
 
 
 def read_drift(registry: Registry, category: str, last: int = _KEPT) -> list[dict[str, Any]]:
-    """The last comparisons of a category, oldest first."""
+    """The last comparisons of a category, oldest first; what is damaged is passed over."""
     place = registry.of(category).below(_FOLDER)
-    return [row for info in place.files()[-last:] for row in read_rows(place, place.name_of(info))]
+    rows: list[dict[str, Any]] = []
+    for info in place.files()[-last:]:
+        with suppress(OSError, ValueError):
+            rows += read_rows(place, place.name_of(info))
+    return rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -13,11 +13,12 @@ from pipelines.dataset import Image, list_images
 from pipelines.fuse import Fusion
 from pipelines.keys import fused_key
 from pipelines.lease import leased
-from pipelines.plan import Network
+from pipelines.plan import Network, stored_story
 from pipelines.progress import Screen
-from pipelines.record import Record
+from pipelines.record import Record, read_run
 from pipelines.rundir import FAILURES_FILE, INDEX, INDEX_FILE, MODEL, RUN, maps_file, member_scores_file, model_folder
 from pipelines.score import Stamp
+from pipelines.secrets import masked
 from pipelines.session import ray_session
 from pipelines.stages import Stages
 from pipelines.storage import Store, metadata_of, read_rows, write_rows
@@ -49,7 +50,7 @@ def evaluate(
         UsageError: no run, or one that is in use.
     """
     out = Store.of(run_folder)
-    told = out.read_json(RUN)
+    told = read_run(out)
     if told is None:
         raise UsageError(f"--run {run_folder}: holds no run (no {RUN} in it).")
     config = _config(told["config"], out, data, false_alarms, where)
@@ -59,6 +60,13 @@ def evaluate(
         ]
         store = Store.of_data(config.data)
         images, warnings = _with_masks(store, images, config.layout)
+        categories = list(dict.fromkeys(image.category for image in images))
+        fitted = [category for category in categories if out.below(model_folder(category)).exists(MODEL)]
+        warnings += [
+            f"{category}: has no model yet and is left out; finish the run first."
+            for category in categories
+            if category not in fitted
+        ]
         networks = {name: Network(each["source"], each["sha256"], 0, 0) for name, each in told["weights"].items()}
         record = Record(
             config,
@@ -71,14 +79,13 @@ def evaluate(
             units=told["units"],
             failures=_failures(out),
             failed=dict(told["failed"]),
+            warnings=_of_the_index(told, out, categories, warnings),
+            before=told,
         )
         for sentence in warnings:
             record.warn(sentence)
         fusions = {}
-        for category in dict.fromkeys(image.category for image in images):
-            if not out.below(model_folder(category)).exists(MODEL):
-                record.warn(f"{category}: has no model yet and is left out; finish the run first.")
-                continue
+        for category in fitted:
             mine = tuple(image for image in images if image.category == category)
             fusions[category] = _fusion(category, mine, config, out, maps)
         with ray_session(config) as workers:
@@ -88,6 +95,15 @@ def evaluate(
         write_rows(out, INDEX_FILE, [image.row() for image in images], INDEX)
         record.close([row for category in sorted(metrics) for row in metrics[category]])
     return record.exit_code
+
+
+def _of_the_index(told: Mapping[str, Any], out: Store, categories: Sequence[str], again: Sequence[str]) -> list[str]:
+    """The run's warnings, but for those that are said again, of fusing among them as far as they still hold."""
+    stories = [stored_story(out, category) or {"warnings": []} for category in categories]
+    said = {
+        masked(sentence) for sentences in (again, *(each["warnings"] for each in stories)) for sentence in sentences
+    }
+    return [sentence for sentence in told.get("warnings", []) if sentence not in said]
 
 
 def _config(

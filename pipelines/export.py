@@ -15,9 +15,12 @@ from pipelines.config import UsageError
 from pipelines.dataset import find_new
 from pipelines.progress import Screen
 from pipelines.registry import find_model
+from pipelines.rundir import MODEL, adapter_name, bank_index_name, bank_name
 from pipelines.storage import Store
+from pipelines.walk import UNREADABLE, reason_of
 from reconpatch import Detector
-from reconpatch.images import SUFFIXES, ImageError, read_image
+from reconpatch.images import SUFFIXES, read_image
+from reconpatch.model import from_json
 from reconpatch.onnx_check import compare, trial_pictures
 from reconpatch.onnx_graph import trace, without_features
 
@@ -85,9 +88,12 @@ def _local(place: Store) -> Iterator[Path]:
         yield Path(place.path())
         return
     with tempfile.TemporaryDirectory() as folder:
-        copy = Store.of(folder)
-        for info in place.files():
-            copy.write(place.name_of(info), place.read(place.name_of(info)))
+        copy, names = Store.of(folder), [MODEL]
+        for member in from_json(place.read(MODEL)).members:
+            names += [each(member.backbone) for each in (adapter_name, bank_name, bank_index_name)]
+        for name in names:
+            if place.exists(name):  # a member without an adapter has no file of one; the Detector says what is missing
+                copy.write(name, place.read(name))
         yield Path(folder)
 
 
@@ -99,9 +105,9 @@ def _pictures(images: Store, bit_depth: int, screen: Screen) -> list[npt.NDArray
     for info in files[:: -(-len(files) // _CHECKED) or 1]:
         name = images.name_of(info)
         try:
-            found.append(read_image(images.read(name), bit_depth))
-        except (ImageError, OSError) as error:
-            screen.warn(f"{name}: {error}")
+            found.append(read_image(images.read_picture(name), bit_depth))
+        except UNREADABLE as error:
+            screen.warn(f"{name}: {reason_of(error)}")
     if not found:
         raise UsageError(f"--images {images.uri}: no image in it that can be read ({', '.join(sorted(SUFFIXES))}).")
     return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import ray
@@ -90,13 +90,15 @@ def fit_adapters(
     """
     queue: Any = ray.remote(UnitQueue).options(**beside_driver()).remote(list(units))
     shares: Any = ray.remote(Shares).options(**beside_driver()).remote()
+    # Ray shows and exports it: no addresses, which may hold credentials.
+    placeless = replace(config, data="", out="", scratch=None)
     resources = {"CPU": float(config.threads_per_unit)}
     if config.gpus_per_actor:
         resources["GPU"] = config.gpus_per_actor
     scaling: Any = ray.train.ScalingConfig  # Ray's stubs know the older one
     trainer = TorchTrainer(
         _work,
-        train_loop_config={"queue": queue, "shares": shares, "config": config, "out": out, "scratch": scratch},
+        train_loop_config={"queue": queue, "shares": shares, "config": placeless, "out": out, "scratch": scratch},
         scaling_config=scaling(
             # When a node is lost, the others go on with fewer; a group that grew again would lose what it has in hand.
             num_workers=(1, min(workers, len(units))),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.chunks import Chunk, View, chunks_of
-from pipelines.config import RunConfig
+from pipelines.config import RunConfig, UsageError
 from pipelines.dataset import Image
 from pipelines.judging import Order, judge_orders
 from pipelines.networks import Networks
@@ -39,6 +40,12 @@ class Terms:
 
     margin: float = 0.02
     suspects: float = 0.05
+
+    def __post_init__(self) -> None:
+        for name in ("margin", "suspects"):
+            value = getattr(self, name)
+            if not 0.0 <= value < math.inf:  # false for NaN as well, above which nothing is
+                raise UsageError(f"--gate-{name} {value}: give a finite number, at least 0.")
 
 
 @dataclass(frozen=True)
@@ -85,7 +92,7 @@ def candidate_of(
             champion = from_json(theirs.read(MODEL)), theirs
             seen |= _fitted(theirs)
             networks.add(champion[0])
-        except (OSError, ValueError) as error:  # what cannot be read, or has other weights, cannot judge today's either
+        except Exception as error:  # what cannot be read, or has other weights, cannot judge today's either
             champion, unasked = None, " ".join(str(error).split())[:200]
     good = [image for image in images if image.part == "holdout" and image.content_sha256 not in seen]
     labelled = [image for image in real if image.label is not None and image.content_sha256 not in seen]
@@ -158,7 +165,10 @@ def rule_all(
         if category in unasked:
             candidate = replace(candidate, champion=None, unasked=unasked[category])
         if category not in stages.record.failed:
-            rulings[category] = _rule(candidate, scores, terms)
+            try:
+                rulings[category] = _rule(candidate, scores, terms)
+            except Exception as error:  # an audit.parquet that is damaged, say
+                stages.failed(category, "gate", error)
     return rulings
 
 

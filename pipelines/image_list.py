@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.fs as pafs
 
 from pipelines.config import UsageError
@@ -23,6 +22,7 @@ from pipelines.walk import GOOD, Walk, named
 
 _NEEDED = ("path", "category", "split", "label")
 _NUMBERS = {0.0: GOOD, 1.0: "defect"}
+_LONGEST = 255  # bytes that a file's name may have
 _WORDS = {GOOD: GOOD, "ok": GOOD, "normal": GOOD, "false": GOOD, "true": "defect"}  # others are defects' names
 
 
@@ -118,8 +118,8 @@ def _there(data: Store, names: Iterable[str]) -> dict[str, pafs.FileInfo]:
 
 def _row(cells: Mapping[str, str]) -> Row:
     """Raises UsageError: what is wrong, without its place."""
-    if not cells["category"] or cells["category"].startswith("."):
-        raise UsageError(f"category '{cells['category']}': give a name that does not begin with a dot.")
+    if not cells["category"] or cells["category"].startswith(".") or ".." in cells["category"].split("/"):
+        raise UsageError(f"category '{cells['category']}': give a name that does not begin with a dot, without '/..'.")
     split = cells["split"].lower()
     if split not in ("train", "test"):
         raise UsageError(f"split '{cells['split']}' is neither train nor test.")
@@ -143,6 +143,8 @@ def _below(path: str) -> str:
     found = PurePosixPath(path)
     if not path or found.is_absolute() or ".." in found.parts or "://" in path:
         raise UsageError(f"path '{path}': give one below the list's folder, relative to it, without '..'.")
+    if "\0" in path or any(len(part.encode()) > _LONGEST for part in found.parts):
+        raise UsageError(f"path {path[:50]!a}...: no file has such a name, a NUL or over {_LONGEST} bytes in it.")
     return str(found)
 
 
@@ -161,8 +163,8 @@ def _read_csv(data: Store, name: str) -> tuple[Sequence[str], Iterable[Mapping[s
 
 
 def _read_parquet(data: Store, name: str) -> tuple[Sequence[str], Iterable[Mapping[str, Any]]]:
+    table = read_table(data, name)
     try:
-        table = read_table(data, name)
-    except pa.ArrowInvalid as error:
-        raise UsageError(f"{data.below(name).uri}: is no Parquet: {' '.join(str(error).split())[:200]}") from error
-    return table.column_names, table.to_pylist()
+        return table.column_names, table.to_pylist()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{data.below(name).uri}: has text that is not UTF-8: {error}") from error

@@ -12,7 +12,8 @@ from pipelines.dataset import Examined, Image, assign_parts, examine, list_image
 from pipelines.layouts import AUTO, MVTEC
 from pipelines.progress import Screen
 from pipelines.storage import Store
-from reconpatch.images import ImageError, read_mask
+from pipelines.walk import UNREADABLE, reason_of
+from reconpatch.images import read_mask
 
 _NAMED = 5  # of a kind of oddity, so many are named and the others counted
 
@@ -123,9 +124,9 @@ def _masks(store: Store, images: Sequence[Image], findings: Findings) -> None:
         if image.mask_path is None:
             continue
         try:
-            mask = read_mask(store.read(image.mask_path))
-        except (ImageError, OSError) as error:
-            findings.note("a mask cannot be read", [f"{image.mask_path} ({error})"])
+            mask = read_mask(store.read_picture(image.mask_path))
+        except UNREADABLE as error:
+            findings.note("a mask cannot be read", [f"{image.mask_path} ({reason_of(error)})"])
             continue
         if not mask.any():
             findings.note("an empty mask of a defect", [image.mask_path])

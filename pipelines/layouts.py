@@ -17,8 +17,21 @@ import pyarrow.fs as pafs
 from pipelines.config import UsageError
 from pipelines.image_list import read_list, walk_list
 from pipelines.storage import Store, side_by_side
-from pipelines.walk import GOOD, File, Masks, Walk, by_folder, files_below, image_folders, named, pictures_in, within
-from reconpatch.images import ImageError, read_mask
+from pipelines.walk import (
+    GOOD,
+    UNREADABLE,
+    File,
+    Masks,
+    Walk,
+    by_folder,
+    files_below,
+    image_folders,
+    named,
+    pictures_in,
+    reason_of,
+    within,
+)
+from reconpatch.images import read_mask
 
 Categories = Mapping[str, Callable[[], Walk]]
 
@@ -69,7 +82,8 @@ def kolektorsdd(data: Store) -> Categories:
     def walk_items() -> Walk:
         walk = Walk()
         tested = set(items[_TEST_EVERY - 1 :: _TEST_EVERY])
-        files = [file for found in side_by_side(partial(files_below, data), items) for file in found]
+        found = side_by_side(lambda item: files_below(data, item, walk), items)
+        files = [file for each in found for file in each]
         for defect, picture, mask in _by_black_masks(data, files, "_label", walk):
             test = defect != GOOD or picture[0].partition("/")[0] in tested
             walk.add("kolektorsdd", "test" if test else "train", defect, picture, mask)
@@ -90,7 +104,7 @@ def kolektorsdd2(data: Store) -> Categories:
         walk = Walk()
         for half in halves:
             left_out = []
-            for defect, picture, mask in _by_black_masks(data, files_below(data, half), "_GT", walk):
+            for defect, picture, mask in _by_black_masks(data, files_below(data, half, walk), "_GT", walk):
                 if half == "train" and defect != GOOD:
                     left_out.append(picture[0])
                 else:
@@ -186,7 +200,7 @@ def _good_folder(data: Store, categories: Sequence[str]) -> str:
 
 def _walk_halves(data: Store, category: str, good: str) -> Walk:
     walk = Walk()
-    files = files_below(data, category)
+    files = files_below(data, category, walk)
     for picture in pictures_in(within(files, f"{category}/train/{good}/"), walk):
         walk.add(category, "train", GOOD, picture)
     for folder, inside in by_folder(files, f"{category}/test/").items():  # a loose file in test/ has no label
@@ -198,7 +212,7 @@ def _walk_halves(data: Store, category: str, good: str) -> Walk:
 
 def _walk_folders(data: Store, category: str, root: str) -> Walk:
     walk = Walk()
-    files = files_below(data, root)
+    files = files_below(data, root, walk)
     prefix = f"{root}/" if root else ""
     inside = by_folder(files, prefix)
     masks_in = next((name for name in _MASK_FOLDERS if name in inside), _MASK_FOLDERS[0])
@@ -242,13 +256,13 @@ def _by_black_masks(data: Store, files: Sequence[File], ending: str, walk: Walk)
         if isinstance(told, str):
             found.append((told, picture, mask))
         else:
-            walk.warnings.append(f"{mask[0]}: {' '.join(str(told).split())} Its image is left out.")
+            walk.warnings.append(f"{mask[0]}: {reason_of(told)} Its image is left out.")
     return found
 
 
 def _told(data: Store, mask: str) -> str | Exception:
     """What a mask says its image is, or why it cannot be read."""
     try:
-        return "defect" if read_mask(data.read(mask)).any() else GOOD
-    except (ImageError, OSError) as error:
+        return "defect" if read_mask(data.read_picture(mask)).any() else GOOD
+    except UNREADABLE as error:
         return error

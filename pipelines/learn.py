@@ -14,24 +14,25 @@ from pipelines.night import Night
 from pipelines.plan import CategoryPlan, cut_waves
 from pipelines.registry import REFUSED
 from pipelines.rundir import model_folder
-from pipelines.storage import side_by_side
 
 
 def learn(night: Night, plans: Sequence[CategoryPlan], labelled: Mapping[str, Sequence[Image]]) -> None:
     """Fit what has changed, wave by wave, and bring it before the gate."""
     stages, record = night.stages, night.record
-    decided = side_by_side(lambda plan: night.registry.is_settled(plan.category, night.version(plan)), plans)
-    due = {plan.category: plan for plan, settled in zip(plans, decided, strict=True) if not settled}
-    for plan in plans:
-        if plan.category not in due:
-            _tell_settled(night, plan)
-    new = [category for category in due if night.registry.current(category) is None]
+    by_name = {plan.category: plan for plan in plans}
+    found = night.of_each(lambda name: _standing(night, by_name[name]), list(by_name), "learn", learned="failed")
+    due = {name: by_name[name] for name, (settled, _) in found.items() if not settled}
+    for name, (settled, _) in found.items():
+        if settled:
+            with night.guarded(name, "learn", learned="failed"):
+                _tell_settled(night, by_name[name])
+    new = [name for name in due if found[name][1] is None]
     order = by_importance(list(due), night.before.get("deferred", {}).get(LEARN, []), new)
     number = 0
     while order:
         sizes = {category: len(due[category].images) for category in order}
-        found = affordable(night.costs, LEARN, sizes, _for_learning(night))
-        if not found.now:
+        affords = affordable(night.costs, LEARN, sizes, _for_learning(night))
+        if not affords.now:
             for category in order:
                 night.tell(category, learned="deferred")
             record.warn(f"{len(order)} categories could not be learned before the deadline: {', '.join(order[:20])}.")
@@ -40,11 +41,11 @@ def learn(night: Night, plans: Sequence[CategoryPlan], labelled: Mapping[str, Se
         started = time.perf_counter()
         asked = {
             name: gate_chunks(due[name], labelled.get(name, ()), stages.config, champion=name not in new)
-            for name in found.now
+            for name in affords.now
         }
         wave = cut_waves(
-            [due[name] for name in found.now],
-            [due[name].scratch_bytes + _bytes_of(night, asked[name]) for name in found.now],
+            [due[name] for name in affords.now],
+            [due[name].scratch_bytes + _bytes_of(night, asked[name]) for name in affords.now],
             stages.config.scratch_gb * 1e9,
         )[0]
         label = f" {number}" if number > 1 else ""
@@ -61,6 +62,11 @@ def learn(night: Night, plans: Sequence[CategoryPlan], labelled: Mapping[str, Se
             night.costs.write(stages.out)
         done = {plan.category for plan in wave}
         order = [category for category in order if category not in done]
+
+
+def _standing(night: Night, plan: CategoryPlan) -> tuple[bool, str | None]:
+    """Whether nothing is to be decided about a plan's model, and what is in force."""
+    return night.registry.is_settled(plan.category, night.version(plan)), night.registry.current(plan.category)
 
 
 def _tell_settled(night: Night, plan: CategoryPlan) -> None:

@@ -119,17 +119,20 @@ def _text(mine: dict[str, Any]) -> str:
 
 
 def _holder(out: Store) -> dict[str, Any]:
+    """Who holds the lease; nobody where there is none, or none that can be understood."""
     try:
-        found: dict[str, Any] = out.read_json(LEASE) or {}
-    except ValueError:  # half written by a process that died in it: it holds nothing
+        found = out.read_json(LEASE)
+        return {**found, "pid": int(found["pid"]), "renewed": float(found["renewed"])}
+    except (ValueError, TypeError, LookupError, OverflowError):  # half written by a process that died in it, say
         return {}
-    return found
 
 
 def _is_void(holder: dict[str, Any]) -> bool:
     if holder.get("host") == socket.gethostname():
-        return _process_start(int(holder.get("pid", 0))) != holder.get("started")
-    return time.time() - float(holder.get("renewed", 0.0)) > VOID_SECONDS
+        started = _process_start(holder["pid"])
+        return started is None or started != holder.get("started")
+    # In the future it is as void as in the past: clocks differ by less.
+    return not abs(time.time() - holder["renewed"]) <= VOID_SECONDS
 
 
 def _process_start(pid: int) -> str | None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from pipelines.dataset import Image
 from pipelines.storage import Store
+from pipelines.walk import UNREADABLE, reason_of
 from reconpatch.geometry import Geometry
 from reconpatch.images import preprocess_mask, read_mask
 from reconpatch.model import Model
@@ -22,9 +23,9 @@ def read_masks(data: Store, images: Sequence[Image], model: Model) -> tuple[dict
         if image.split != "test" or image.mask_path is None:
             continue
         try:
-            mask = read_mask(data.read(image.mask_path))
-        except (ValueError, OSError) as error:
-            warnings.append(f"{image.mask_path}: {error} Its image is left out of the pixel metrics.")
+            mask = read_mask(data.read_picture(image.mask_path))
+        except (*UNREADABLE, ValueError) as error:
+            warnings.append(f"{image.mask_path}: {reason_of(error)} Its image is left out of the pixel metrics.")
             continue
         if mask.shape != (image.height, image.width):
             warnings.append(

@@ -13,15 +13,22 @@ from pipelines.storage import Store
 
 
 def list_models(screen: Screen, registry: str, categories: tuple[str, ...]) -> int:
-    """A row a version, newest first."""
+    """A row a version, newest first; exit code 1 where a category's files are damaged."""
     found = _registry(registry)
-    lines = [
-        ["*" if version.current else "", category, version.name, version.status, version.created_at[:19]]
-        for category in categories or found.categories()
-        for version in found.versions(category)
-    ]
+    lines, code = [], 0
+    for category in categories or found.categories():
+        try:
+            versions = found.versions(category)
+        except UsageError as error:  # one category's damaged file hides no other's models
+            screen.warn(f"{category}: {error}")
+            code = 1
+            continue
+        lines += [
+            ["*" if version.current else "", category, version.name, version.status, version.created_at[:19]]
+            for version in versions
+        ]
     screen.table(["", "category", "version", "ruling", "since (UTC)"], lines)
-    return 0
+    return code
 
 
 def show_model(screen: Screen, registry: str, category: str, version: str | None) -> int:

@@ -15,7 +15,7 @@ from pipelines.plan import cut_waves
 from pipelines.registry import Registry
 from pipelines.run import index
 from pipelines.rundir import INDEX, INDEX_FILE, MODEL
-from pipelines.storage import Store, side_by_side, write_rows
+from pipelines.storage import Store, write_rows
 from pipelines.today import Today, judge_today
 from reconpatch.model import from_json, with_false_alarms
 
@@ -36,25 +36,29 @@ def judge(night: Night, listing: Listing, known: Mapping[str, Mapping[str, Any]]
     names = sorted({*listing.categories, *(() if stages.config.categories else registry.categories())})
     others = of_data and listing.layout != MVTEC
     tests = by_category([as_new(image) for image in listing.images if image.split == "test"]) if others else {}
-    found = side_by_side(lambda category: _todays_files(source, category, of_data, tests.get(category)), names)
-    listed = {category: files for category, (files, _) in zip(names, found, strict=True)}
-    for category, (_, warnings) in zip(names, found, strict=True):
+    found = night.of_each(
+        lambda category: _todays_files(source, category, of_data, tests.get(category)), names, "judge", judged="failed"
+    )
+    for category, (_, warnings) in found.items():
         if warnings:
             more = f" (and {len(warnings) - 1} more like it)" if len(warnings) > 1 else ""
             night.record.warn(f"{category}: {warnings[0]}{more}")
-    strangers = [] if of_data else [name for name in image_folders(source) if name not in listed]
+    strangers = [] if of_data else [name for name in image_folders(source) if name not in names]
     if strangers:
         named = ", ".join(strangers[:20])
         night.record.warn(f"{source.uri}: {len(strangers)} folders are of no category that is known: {named}.")
-    every = [image for category in names for image in listed[category]]
+    every = [image for files, _ in found.values() for image in files]
     images = index(stages, every, {**trusted, **known} if of_data else trusted)
     write_rows(night.out, INDEX_FILE, [image.row() for image in images], INDEX)
     readable = by_category(images)
-    found_models = side_by_side(lambda category: _in_force(registry, category), names)
+    models = night.of_each(lambda category: _in_force(registry, category), list(found), "judge", judged="failed")
     todays = {}
-    for category, model in zip(names, found_models, strict=True):
+    for category, (files, _) in found.items():
         mine = tuple(readable.get(category, ()))
-        night.tell(category, images=len(mine), unreadable=len(listed[category]) - len(mine))
+        night.tell(category, images=len(mine), unreadable=len(files) - len(mine))
+        if category not in models:
+            continue
+        model = models[category]
         if model is None or not mine:
             night.tell(category, judged="no model" if model is None else "no images")
             continue

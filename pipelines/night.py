@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from pipelines.config import RunConfig
 from pipelines.deadline import JUDGE, LEARN, Costs
@@ -16,11 +16,14 @@ from pipelines.plan import CategoryPlan, version_of
 from pipelines.record import Record
 from pipelines.registry import Registry
 from pipelines.rundir import FAILURES, FAILURES_FILE, NIGHT, NIGHT_FILE, RUN
+from pipelines.secrets import masked
 from pipelines.stages import Stages
-from pipelines.storage import Store, masked, read_rows, write_rows
+from pipelines.storage import Store, read_rows, side_by_side, write_rows
+from pipelines.tasks import sentence_of
 from pipelines.today import Before
 
 WORK = ".work"
+_R = TypeVar("_R")
 
 
 @dataclass(frozen=True)
@@ -93,19 +96,54 @@ class Night:
         """
         try:
             yield
-        except (OSError, ValueError) as error:  # damaged models, lost files, other weights: ValueErrors among them
-            self.record.category_failed(category, stage, " ".join(str(error).split())[:500])
+        except Exception as error:  # damaged models, lost files, other weights, JSON of anything
+            says_it = isinstance(error, (OSError, ValueError))
+            sentence = " ".join(str(error).split())[:500] if says_it else sentence_of(error)
+            self.record.category_failed(category, stage, sentence)
             self.tell(category, **columns)
+
+    def of_each(
+        self, work: Callable[[str], _R], categories: Sequence[str], stage: str, **columns: str
+    ) -> dict[str, _R]:
+        """Category → what a piece of work says of it, guarded each; it waits for files, and is done side by side.
+
+        Returns:
+            Those that went well, in the order given.
+        """
+
+        def attempt(category: str) -> _R | Exception:
+            try:
+                return work(category)
+            except Exception as error:
+                return error
+
+        found: dict[str, _R] = {}
+        for category, answer in zip(categories, side_by_side(attempt, categories), strict=True):
+            with self.guarded(category, stage, **columns):
+                if isinstance(answer, Exception):
+                    raise answer
+                found[category] = answer
+        return found
 
     def seconds_left(self) -> float | None:
         return None if self.deadline is None else (self.deadline - datetime.now().astimezone()).total_seconds()
 
+    def last_place(self) -> dict[str, Any]:
+        """Of the nights that came to their end, the place of the last of the same categories, else of all of them."""
+        places = [place for place in self.before.get("finished") or [] if isinstance(place, dict)]
+        same = [place for place in places if place.get("categories") == list(self.stages.config.categories)]
+        return next(iter([*same, *(place for place in places if not place.get("categories"))]), {})
+
     def last_finished(self) -> Before:
         """The rows of the last night that came to its end, where they are of the same images, read in the same way."""
-        told = self.before.get("finished")
-        if told is None or any(told[name] != self.place()[name] for name in ("scores", "images", "bit_depth")):
+        told, place = self.last_place(), self.place()
+        if any(told.get(name) != place[name] for name in ("scores", "images", "bit_depth")):
             return Before(None)
-        return Before(Store.of(self.options.scores).below(told["run_id"]))
+        try:
+            return Before(Store.of(self.options.scores).below(told["run_id"]))
+        except (OSError, ValueError) as error:
+            self.record.warn(f"Nothing is taken over from the last night: {error}")
+            return Before(None)
 
     def place(self) -> dict[str, Any]:
         """Which night this is, of which images, and where its rows are."""
@@ -116,7 +154,16 @@ class Night:
         work = self.stages.out
         if not self.stages.config.categories or not work.exists(NIGHT_FILE):
             return []
-        return [row for row in read_rows(work, NIGHT_FILE) if row["category"] not in self.told]
+        try:
+            return [row for row in read_rows(work, NIGHT_FILE) if row["category"] not in self.told]
+        except (OSError, ValueError):  # what is damaged tells nothing, and is written anew
+            return []
+
+    def _finished(self) -> list[dict[str, Any]]:
+        """Places of nights to take rows from, the newest first: one of some categories replaces none of the others."""
+        mine = self.place()
+        before = [place for place in self.before.get("finished") or [] if isinstance(place, dict)]
+        return [mine, *(place for place in before if mine["categories"] and place["categories"] != mine["categories"])]
 
     def save(self, status: str) -> None:
         """Write night.parquet and failures.parquet, and what the next night has to know."""
@@ -142,7 +189,6 @@ class Night:
             }
             if ended
             else self.before.get("deferred", {}),
-            # A night of some categories is no night to take the others' rows from.
-            "finished": self.place() if ended and not config.categories else self.before.get("finished"),
+            "finished": self._finished() if ended else self.before.get("finished"),
         }
         self.stages.out.write_json(RUN, story)

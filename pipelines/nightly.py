@@ -8,6 +8,7 @@ finished stands there. Today's rows go to SCORES/<run_id>/.
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -24,17 +25,19 @@ from pipelines.lease import leased
 from pipelines.morning import judge
 from pipelines.networks import Networks
 from pipelines.night import WORK, Night, NightOptions, place_of
+from pipelines.plan import plan_category
 from pipelines.progress import Screen
-from pipelines.record import Record
+from pipelines.record import Record, read_run
 from pipelines.registry import Registry
 from pipelines.report.build import REPORT, report_at_the_end
 from pipelines.report.subject import Subject
-from pipelines.run import data_of, index, known_images, plans_of, scratch_of, usable
+from pipelines.run import data_of, index, known_images, scratch_of, usable
 from pipelines.rundir import INDEX, INDEX_FILE, RUN
 from pipelines.score import Stamp
+from pipelines.secrets import masked
 from pipelines.session import ray_session
 from pipelines.stages import Stages
-from pipelines.storage import Store, masked, side_by_side, write_rows
+from pipelines.storage import Store, write_rows
 
 
 def nightly(config: RunConfig, options: NightOptions, screen: Screen) -> int:
@@ -60,7 +63,7 @@ def nightly(config: RunConfig, options: NightOptions, screen: Screen) -> int:
             loading = aside.submit(Networks.load, config)  # Ray starts meanwhile
             with ray_session(config) as workers:
                 networks = loading.result()
-                before = work.read_json(RUN) or {}
+                before = _before(work, screen)
                 record = _record(config, options, networks, before, screen)
                 stages = Stages(
                     config,
@@ -77,14 +80,25 @@ def nightly(config: RunConfig, options: NightOptions, screen: Screen) -> int:
                 return _whole(night, listing)
 
 
+def _before(work: Store, screen: Screen) -> dict[str, Any]:
+    """How the last night ended; where that is damaged, this one is as the first."""
+    try:
+        return read_run(work) or {}
+    except UsageError as error:
+        screen.warn(f"{error} What the last night left is not gone on with.")
+        return {}
+
+
 def _record(
     config: RunConfig, options: NightOptions, networks: Networks, before: Mapping[str, Any], screen: Screen
 ) -> Record:
     """A night that was cut off is gone on with under its own name."""
     place = before.get("place", {})
     same = {**place, "run_id": ""} == {"run_id": "", **place_of(options, config)}
-    cut_off = before.get("status") in ("running", "interrupted") and same
-    run_id = before["run_id"] if cut_off else uuid.uuid4().hex
+    last = str(before.get("run_id"))
+    is_name = re.fullmatch("[0-9a-f]{32}", last) is not None  # a folder is called so
+    cut_off = before.get("status") in ("running", "interrupted") and same and is_name
+    run_id = last if cut_off else uuid.uuid4().hex
     if cut_off:
         screen.say(f"goes on with the night {run_id[:12]}, which was cut off")
     return Record(
@@ -118,22 +132,23 @@ def _whole(night: Night, listing: Listing) -> int:
 
 def _report(night: Night) -> None:
     """Pages about today; pictures that the night before has shown already are its own."""
-    stages, last = night.stages, night.before.get("finished")
+    stages, last = night.stages, night.last_place()
     subject = Subject(
         night.out, "nightly", night.images_root, stages.data, night.registry.store, night.out.read_json(RUN)
     )
-    before = None if last is None else Store.of(night.options.scores).below(last["run_id"]).below(REPORT)
+    before = None if not last else Store.of(night.options.scores).below(last["run_id"]).below(REPORT)
     report_at_the_end(subject, night.record, stages.workers, before)
 
 
 def _learn_and_judge(night: Night, listing: Listing, known: dict[str, dict[str, Any]]) -> None:
     stages, registry = night.stages, night.registry
-    side_by_side(registry.mend, registry.categories())
+    asked = set(listing.categories)
+    mine = [name for name in registry.categories() if name in asked or not stages.config.categories]
+    night.of_each(registry.mend, mine, "mend", learned="failed")
     train = [image for image in listing.images if image.split == "train"]
     test = [image for image in listing.images if image.split == "test"]
     images = index(stages, [*train, *test], known)
     images = assign_parts(images, stages.config.holdout)
-    asked = set(listing.categories)
     others = [row for row in known.values() if row["category"] not in asked] if stages.config.categories else []
     write_rows(stages.out, INDEX_FILE, [*(image.row() for image in images), *others], INDEX)
     good = usable(
@@ -141,9 +156,17 @@ def _learn_and_judge(night: Night, listing: Listing, known: dict[str, dict[str, 
     )
     for category in night.record.failed:
         night.tell(category, learned="failed")
-    plans = plans_of(listing.categories, good, stages.config, night.networks.by_backbone, stages.out)
-    learn(night, plans, by_category([image for image in images if image.split == "test"]))
+    found, networks = by_category(good), night.networks.by_backbone
+    due = [category for category in listing.categories if category in found and category not in night.record.failed]
+    plans = night.of_each(
+        lambda category: plan_category(category, found[category], stages.config, networks, stages.out),
+        due,
+        "plan",
+        learned="failed",
+    )
+    learn(night, list(plans.values()), by_category([image for image in images if image.split == "test"]))
     judge(night, listing, {image.image_path: as_new(image).row() for image in images})
-    side_by_side(lambda category: registry.prune(category, night.options.keep), registry.categories())
+    whole = [category for category in mine if category not in night.record.failed]
+    night.of_each(lambda category: registry.prune(category, night.options.keep), whole, "prune")
     if not stages.config.keep_features:
         stages.scratch.remove_folder()

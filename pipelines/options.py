@@ -12,6 +12,7 @@ import click
 from pipelines.config import RECIPES, UsageError
 from pipelines.config_file import options_from_file
 from pipelines.layouts import AUTO, LAYOUTS
+from pipelines.progress import in_one_line
 from reconpatch.backbones import BackboneError
 from reconpatch.model import FUSIONS, ModelError
 from reconpatch.onnx_graph import ExportError
@@ -58,7 +59,7 @@ def options_of(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 def refuse(error: Exception) -> NoReturn:
     """Bad usage: one line, exit code 2."""
-    click.echo(f"error: {error}", err=True)
+    click.echo(f"error: {in_one_line(error)}", err=True)
     sys.exit(2)
 
 
@@ -183,7 +184,7 @@ def do(work: Callable[[], int]) -> NoReturn:
     except (UsageError, BackboneError, ModelError) as error:
         refuse(error)
     except (ExportError, OSError) as error:  # a full disk, a folder that cannot be written, an unreachable store
-        click.echo(f"error: {' '.join(str(error).split())}", err=True)
+        click.echo(f"error: {in_one_line(error)}", err=True)
         code = 1
     except KeyboardInterrupt:
         click.echo("interrupted", err=True)

@@ -9,14 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import pandas as pd
-
 from pipelines.config import ENSEMBLE_BACKBONES, SINGLE_BACKBONE, RunConfig, UsageError, resolve_members, with_recipe
 from pipelines.dataset import find_categories
 from pipelines.paper_comparison import COMPARED, Measured, compare, show
 from pipelines.paper_values import CATEGORIES, TABLES, PaperTable
 from pipelines.plan import load_networks
 from pipelines.progress import Screen
+from pipelines.record import csv_of
 from pipelines.run import run
 from pipelines.rundir import METRICS_FILE
 from pipelines.storage import Store, named_below, read_rows, write_rows
@@ -125,7 +124,7 @@ def paper_tables(
         show(screen, table, compared, [", ".join(networks), *_changed(image_size, epochs, options.get("max_steps"))])
     store = Store.of(out)
     write_rows(store, TABLES_FILE, rows, COMPARED)
-    store.write(TABLES_CSV, pd.DataFrame(rows, columns=COMPARED.names).to_csv(index=False).encode())
+    store.write(TABLES_CSV, csv_of(rows, COMPARED.names))
     screen.say(f"\ntables   {store.below(TABLES_FILE).uri} (and .csv)")
     return code
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,9 +23,21 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.plan import CategoryPlan
+from pipelines.secrets import masked
 
 _PIPED_WIDTH = 180
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # not tab and newline, which sentences have
 _METRICS = ("image_auroc", "image_ap", "image_f1max", "d_prime", "pixel_auroc", "pixel_ap", "pixel_f1max", "aupro")
+
+
+def printable(text: str) -> str:
+    """Text as a terminal may have it: a file's name may hold control characters, or bytes that are no text."""
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def in_one_line(error: object) -> str:
+    """A sentence about what is wrong, without line breaks and credentials."""
+    return printable(masked(re.sub(r"\s*\n\s*", " ", str(error).strip())))
 
 
 class Stage:
@@ -49,14 +62,15 @@ class Screen:
     def __init__(self) -> None:
         # Piped output has no width of its own: the table is never cut there.
         width = None if sys.stdout.isatty() else _PIPED_WIDTH
-        self.console = Console(file=sys.stdout, highlight=False, width=width)
-        self._errors = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+        # What is shown are others' names: no [b] in them is markup, no :star: a star.
+        self.console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False, width=width)
+        self._errors = Console(file=sys.stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
     def say(self, sentence: str) -> None:
-        self.console.print(sentence, markup=False, soft_wrap=True)
+        self.console.print(printable(sentence), soft_wrap=True)
 
     def warn(self, sentence: str) -> None:
-        self._errors.print(f"warning: {sentence}", markup=False)
+        self._errors.print(f"warning: {in_one_line(sentence)}")
 
     @contextmanager
     def stage(self, name: str, total: int, unit: str) -> Iterator[Stage]:
@@ -91,7 +105,7 @@ class Screen:
             for unit in plan.units:
                 due = sum(len(chunk.images) for chunk in plan.chunks if chunk.view.backbone == unit.backbone)
                 stages = ["do" if each else "-" for each in (unit.fit, unit.select, unit.score, plan.fuse)]
-                table.add_row(plan.category, unit.backbone, str(len(unit.images)), str(due or "-"), *stages)
+                table.add_row(printable(plan.category), unit.backbone, str(len(unit.images)), str(due or "-"), *stages)
         self.console.print(table)
         units = [unit for plan in plans for unit in plan.units]
         reused = sum(not unit.score for unit in units)
@@ -102,12 +116,12 @@ class Screen:
         self.say(f"hours    {hours:.2f}, estimated from a trial of each network on this machine")
 
     def table(self, header: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
-        """Cells as they are: the first column to the left, the others to the right."""
+        """Cells as they are, but for control characters: the first column to the left, the others to the right."""
         table = Table(title=None, pad_edge=False)
         for position, name in enumerate(header):
             table.add_column(name, justify="right" if position else "left", no_wrap=not position)
         for line in lines:
-            table.add_row(*line)
+            table.add_row(*map(printable, line))
         self.console.print(table)
 
     def metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -124,7 +138,7 @@ class Screen:
             first = row["category"] if row["category"] != last else ""
             last = row["category"]
             cells = ["-" if row.get(name) is None else f"{row[name]:.4f}" for name in _METRICS]
-            table.add_row(first, row["model"], *cells, str(row["n_good"]), str(row["n_defect"]))
+            table.add_row(printable(first), row["model"], *cells, str(row["n_good"]), str(row["n_defect"]))
         self.console.print(table)
 
 

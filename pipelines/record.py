@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -12,13 +12,16 @@ from typing import Any
 
 import pandas as pd
 
-from pipelines.config import RunConfig
+from pipelines.config import RunConfig, UsageError
 from pipelines.plan import Network
 from pipelines.progress import Screen
 from pipelines.rundir import FAILURES, FAILURES_FILE, METRICS, METRICS_CSV, METRICS_FILE, RUN
-from pipelines.storage import Store, masked, write_rows
+from pipelines.secrets import masked
+from pipelines.storage import Store, write_rows
 
 _PACKAGES = ("reconpatch-ray", "ray", "torch", "timm", "adamp", "pyarrow", "numpy")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes a cell for that begins with one of these
+_STORY = ("command", "started_at", "seconds")
 
 
 @dataclass
@@ -30,6 +33,7 @@ class Record:
         stages: stage → seconds, and the peak of resident bytes of any one of its processes.
         units: "category/backbone" → stage → seconds and what the stage found.
         origin: where what does not lie in the folder itself came from: 'models' (a run or registry), 'images'.
+        before: run.json of the run that this is about, where it is another call: command and times stay the run's.
     """
 
     config: RunConfig
@@ -44,16 +48,17 @@ class Record:
     stages: dict[str, dict[str, Any]] = field(default_factory=dict)
     units: dict[str, dict[str, Any]] = field(default_factory=dict)
     origin: dict[str, str] = field(default_factory=dict)
+    before: Mapping[str, Any] = field(default_factory=dict)
     _unreadable: set[str] = field(default_factory=set)
 
     def warn(self, sentence: str) -> None:
-        self.warnings.append(sentence)
+        self.warnings.append(masked(sentence))
         self.screen.warn(sentence)
 
     def category_failed(self, category: str, stage: str, error: str, backbone: str | None = None) -> None:
         """A category that ends without scores: the others go on."""
         self._failure(category, backbone, stage, None, error)
-        self.failed.setdefault(category, f"{stage}: {error}")
+        self.failed.setdefault(category, f"{stage}: {masked(error)}")
         self.screen.warn(f"{', '.join(filter(None, (category, backbone)))}: failed in {stage}: {error}")
 
     def image_unreadable(self, category: str, stage: str, image_path: str, error: str) -> None:
@@ -64,8 +69,8 @@ class Record:
             self.screen.warn(f"{image_path}: {error}")
 
     def _failure(self, category: str, backbone: str | None, stage: str, image_path: str | None, error: str) -> None:
-        row = {"category": category, "backbone": backbone, "stage": stage, "image_path": image_path, "error": error}
-        self.failures.append(row)
+        where = {"category": category, "backbone": backbone, "stage": stage, "image_path": image_path}
+        self.failures.append({**where, "error": masked(error)})
 
     @property
     def exit_code(self) -> int:
@@ -106,14 +111,15 @@ class Record:
                 "failed": self.failed,
                 "origin": {name: masked(where) for name, where in self.origin.items()},
                 "warnings": self.warnings,
-            },
+            }
+            | {name: self.before[name] for name in _STORY if name in self.before},
         )
 
     def close(self, metrics: list[dict[str, Any]]) -> None:
         """The run's last files, the table, and where everything lies."""
         write_rows(self.out, FAILURES_FILE, self.failures, FAILURES)
         write_rows(self.out, METRICS_FILE, metrics, METRICS)
-        self.out.write(METRICS_CSV, pd.DataFrame(metrics, columns=METRICS.names).to_csv(index=False).encode())
+        self.out.write(METRICS_CSV, csv_of(metrics, METRICS.names))
         self.save("partial" if self.failed else "complete")
         if metrics:
             self.screen.metrics(metrics)
@@ -122,6 +128,33 @@ class Record:
         self.screen.say(f"metrics  {self.out.below(METRICS_FILE).uri} (and .csv)")
         if self.failures:
             self.screen.say(f"failures {self.out.below(FAILURES_FILE).uri} ({len(self.failures)} rows)")
+
+
+def read_run(store: Store) -> dict[str, Any] | None:
+    """What a folder's run.json tells; None where there is none.
+
+    Raises:
+        UsageError: it is damaged, or that of another program.
+    """
+    told = store.read_json(RUN)
+    if told is None:
+        return None
+    kinds = {"run_id": str, "status": str, "config": dict}
+    if not isinstance(told, dict) or not all(isinstance(told.get(name), kind) for name, kind in kinds.items()):
+        raise UsageError(
+            f"{store.below(RUN).uri}: is not a run's, it lacks run_id, status or config; give another folder."
+        )
+    return told
+
+
+def csv_of(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
+    """Rows as CSV, for spreadsheets: a text that one would take for a formula has a ' before it."""
+    cells = [{name: _cell(row.get(name)) for name in columns} for row in rows]
+    return pd.DataFrame(cells, columns=list(columns)).to_csv(index=False).encode()
+
+
+def _cell(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 def _shown(value: Any) -> Any:

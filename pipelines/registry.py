@@ -10,6 +10,7 @@ is written last: a version without one is not there.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from reconpatch.model import Model, ModelError, from_json
 CURRENT = "current"
 HISTORY = "history.json"
 PROMOTED, REFUSED, ROLLED_BACK, SET_ASIDE = "promoted", "refused", "rolled back", "set aside"
+_NAME = re.compile(r"[\w.-]*\w[\w.-]*")  # of a version: one folder
 
 
 @dataclass(frozen=True)
@@ -63,13 +65,27 @@ class Registry:
         return self.of(category).below(name)
 
     def current(self, category: str) -> str | None:
-        """The version in force."""
+        """The version in force. Raises UsageError where the file names none."""
         place = self.of(category)
-        return place.read(CURRENT).decode().strip() if place.exists(CURRENT) else None
+        if not place.exists(CURRENT):
+            return None
+        name = place.read(CURRENT).decode(errors="replace").strip()
+        if not _NAME.fullmatch(name):
+            raise UsageError(f"{place.below(CURRENT).uri}: is damaged; put a version in force with `models promote`.")
+        return name
 
     def history(self, category: str) -> list[dict[str, Any]]:
-        """Events, oldest first: `event`, `version`, `at`, and what else is known of it."""
-        return list(self.of(category).read_json(HISTORY) or [])
+        """Events, oldest first: `event`, `version`, `at`, and what else is known of it.
+
+        Raises:
+            UsageError: it is damaged.
+        """
+        events = self.of(category).read_json(HISTORY)
+        if events is None:
+            return []
+        if not isinstance(events, list) or not all(map(_is_event, events)):
+            raise UsageError(f"{self.of(category).below(HISTORY).uri}: is no list of events; put it back from a copy.")
+        return events
 
     def is_settled(self, category: str, name: str) -> bool:
         """Whether nothing is to be decided about a version: it is in force, was refused, rolled back or set aside."""
@@ -86,20 +102,23 @@ class Registry:
         moves = [event for event in self.history(category) if event["event"] in (PROMOTED, ROLLED_BACK)]
         if moves:
             due = moves[-1]["version"] if moves[-1]["event"] == PROMOTED else moves[-1]["to"]
-            if due != self.current(category) and self.holds(category, due):
+            if due != self._if_known(category) and self.holds(category, due):
                 self._put_in_force(category, due)
 
     def holds(self, category: str, name: str) -> bool:
         return self.version(category, name).exists(MODEL)
 
     def versions(self, category: str) -> list[Version]:
-        """All versions, newest first."""
+        """All versions, newest first. Raises UsageError where a ruling is damaged."""
         current, place = self.current(category), self.of(category)
         found = []
         for name in place.folders():
             ruling = place.below(name).read_json(RULING) if self.holds(category, name) else None
-            if ruling is not None:
-                found.append(Version(category, name, ruling["at"], ruling["status"], name == current))
+            if ruling is None:
+                continue
+            if not isinstance(ruling, dict) or not all(isinstance(ruling.get(key), str) for key in ("at", "status")):
+                raise UsageError(f"{place.below(name).below(RULING).uri}: is no ruling; put it back from a copy.")
+            found.append(Version(category, name, ruling["at"], ruling["status"], name == current))
         return sorted(found, key=lambda version: (version.created_at, version.name), reverse=True)
 
     def model(self, category: str, name: str) -> Model:
@@ -133,12 +152,12 @@ class Registry:
             UsageError: there is no such version.
         """
         self._require(category, name)
-        replaced = self.current(category)
+        replaced = self._if_known(category)
         if replaced == name:
             return
         if by_hand and replaced is not None:
             self.note(category, SET_ASIDE, replaced)
-        self.note(category, PROMOTED, name, replaces=self.current(category), **known)
+        self.note(category, PROMOTED, name, replaces=replaced, **known)
         self._put_in_force(category, name)
 
     def rollback(self, category: str) -> str:
@@ -182,6 +201,13 @@ class Registry:
         events = [*self.history(category), {"at": _now(), "event": event, "version": version, **known}]
         self.of(category).write_json(HISTORY, events)
 
+    def _if_known(self, category: str) -> str | None:
+        """As `current`, of a file that is about to be written anew: what is damaged names none."""
+        try:
+            return self.current(category)
+        except UsageError:
+            return None
+
     def _put_in_force(self, category: str, name: str) -> None:
         self.of(category).write(CURRENT, f"{name}\n".encode())
 
@@ -216,6 +242,13 @@ def find_model(source: Store, category: str) -> Store:
     if not place.exists(MODEL):
         raise ModelError(f"--model {source.uri}: has no model of category '{category}'.")
     return place
+
+
+def _is_event(event: Any) -> bool:
+    if not isinstance(event, dict):
+        return False
+    needed = ("event", "version", "to") if event.get("event") == ROLLED_BACK else ("event", "version")
+    return all(isinstance(event.get(name), str) for name in needed)
 
 
 def _now() -> str:

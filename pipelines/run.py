@@ -13,6 +13,7 @@ from typing import Any
 
 from pipelines.config import RunConfig, UsageError
 from pipelines.dataset import (
+    Examined,
     Image,
     Listing,
     assign_parts,
@@ -37,15 +38,18 @@ from pipelines.plan import (
     waves_of,
 )
 from pipelines.progress import Screen
-from pipelines.record import Record
+from pipelines.record import Record, read_run
 from pipelines.report.build import report_at_the_end
 from pipelines.report.subject import Subject
-from pipelines.rundir import FILES, FOLDERS, INDEX, INDEX_FILE, RUN, SCRATCH
+from pipelines.rundir import FILES, FOLDERS, INDEX, INDEX_FILE, RUN, SCRATCH, folder_name
 from pipelines.score import Stamp
+from pipelines.secrets import masked
 from pipelines.session import ray_session
 from pipelines.stages import Stages
-from pipelines.storage import Store, masked, read_rows, side_by_side, write_rows
+from pipelines.storage import Store, read_rows, side_by_side, write_rows
+from pipelines.tasks import sentence_of
 
+_LONGEST_FOLDER = 240  # bytes: with endings like .parquet a file's name has 255 at most
 _EXAMINED_AT_ONCE = 64  # images a hashing task reads: long enough to be worth a task, short enough for a moving bar
 
 
@@ -87,7 +91,7 @@ def _job(
     if config.fresh:
         clear(out)
     record = Record(config, out, screen, networks, run_id=uuid.uuid4().hex, started_at=datetime.now(UTC))
-    record.units.update((out.read_json(RUN) or {}).get("units", {}))  # what the units that stand have cost
+    record.units.update((read_run(out) or {}).get("units", {}))  # what the units that stand have cost
     for name, each in networks.items():
         screen.say(f"{name}: weights from {each.source}, SHA-256 {each.sha256[:12]}")
     if listing.layout != MVTEC:
@@ -155,7 +159,7 @@ def prepare(out: Store, data: Store, config: RunConfig) -> None:
     """Refuse a directory that is not a run's own.
 
     Raises:
-        UsageError: it lies in the data, or holds something that is no run.
+        UsageError: it lies in the data, or holds something that is no run, be it another program's run.json.
     """
     # Beside a list anything may lie: what is not listed is not read.
     inside = out.filesystem.equals(data.filesystem) and f"{out.root}/".startswith(f"{data.root}/")
@@ -163,7 +167,7 @@ def prepare(out: Store, data: Store, config: RunConfig) -> None:
         raise UsageError(f"--out {config.out}: lies inside the data, where nothing is written; give another folder.")
     if out.is_local and Path(out.root).is_file():
         raise UsageError(f"--out {config.out}: is a file; give a folder.")
-    if not out.exists(RUN) and out.holds_something():
+    if read_run(out) is None and out.holds_something():
         raise UsageError(f"--out {config.out}: is not empty and holds no run; give another folder.")
 
 
@@ -176,13 +180,17 @@ def clear(out: Store) -> None:
 
 
 def known_images(out: Store, config: RunConfig) -> dict[str, dict[str, Any]]:
-    """image_path → row of the index that an earlier run left, to be trusted where fingerprints have not changed."""
-    earlier = out.read_json(RUN)
-    if config.rehash or earlier is None or not out.exists(INDEX_FILE):
+    """image_path → row of the index that an earlier run left, to be trusted where fingerprints have not changed; none
+    where its files are damaged: every image is read again then."""
+    if config.rehash or not out.exists(INDEX_FILE):
         return {}
-    if earlier["config"].get("bit_depth") != config.bit_depth or earlier["config"]["data"] != masked(config.data):
+    try:
+        earlier = (read_run(out) or {"config": {}})["config"]
+        if earlier.get("bit_depth") != config.bit_depth or earlier.get("data") != masked(config.data):
+            return {}
+        return {row["image_path"]: row for row in read_rows(out, INDEX_FILE)}
+    except (OSError, ValueError):
         return {}
-    return {row["image_path"]: row for row in read_rows(out, INDEX_FILE)}
 
 
 def _up_to_date(
@@ -192,7 +200,7 @@ def _up_to_date(
     config, record, out = stages.config, stages.record, stages.out
     images = index(stages, listing.images, known)
     images = usable(record, listing.categories, assign_parts(images, config.holdout), config)
-    not_asked = _not_asked(stages, config)
+    not_asked = _not_asked(stages, listing)
     others = [row for row in read_rows(out, INDEX_FILE) if row["category"] in not_asked] if not_asked else []
     write_rows(out, INDEX_FILE, [*(image.row() for image in images), *others], INDEX)
     plans = plans_of(listing.categories, images, config, networks, out)
@@ -220,12 +228,12 @@ def _up_to_date(
     return [row for category in sorted(metrics) for row in metrics[category]]
 
 
-def _not_asked(stages: Stages, config: RunConfig) -> list[str]:
+def _not_asked(stages: Stages, listing: Listing) -> list[str]:
     """Categories of the data that this call was not asked for: what an earlier one said of them stays."""
-    if not config.categories or not stages.out.exists(INDEX_FILE):
+    if not stages.config.categories or not stages.out.exists(INDEX_FILE):
         return []
-    found = find_categories(stages.data, layout=config.layout)
-    return [category for category in found if category not in config.categories]
+    found = find_categories(stages.data, layout=listing.layout)
+    return [category for category in found if category not in listing.categories]
 
 
 def plans_of(
@@ -256,23 +264,33 @@ def index(stages: Stages, listed: Sequence[Image], known: Mapping[str, Mapping[s
     def arguments(batch: Sequence[Image]) -> tuple[Any, ...]:
         return stages.data, batch, stages.config.bit_depth
 
+    def note(examined: Sequence[Examined], peak_bytes: int) -> None:
+        record.cost("index", peak_bytes)
+        for each in examined:
+            path, category = each.image.image_path, each.image.category
+            if each.error is not None:
+                record.image_unreadable(category, "index", path, each.error)
+                continue
+            found[path] = each.image
+            if each.frames > 1:
+                record.warn(f"{path}: holds {each.frames} pictures; the first is used.")
+            if each.lowest_sixteenth is not None:
+                dim[category] = dim.get(category, True) and each.lowest_sixteenth
+
     with stages.stage("index", "", len(unknown), "images") as stage:
+        again: list[Sequence[Image]] = []
         for batch, answer in stages.tasks(examine_all, batches, arguments):
-            if isinstance(answer, Exception):
-                raise answer
-            examined, peak_bytes = answer
-            record.cost("index", peak_bytes)
-            for each in examined:
-                path, category = each.image.image_path, each.image.category
-                if each.error is not None:
-                    record.image_unreadable(category, "index", path, each.error)
-                    continue
-                found[path] = each.image
-                if each.frames > 1:
-                    record.warn(f"{path}: holds {each.frames} pictures; the first is used.")
-                if each.lowest_sixteenth is not None:
-                    dim[category] = dim.get(category, True) and each.lowest_sixteenth
+            if isinstance(answer, Exception):  # one of them has killed the process, and which is not known
+                again += [[image] for image in batch]
+                continue
+            note(*answer)
             stage.advance(len(batch))
+        for alone, answer in replace(stages, workers=1).tasks(examine_all, again, arguments):  # none for another's sake
+            if isinstance(answer, Exception):
+                note([Examined(alone[0], f"Reading it breaks down, alone as well: {sentence_of(answer)}")], 0)
+            else:
+                note(*answer)
+            stage.advance()
     for category in (category for category, is_dim in dim.items() if is_dim):
         record.warn(
             f"{category}: its pictures have more than 8 bits a channel and stay in the lowest sixteenth of "
@@ -286,7 +304,10 @@ def usable(record: Record, categories: Sequence[str], images: Sequence[Image], c
     fitted = {image.category for image in images if image.part == "fit"}
     aside = {image.category for image in images if image.part == "holdout"}
     for category in categories:
-        if category not in fitted:
+        if len(folder_name(category)) > _LONGEST_FOLDER:
+            fitted.discard(category)
+            record.category_failed(category, "index", "its name is too long for a folder's; give it a shorter one.")
+        elif category not in fitted:
             where = f"{category}/train/good" if config.layout == MVTEC else "train"
             record.category_failed(category, "index", f"{where} has no image that can be read.")
         elif config.holdout and category not in aside:

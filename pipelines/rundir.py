@@ -203,7 +203,7 @@ def fused_schema(backbones: Sequence[str]) -> pa.Schema:
 
 def folder_name(category: str) -> str:
     """A category as one path component: percent-quoted, so that every name comes back exactly."""
-    quoted = quote(category, safe=" ")
+    quoted = quote(category, safe=" ", errors="surrogatepass")  # an option may hold bytes that are no text
     return quoted.replace(".", "%2E") if quoted in (".", "..") else quoted
 
 

@@ -77,6 +77,7 @@ def score_new(options: NewImages, screen: Screen) -> int:
     if not files:
         raise UsageError(f"--images {images.uri}: no image in it ({', '.join(sorted(SUFFIXES))}).")
     config = _config(model, options)
+    scratch = scratch_of(config, out)  # a place that cannot be one is refused first
     networks = Networks({}, config.weights)
     networks.add(model)
     if out.holds_something():
@@ -97,7 +98,7 @@ def score_new(options: NewImages, screen: Screen) -> int:
         try:
             with ray_session(config) as workers:
                 stamp = Stamp(record.run_id, record.started_at)
-                stages = Stages(config, images, out, scratch_of(config, out), record, screen, workers, stamp)
+                stages = Stages(config, images, out, scratch, record, screen, workers, stamp)
                 for part, wave in enumerate(_waves(files, networks.bytes_per_image(model), config)):
                     _score_wave(stages, place, model, wave, part, networks)
         except BaseException:

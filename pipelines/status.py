@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,9 +14,12 @@ from pipelines.progress import Screen
 from pipelines.registry import Registry
 from pipelines.rundir import NIGHT_FILE
 from pipelines.storage import Store, read_rows, side_by_side
+from pipelines.tasks import sentence_of
 
 _DRIFTED = 1e-3  # Kolmogorov-Smirnov's p-value: one in a thousand mornings without a change
 _COLUMNS = ("category", "attention", "model", "days", "learned", "judged", "images", "anomalies", "unreadable", "ks")
+_OF_NIGHT = ("learned", "judged", "reasons", "images", "anomalies", "unreadable")
+_OF_DRIFT = ("ks", "ks_p_value", "above_threshold", "rare")
 URGENCY = (
     "failed",
     "refused",
@@ -38,11 +41,17 @@ def status(screen: Screen, registry: str, as_json: bool) -> int:
         UsageError: the registry is none.
     """
     found = Registry(Store.of(registry))
-    rows = rows_of(found, datetime.now(UTC))
+    work = found.store.below(WORK)
+    try:
+        night = read_rows(work, NIGHT_FILE) if work.exists(NIGHT_FILE) else []
+    except (OSError, UsageError) as error:
+        screen.warn(f"{error} What the last night has told is not shown.")
+        night = []
+    rows = rows_of(found, night, datetime.now(UTC))
     if not rows:
         raise UsageError(f"--registry {registry}: holds no model and no night.")
     if as_json:
-        print(json.dumps(rows, indent=2, ensure_ascii=False))
+        screen.say(json.dumps(rows, indent=2, ensure_ascii=False))
         return 0
     screen.table(_COLUMNS, [[_cell(row[name]) for name in _COLUMNS] for row in rows])
     for row in rows:
@@ -51,20 +60,28 @@ def status(screen: Screen, registry: str, as_json: bool) -> int:
     return 0
 
 
-def rows_of(registry: Registry, now: datetime) -> list[dict[str, Any]]:
+def rows_of(registry: Registry, night: Sequence[Mapping[str, Any]], now: datetime) -> list[dict[str, Any]]:
     """A row a category, sorted by what wants attention, then by name.
 
-    `attention` says what that is: one of `URGENCY`.
+    `attention` says what that is: one of `URGENCY`. A category whose files are damaged has failed.
+
+    Args:
+        night: rows of the last night.
     """
-    work = registry.store.below(WORK)
-    night = {row["category"]: row for row in read_rows(work, NIGHT_FILE)} if work.exists(NIGHT_FILE) else {}
-    categories = sorted({*registry.categories(), *night})
-    rows = side_by_side(lambda category: _row(registry, category, night, now), categories)
+    told = {row["category"]: row for row in night}
+
+    def row_of(category: str) -> dict[str, Any]:
+        try:
+            return _row(registry, category, told.get(category, {}), now)
+        except Exception as error:
+            nothing = dict.fromkeys(("model", "days", "status", *_OF_NIGHT, *_OF_DRIFT))
+            return {"category": category, **nothing, "reasons": sentence_of(error), "attention": "failed"}
+
+    rows = side_by_side(row_of, sorted({*registry.categories(), *told}))
     return sorted(rows, key=lambda row: (URGENCY.index(row["attention"]), row["category"]))
 
 
-def _row(registry: Registry, category: str, night: dict[str, dict[str, Any]], now: datetime) -> dict[str, Any]:
-    told = night.get(category, {})
+def _row(registry: Registry, category: str, told: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     current = registry.current(category)
     made = next((each for each in registry.versions(category) if each.current), None)
     last = read_drift(registry, category, last=1)
@@ -76,13 +93,8 @@ def _row(registry: Registry, category: str, night: dict[str, dict[str, Any]], no
         if made is None
         else round((now - datetime.fromisoformat(made.created_at)).total_seconds() / 86400),
         "status": None if made is None else made.status,
-        "learned": told.get("learned"),
-        "judged": told.get("judged"),
-        "reasons": told.get("reasons"),
-        "images": told.get("images"),
-        "anomalies": told.get("anomalies"),
-        "unreadable": told.get("unreadable"),
-        **{name: drift.get(name) for name in ("ks", "ks_p_value", "above_threshold", "rare")},
+        **{name: told.get(name) for name in _OF_NIGHT},
+        **{name: drift.get(name) for name in _OF_DRIFT},
     }
     return row | {"attention": attention(row)}
 

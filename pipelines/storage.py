@@ -20,10 +20,14 @@ import pyarrow.parquet as pq
 from safetensors.numpy import load, save
 
 from pipelines.config import UsageError
+from pipelines.listing import Contents, contents_of, is_absent
+from pipelines.secrets import masked
 
 SCHEMA_VERSION = "1"
 _REQUESTS = 32
 _LISTS = (".csv", ".parquet")
+_LARGEST_PICTURE = 2_000_000_000  # bytes; 200 megapixels of four channels of 16 bits are 1.6 GB
+_FOOTER = 1 << 16  # bytes of a Parquet file's end that mostly hold all that it says of itself
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
@@ -51,15 +55,19 @@ class Store:
         """The folder of a path (made absolute: Ray's workers have working directories of their own) or URI.
 
         Raises:
-            UsageError: a URI that pyarrow does not know.
+            UsageError: a URI that pyarrow does not know, a name that is not UTF-8.
         """
         if "://" not in where:
-            path = str(Path(where).resolve())
+            path = _utf8(str(Path(where).resolve()))
             return cls(pafs.LocalFileSystem(), path, path)
         try:
-            filesystem, root = pafs.FileSystem.from_uri(where)
+            filesystem, root = pafs.FileSystem.from_uri(_utf8(where))
+        except UnicodeDecodeError:
+            raise UsageError(f"{masked(where)}: is not UTF-8; rename it.") from None
         except (pa.ArrowInvalid, OSError, NotImplementedError) as error:
-            raise UsageError(f"{masked(where)}: {' '.join(str(error).split())[:200]}") from error
+            # It has not been understood: all that stands before an '@' may be a secret, and pyarrow says it again.
+            shown = masked(re.sub(r"://.*@", "://***@", where, flags=re.DOTALL))
+            raise UsageError(f"{shown}: {' '.join(str(error).replace(where, shown).split())[:200]}") from None
         return cls(filesystem, root.rstrip("/"), masked(where))
 
     @classmethod
@@ -73,7 +81,7 @@ class Store:
         folder, slash, name = place.rpartition("/")
         if not name.lower().endswith(_LISTS):
             return cls.of(where)
-        listed = unquote(name) if "://" in where else name
+        listed = unquote(name) if "://" in where else _utf8(name)
         return replace(cls.of(f"{folder or slash or '.'}{mark}{options}"), listed=listed)
 
     @property
@@ -84,6 +92,9 @@ class Store:
         return Store(self.filesystem, self.path(name), f"{self.uri.partition('?')[0].rstrip('/')}/{name}")
 
     def path(self, name: str = "") -> str:
+        """Raises UsageError for a name that leads out of the folder: some are from files that others have written."""
+        if ".." in name and ".." in name.split("/"):
+            raise UsageError(f"{name!a}: a name with '..' leads out of {self.uri}; it is not followed.")
         return f"{self.root}/{name}" if name else self.root
 
     def read(self, name: str) -> bytes:
@@ -92,12 +103,41 @@ class Store:
             data: bytes = file.read()
         return data
 
+    def read_picture(self, name: str) -> bytes:
+        """As `read`, of what anybody may have put there: nothing is waited for, and memory is not filled."""
+        path = self.path(name)
+        if self.is_local and os.path.exists(path) and not os.path.isfile(path):
+            raise OSError("It is no file but a folder, a pipe or a device; put the picture there.")
+        with self.filesystem.open_input_file(path) as file:
+            if file.size() > _LARGEST_PICTURE:
+                raise OSError(
+                    f"The file has {file.size() / 1e9:.1f} GB, above the limit of {_LARGEST_PICTURE / 1e9:g} GB; scale "
+                    "the picture down or cut it into tiles."
+                )
+            data: bytes = file.read()
+        return data
+
     def read_json(self, name: str) -> Any:
-        """The file's JSON, or None where there is no such file."""
-        return json.loads(self.read(name)) if self.exists(name) else None
+        """The file's JSON, or None where there is no such file.
+
+        Raises:
+            UsageError: it is none.
+        """
+        if not self.exists(name):
+            return None
+        try:
+            return json.loads(self.read(name))
+        except (ValueError, RecursionError) as error:
+            sentence = f"{self.below(name).uri}: is no JSON, or a damaged one ({error}); put it back from a copy."
+            raise UsageError(sentence) from error
 
     def exists(self, name: str) -> bool:
-        found: bool = self.filesystem.get_file_info(self.path(name)).type == pafs.FileType.File
+        try:
+            found: bool = self.filesystem.get_file_info(self.path(name)).type == pafs.FileType.File
+        except OSError as error:
+            if is_absent(error):  # a name that is too long for any file
+                return False
+            raise
         return found
 
     def holds_something(self) -> bool:
@@ -106,15 +146,15 @@ class Store:
 
     def files(self, folder: str = "", *, recursive: bool = True) -> list[pafs.FileInfo]:
         """All files below a folder, at any depth or right in it, sorted by path; none where there is no such folder."""
-        selector = pafs.FileSelector(self.path(folder), recursive=recursive, allow_not_found=True)
-        found = [info for info in self.filesystem.get_file_info(selector) if info.type == pafs.FileType.File]
-        return sorted(found, key=lambda info: info.path)
+        return list(self.contents(folder, recursive=recursive).files)
 
     def folders(self, folder: str = "") -> list[str]:
         """Names of the folders in a folder, sorted."""
-        selector = pafs.FileSelector(self.path(folder), allow_not_found=True)
-        found = self.filesystem.get_file_info(selector)
-        return sorted(info.base_name for info in found if info.type == pafs.FileType.Directory)
+        return [info.base_name for info in self.contents(folder, recursive=False).folders]
+
+    def contents(self, folder: str = "", *, recursive: bool = True) -> Contents:
+        """What lies in a folder, at any depth or right in it, with what is odd about it."""
+        return contents_of(self.filesystem, self.path(folder), recursive=recursive)
 
     def name_of(self, info: pafs.FileInfo) -> str:
         """A listed file's name below this folder."""
@@ -155,6 +195,15 @@ class Store:
             self.filesystem.delete_dir(self.path(name))
 
 
+def _utf8(where: str) -> str:
+    """A path or URI as it is; raises UsageError where it holds bytes that are not UTF-8."""
+    try:
+        where.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{masked(where)!a}: is not UTF-8; rename it.") from None
+    return where
+
+
 def side_by_side(work: Callable[[_T], _R], items: Sequence[_T]) -> list[_R]:
     """Work that waits for files, on many items at once: an object store answers each request after tens of
     milliseconds, however many there are."""
@@ -166,12 +215,6 @@ def named_below(where: str, name: str) -> str:
     """The path or URI of a folder in another one; a URI keeps its options, credentials and all, at its end."""
     place, mark, options = where.partition("?") if "://" in where else (where, "", "")
     return f"{place.rstrip('/')}/{name}{mark}{options}"
-
-
-def masked(uri: str) -> str:
-    """A URI without its credentials: what may be shown and written."""
-    uri = re.sub(r"://[^/@]*@", "://***@", uri)
-    return re.sub(r"(?i)\b((?:access|secret|session|account)[a-z_]*(?:key|token))=[^&]*", r"\1=***", uri)
 
 
 def write_tensors(store: Store, name: str, tensors: Mapping[str, np.ndarray], key: str) -> None:
@@ -186,20 +229,20 @@ def read_tensors(store: Store, name: str) -> dict[str, np.ndarray]:
 
 
 def tensors_key(store: Store, name: str) -> str | None:
-    """The key of a file of tensors, from its header alone; None where there is no such file, or it is no such file."""
+    """The key of a file of tensors, from its header and size alone; None where it is not there, not whole, or none."""
     if not store.exists(name):
         return None
     with store.filesystem.open_input_file(store.path(name)) as file:
+        size = file.size()
         length = int.from_bytes(file.read(8), "little")
-        if length > file.size():
-            return None
-        try:
-            header = json.loads(file.read(length))
-        except ValueError:
-            return None
-    metadata = header.get("__metadata__", {}) if isinstance(header, dict) else {}
-    key: str | None = metadata.get("key")
-    return key
+        text = file.read(length) if length <= size else b""
+    try:
+        header = json.loads(text)
+        key = header.pop("__metadata__")["key"]
+        end = 8 + length + max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError):  # JSON, but of anything
+        return None
+    return key if end == size and isinstance(key, str) else None
 
 
 def write_rows(
@@ -216,17 +259,27 @@ def write_rows(
 def write_table(store: Store, name: str, table: pa.Table, metadata: Mapping[str, str] | None = None) -> None:
     table = table.replace_schema_metadata({"schema_version": SCHEMA_VERSION, **(metadata or {})})
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
     store.write(name, sink.getvalue())
 
 
 def read_table(
     store: Store, name: str, columns: Sequence[str] | None = None, filters: Sequence[tuple[str, str, Any]] | None = None
 ) -> pa.Table:
-    """A Parquet file, or some of its columns and rows; `filters` as pyarrow's."""
+    """A Parquet file, or some of its columns and rows; `filters` as pyarrow's.
+
+    Raises:
+        OSError: it is not there, or cannot be read.
+        UsageError: it is no Parquet.
+    """
     # Not by path: pyarrow takes a folder name like a=b for a partition and adds a column of it.
     with store.filesystem.open_input_file(store.path(name)) as file:
-        return pq.read_table(file, columns=columns, filters=None if filters is None else list(filters))
+        chosen = None if filters is None else list(filters)
+        try:
+            return pq.read_table(file, columns=columns, filters=chosen, page_checksum_verification=True)
+        except (pa.ArrowException, OSError) as error:  # which do not name the file
+            sentence = f"{store.below(name).uri}: is no Parquet, or a damaged one: {' '.join(str(error).split())[:200]}"
+            raise (OSError if isinstance(error, OSError) else UsageError)(sentence) from error
 
 
 def read_rows(store: Store, name: str, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
@@ -238,9 +291,15 @@ def metadata_of(store: Store, name: str) -> dict[str, str]:
     """A Parquet file's metadata; empty where there is no such file, or it is no Parquet."""
     if not store.exists(name):
         return {}
+    # Read first: a store that does not answer is no damaged file.
+    with store.filesystem.open_input_file(store.path(name)) as file:
+        size = file.size()
+        end = file.read_at(min(size, _FOOTER), max(0, size - _FOOTER))
+        length = int.from_bytes(end[-8:-4], "little") + 8
+        if len(end) < length <= size:
+            end = file.read_at(length, size - length)
     try:
-        with store.filesystem.open_input_file(store.path(name)) as file:
-            found = pq.read_schema(file).metadata or {}
-    except pa.ArrowInvalid:
+        found = pq.read_schema(pa.BufferReader(end)).metadata or {}
+        return {key.decode(): value.decode() for key, value in found.items()}
+    except (pa.ArrowException, OSError, UnicodeDecodeError):
         return {}
-    return {key.decode(): value.decode() for key, value in found.items()}

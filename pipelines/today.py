@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -87,8 +88,9 @@ class Before:
         for info in self._store.files(f"scores/fused/{folder_name(part.today.category)}"):
             name = self._store.name_of(info)
             if same and metadata_of(self._store, name).get("judge") == part.today.judge:
-                table = read_table(self._store, name).replace_schema_metadata(None)
-                tables.append(table.filter([path in same for path in table["image_path"].to_pylist()]))
+                with suppress(OSError, ValueError):  # what is damaged is judged again
+                    table = read_table(self._store, name).replace_schema_metadata(None)
+                    tables.append(table.filter([path in same for path in table["image_path"].to_pylist()]))
         return tables
 
     def _has(self, image: Image) -> bool:

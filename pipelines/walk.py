@@ -6,15 +6,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
+from unicodedata import normalize
 
 import pyarrow.fs as pafs
 
+from pipelines.listing import Contents
 from pipelines.storage import Store
-from reconpatch.images import SUFFIXES
+from reconpatch.images import SUFFIXES, ImageError
 
 GOOD = "good"  # what a good image's defect is called, whatever its layout says
 # A file's name below its root, and what the file system says of it: None where it was only said to be there.
 File = tuple[str, pafs.FileInfo | None]
+# What reading a picture may raise that is the picture's own matter.
+UNREADABLE = (ImageError, OSError, MemoryError)
 
 # Pictures that people have in such folders and that are not read: named, where other foreign files are passed over.
 _OTHER_IMAGES = frozenset({".gif", ".jp2", ".heic", ".heif", ".avif", ".exr", ".pgm", ".ppm", ".dng", ".raw", ".svg"})
@@ -70,11 +74,32 @@ def image_folders(store: Store) -> list[str]:
     return [name for name in store.folders() if not name.startswith(".") and name not in _NO_CATEGORIES]
 
 
-def files_below(store: Store, folder: str = "") -> list[File]:
-    """All files below a folder, sorted; nothing hidden."""
-    named = ((store.name_of(info), info) for info in store.files(folder))
+def files_below(store: Store, folder: str, walk: Walk) -> list[File]:
+    """All files below a folder, sorted; nothing hidden. What had to be passed over is named."""
+    contents = store.contents(folder)
+    walk.warnings += oddities(store, contents, folder)
     inside = len(folder) + 1 if folder else 0
-    return [(name, info) for name, info in named if not any(part.startswith(".") for part in name[inside:].split("/"))]
+    found = ((store.name_of(info), info) for info in contents.files)
+    return [(name, info) for name, info in found if not _is_hidden(name[inside:])]
+
+
+def oddities(store: Store, contents: Contents, folder: str = "") -> list[str]:
+    """Sentences about what a listing of a folder has passed over; nothing hidden."""
+    inside = len(folder) + 1 if folder else 0
+    unnamable, loops = (
+        [ascii(name) for name in (path[len(store.root) + 1 :] for path in paths) if not _is_hidden(name[inside:])]
+        for paths in (contents.unnamable, contents.loops)
+    )
+    sentences = []
+    if unnamable:
+        sentences.append(f"{named(unnamable)}: passed over; a name must be UTF-8 and have no '..': rename it.")
+    if loops:
+        sentences.append(f"{named(loops)}: not followed; the link leads to a folder that it lies in.")
+    return sentences
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") for part in name.split("/") if part != "..")
 
 
 def within(files: Iterable[File], prefix: str) -> list[File]:
@@ -109,26 +134,45 @@ def fingerprint_of(image: pafs.FileInfo | None, mask: pafs.FileInfo | None = Non
 
 
 class Masks:
-    """The masks of one defect, paired by stem: `<stem>_mask` before `<stem>`, in the image's own subfolder."""
+    """The masks of one defect, paired by stem: `<stem>_mask` before `<stem>`, in the image's own subfolder.
 
-    def __init__(self, files: Iterable[File], folder: str) -> None:
-        self._files = {
-            str(PurePosixPath(name.removeprefix(folder)).with_suffix("")): (name, info)
-            for name, info in within(files, folder)
+    An é is the same as an e with an accent of its own, which is what some systems make of it.
+    """
+
+    def __init__(self, files: Sequence[File], folder: str) -> None:
+        inside = within(files, folder) or [file for file in files if composed(file[0]).startswith(composed(folder))]
+        depth = folder.count("/")
+        by_stem = {
+            str(PurePosixPath(name.split("/", depth)[-1]).with_suffix("")): (name, info)
+            for name, info in inside
             if PurePosixPath(name).suffix.lower() in SUFFIXES
         }
+        self._files = {composed(stem): file for stem, file in by_stem.items()} | by_stem
         self._used: set[str] = set()
 
     def find(self, image: str) -> File | None:
         stem = str(PurePosixPath(image).with_suffix(""))
         for name in (f"{stem}_mask", stem):
-            if name in self._files:
-                self._used.add(name)
-                return self._files[name]
+            file = self._files.get(name) or self._files.get(composed(name))
+            if file is not None:
+                self._used.add(file[0])
+                return file
         return None
 
     def unused(self) -> list[str]:
-        return [path for name, (path, _) in self._files.items() if name not in self._used]
+        return list(dict.fromkeys(path for path, _ in self._files.values() if path not in self._used))
+
+
+def composed(name: str) -> str:
+    """A name as it is compared, never as it is written: letters and their accents in one."""
+    return normalize("NFC", name)
+
+
+def reason_of(error: Exception) -> str:
+    """What is wrong with a picture that could not be read, in one line."""
+    if isinstance(error, MemoryError):  # mostly without a word of its own
+        return "It takes more memory than there is; scale the picture down or cut it into tiles."
+    return " ".join(str(error).split())
 
 
 def named(names: Sequence[str]) -> str:

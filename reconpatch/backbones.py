@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -218,6 +219,9 @@ def _load_whole(name: str, weights: str | Path | None, options: dict[str, Any]) 
                 network = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, **options)
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
+        if isinstance(error, UnpicklingError) or isinstance(error.__cause__, UnpicklingError):
+            # What torch and timm say of it ends in advice to run what it holds.
+            reason = "it is no file of tensors alone, and nothing else is loaded; save the state_dict as .safetensors."
         if path is not None:
             raise BackboneError(f"The weights {path} cannot be loaded into {name}: {reason}") from error
         raise BackboneError(
@@ -248,7 +252,14 @@ def _quiet() -> Iterator[None]:
 def _size_options(name: str, image_size: int) -> dict[str, Any]:
     import timm
 
-    config = timm.get_pretrained_cfg(name)
+    try:
+        config = timm.get_pretrained_cfg(name)
+    except RuntimeError as error:
+        kind, _, tag = name.partition(".")
+        known = timm.list_pretrained(f"{kind}.*")
+        raise BackboneError(
+            f"timm has no weights '{tag}' of {kind}; give {' or '.join([kind, *known[:5]])}."
+        ) from error
     return {"img_size": image_size} if config is not None and config.fixed_input_size else {}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +13,23 @@ from PIL import Image
 
 from reconpatch.arrays import Array
 
-_FORMATS = ("PNG", "JPEG", "MPO", "BMP", "TIFF", "WEBP")  # MPO is Pillow's name for a JPEG of several frames
+# No other reader of Pillow's is let near a file: some decode in opening, or take seconds to say that it is not theirs.
+_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
+_FOREIGN = {
+    "GIF": rb"GIF8",
+    "PPM": rb"P[1-7]\s",
+    "ICO": rb"\0\0[\1\2]\0",
+    "EPS": rb"%!PS|\xc5\xd0\xd3\xc6",
+    "PDF": rb"%PDF",
+    "PSD": rb"8BPS",
+    "JPEG 2000": rb"\0\0\0\x0cjP|\xff\x4f\xff\x51",
+    "AVIF": rb"....ftypavi[fs]",
+    "HEIF": rb"....ftyp(?:hei|hev|mif|msf)",
+}
 _MEGAPIXELS = 200
+_SCANS = 500  # of a JPEG, each of which is a pass over all its pixels; encoders write about ten
+_FRAMES = 1 << 16  # of a TIFF: so many are counted
+_TILE = (0x0142, 0x0143)  # a tile's width and length, tags of TIFF
 _ORIENTATION = 0x0112  # tag of EXIF and of TIFF
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -58,24 +75,40 @@ def opened(data: bytes) -> Iterator[Image.Image]:
         raise ImageError("The file is empty; copy or export it again.")
     with _limit_lifted():
         try:
-            picture: Image.Image = Image.open(BytesIO(data))
+            picture: Image.Image = Image.open(BytesIO(data), formats=_FORMATS)
         except MemoryError:
             raise
         except Exception as error:  # Pillow's readers raise nearly everything on a broken header
+            kind = next((name for name, start in _FOREIGN.items() if re.match(start, data, re.DOTALL)), None)
+            if kind is not None:
+                raise ImageError(f"{kind} pictures are not read; save it as PNG, JPEG, BMP, TIFF or WebP.") from error
             raise ImageError(
                 "The file is not a picture that can be recognised, or it is cut off within its header; "
                 "export it again as PNG, JPEG, BMP, TIFF or WebP."
             ) from error
         with picture:
-            if picture.format not in _FORMATS:
-                raise ImageError(f"{picture.format} pictures are not read; save it as PNG, JPEG, BMP, TIFF or WebP.")
-            width, height = picture.size
-            if width * height > _MEGAPIXELS * 1_000_000:
-                raise ImageError(
-                    f"The picture has {width} x {height} pixels, above the limit of {_MEGAPIXELS} megapixels; "
-                    "scale it down or cut it into tiles."
-                )
+            _require_bounded(picture, data)
             yield picture
+
+
+def _require_bounded(picture: Image.Image, data: bytes) -> None:
+    """ImageError where decoding would take memory or time that a picture of a size that is read does not."""
+    most = _MEGAPIXELS * 1_000_000
+    width, height = picture.size
+    if width * height > most:
+        raise ImageError(
+            f"The picture has {width} x {height} pixels, above the limit of {_MEGAPIXELS} megapixels; "
+            "scale it down or cut it into tiles."
+        )
+    if picture.format == "TIFF":
+        tile = [tiff_tag(picture, tag) for tag in _TILE]  # of any size, whatever the picture's is
+        if all(isinstance(side, int) for side in tile) and tile[0] * tile[1] > most:
+            raise ImageError(
+                f"The picture is stored in tiles of {tile[0]} x {tile[1]} pixels, above the limit of {_MEGAPIXELS} "
+                "megapixels; save it without tiles."
+            )
+    if picture.format in ("JPEG", "MPO") and (scans := data.count(b"\xff\xda")) > _SCANS:
+        raise ImageError(f"The JPEG has {scans} scans, above the limit of {_SCANS}; save it again, not progressive.")
 
 
 @contextmanager
@@ -102,6 +135,27 @@ def stored_bits(picture: Image.Image, data: bytes) -> int:
 
 def tiff_tag(picture: Image.Image, tag: int) -> Array:
     return picture.tag_v2.get(tag)  # type: ignore[attr-defined]
+
+
+def frame_count(picture: Image.Image, data: bytes) -> int:
+    """How many pictures the file holds; of a TIFF at most 65,536 are counted."""
+    if picture.format != "TIFF":
+        return int(getattr(picture, "n_frames", 1))
+    # Pillow reads every directory with all that it says, in a time that grows with the square of their number.
+    order, big = "<" if data[:2] == b"II" else ">", 43 in data[2:4]
+    link, number, entry = (f"{order}Q", f"{order}Q", 20) if big else (f"{order}I", f"{order}H", 12)
+    place, seen = 8 if big else 4, set[int]()
+    try:
+        while len(seen) < _FRAMES:
+            (start,) = struct.unpack_from(link, data, place)
+            if start == 0 or start in seen:
+                break
+            (entries,) = struct.unpack_from(number, data, start)
+            place = start + struct.calcsize(number) + entry * entries
+            seen.add(start)
+    except (struct.error, OverflowError):  # it leads out of the file
+        pass
+    return max(1, len(seen))
 
 
 def decode(picture: Image.Image) -> Image.Image:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from reconpatch.adapter import embed
@@ -18,8 +20,17 @@ from reconpatch.geometry import Geometry
 from reconpatch.images import preprocess, read_image
 from reconpatch.maps import anomaly_map, to_original
 from reconpatch.model import Judgement, Model, ModelError, from_json, judge
-from reconpatch.patches import extract_features
+from reconpatch.patches import CHANNELS, extract_features
 from reconpatch.scoring import MemoryBank, PatchScores
+
+# Of bank_index.parquet, what a verdict tells.
+_PLACES = pa.schema(
+    [
+        pa.field("image_path", pa.string(), nullable=False),
+        pa.field("row", pa.int64(), nullable=False),
+        pa.field("col", pa.int64(), nullable=False),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -89,7 +100,7 @@ class Detector:
         folder = Path(path)
         try:
             model = from_json((folder / "model.json").read_bytes())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise ModelError(f"{folder}: there is no model.json; give models/<category> of a run.") from None
         members = []
         for each in model.members:
@@ -97,16 +108,14 @@ class Detector:
                 each.backbone, each.levels, image_size=model.image_size, weights=weights, device=device
             )
             each.require_weights(backbone.weights_source, backbone.weights_sha256)
+            channels = sum(backbone.channels) if each.aggregation == "concat" else CHANNELS
             place = folder / each.backbone
             try:
-                weight = load_file(place / "adapter.safetensors")["f.weight"] if each.dim else None
-                entries = load_file(place / "memory_bank.safetensors")["entries"]
-                # Not by path: pyarrow takes a folder name like a=b for a partition.
-                with (place / "bank_index.parquet").open("rb") as file:
-                    places = pq.read_table(file).to_pydict()
-            except (OSError, KeyError) as error:
-                raise ModelError(f"{place}: the model is not whole ({error}); fit it again.") from error
-            bank = MemoryBank(torch.from_numpy(entries).to(device), model.reweight)
+                weight, entries, places = _read_member(place, channels, adapted=each.dim > 0)
+                bank = MemoryBank(torch.from_numpy(entries).to(device), model.reweight)
+            except (OSError, KeyError, ValueError, TypeError, SafetensorError, pa.ArrowException) as error:
+                reason = " ".join(str(error).split())[:200]
+                raise ModelError(f"{place}: the model is not whole ({reason}); fit it again.") from error
             members.append(Member(backbone, weight, bank, places))
         return cls(model, chunk, tuple(members))
 
@@ -180,3 +189,33 @@ class Detector:
         ]
         maps = [np.asarray(each.scores, np.float32).reshape(1, *grid) for each, grid in zip(found, grids, strict=True)]
         return judge(self.model, maps), found
+
+
+def _read_member(
+    place: Path, channels: int, *, adapted: bool
+) -> tuple[npt.NDArray[np.float32] | None, npt.NDArray[np.float32], dict[str, list[object]]]:
+    """A member's adapter, bank and bank index.
+
+    Args:
+        channels: C' of its patch features.
+        adapted: whether it has an adapter.
+
+    Raises:
+        ValueError: they do not belong together; what the readers raise where a file is damaged.
+    """
+    weight = load_file(place / "adapter.safetensors")["f.weight"] if adapted else None
+    entries = load_file(place / "memory_bank.safetensors")["entries"]
+    # Not by path: pyarrow takes a folder name like a=b for a partition.
+    with (place / "bank_index.parquet").open("rb") as file:
+        places = pq.read_table(file).select(_PLACES.names).cast(_PLACES).to_pydict()
+    for name, array, width in (
+        ("adapter", weight, channels),
+        ("bank", entries, channels if weight is None else len(weight)),
+    ):
+        if array is None:
+            continue
+        if array.dtype != np.float32 or array.ndim != 2 or array.shape[1] != width or not np.isfinite(array).all():
+            raise ValueError(f"the {name}, {array.dtype} {array.shape}, is not of finite float32 and width {width}")
+    if len(places["row"]) != len(entries):
+        raise ValueError(f"the bank has {len(entries)} entries, and its index {len(places['row'])}")
+    return weight, entries, places

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -12,7 +13,17 @@ from PIL import Image
 from torch.nn.functional import interpolate
 
 from reconpatch.arrays import Array, as_tensor
-from reconpatch.decoding import ImageError, damage_named, decode, opened, orientation, stored_bits, tiff_tag, upright
+from reconpatch.decoding import (
+    ImageError,
+    damage_named,
+    decode,
+    frame_count,
+    opened,
+    orientation,
+    stored_bits,
+    tiff_tag,
+    upright,
+)
 from reconpatch.geometry import Geometry, resize_for
 
 __all__ = [
@@ -32,6 +43,7 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 
 _MODES = ("1", "L", "P", "RGB", "CMYK", "YCbCr", "HSV")
 _PHOTOMETRIC = 0x0106
+_PIECE = 1 << 18  # pixels that become floating point at a time: a large picture's copies would be many times its size
 
 
 @dataclass(frozen=True)
@@ -44,7 +56,7 @@ class Picture:
         mode: Pillow's name for its kind, with the bits a channel where there are more than 8.
         bits: a channel, as stored.
         largest: its largest value as a share of what its bits can hold, before transparency.
-        frames: how many pictures the file holds; this is the first.
+        frames: how many pictures the file holds, as far as they are counted (to 65,536); this is the first.
     """
 
     pixels: npt.NDArray[np.float32]
@@ -70,7 +82,8 @@ def read_picture(data: bytes, bit_depth: int = 16) -> Picture:
 
     Raises:
         ImageError: the file is empty, no picture, truncated, of another format, above 200 megapixels, floating-point,
-            of more than 16 bits or of LAB; or it has a value above `bit_depth`.
+            of more than 16 bits or of LAB; it has a value above `bit_depth`; or tiles or scans that would take far
+            more memory or time than its pixels.
         ValueError: a bit depth out of range.
     """
     if not 9 <= bit_depth <= 16:
@@ -82,58 +95,77 @@ def read_picture(data: bytes, bit_depth: int = 16) -> Picture:
         if bits > 16:
             raise ImageError(f"The picture has {bits} bits a channel; save it with 16 or 8.")
         with damage_named():
-            frames = int(getattr(picture, "n_frames", 1))
+            frames = frame_count(picture, data)
         decode(picture)
         with damage_named():
             if bits > 8:
-                values, opacity, largest = _deep(picture, data, min(bits, bit_depth))
+                values, largest = _deep(picture, data, min(bits, bit_depth))
             else:
-                values, opacity = _shallow(upright(picture))
-                largest = float(values.max())
-    if opacity is not None:  # over white; where all is opaque nothing changes, to the bit
-        values = values * opacity + (1.0 - opacity)
-    pixels = np.broadcast_to(values, (*values.shape[:2], 3))  # grey stays one channel in memory
+                values, largest = _shallow(upright(picture))
+    # Grey stays one channel in memory.
+    pixels = values if values.shape[2] == 3 else np.broadcast_to(values, (*values.shape[:2], 3))
     return Picture(pixels, f"{mode}, {bits} bits" if bits > 8 else mode, bits, largest, frames)
 
 
-def _shallow(picture: Image.Image) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
-    """Values (H, W, 1 or 3) and opacity (H, W, 1) in [0, 1] of a picture of at most 8 bits a channel."""
-    if picture.has_transparency_data:
-        values = np.asarray(picture.convert("RGBA")).astype(np.float32)
-        values /= 255
-        return values[:, :, :3], values[:, :, 3:]
-    if picture.mode not in _MODES:
+def _shallow(picture: Image.Image) -> tuple[npt.NDArray[np.float32], float]:
+    """Values (H, W, 1 or 3) in [0, 1], and the largest, of a picture of at most 8 bits a channel."""
+    see_through = picture.has_transparency_data
+    if not see_through and picture.mode not in _MODES:
         raise ImageError(f"The picture is of mode {picture.mode}; convert it to RGB or grey.")
-    grey = picture.mode in ("1", "L")
-    values = np.asarray(picture.convert("L" if grey else "RGB")).astype(np.float32)
-    values /= 255
-    return values[:, :, None] if grey else values, None
+    mode = "RGBA" if see_through else "L" if picture.mode in ("1", "L") else "RGB"
+    width, height = picture.size
+    values, largest = np.empty((height, width, 1 if mode == "L" else 3), np.float32), 0.0
+    for rows in _pieces(height, width):
+        part = picture.crop((0, rows.start, width, rows.stop))
+        stored = np.asarray(part if part.mode == mode else part.convert(mode)).reshape(-1, width, len(mode))
+        opacity = stored[:, :, 3:].astype(np.float32) / np.float32(255) if see_through else None
+        largest = max(largest, _fill(values[rows], stored[:, :, :3], 255, opacity))
+    return values, largest
 
 
-def _deep(
-    picture: Image.Image, data: bytes, depth: int
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None, float]:
-    """Values (H, W, 1 or 3), opacity (H, W, 1) and the largest value, of a picture of 9 to 16 bits a channel."""
-    full = 2**depth - 1
+def _deep(picture: Image.Image, data: bytes, depth: int) -> tuple[npt.NDArray[np.float32], float]:
+    """Values (H, W, 1 or 3) in [0, 1], and the largest, of a picture of 9 to 16 bits a channel."""
+    full, key, alpha = 2**depth - 1, None, None
     if picture.mode.startswith("I"):
-        stored = np.asarray(picture)[:, :, None]
-        key = picture.info.get("transparency")
-        opacity = None if not isinstance(key, int) else (stored != key).astype(np.float32)
+        stored, key = np.asarray(picture)[:, :, None], picture.info.get("transparency")
     else:  # of 16-bit colour Pillow reads the high byte only
         channels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
         if channels is None or channels.dtype != np.uint16 or channels.ndim != 3:
             raise ImageError(f"The picture's 16-bit {picture.mode} cannot be read in full; save it as PNG.")
         stored = channels[:, :, 2::-1]
-        opacity = channels[:, :, 3:].astype(np.float32) / np.float32(65535) if channels.shape[2] > 3 else None
+        alpha = channels[:, :, 3:] if channels.shape[2] > 3 else None
     largest = int(stored.max())
     if largest > full:
         raise ImageError(f"The picture has a value of {largest}, above the {full} of --bit-depth {depth}; raise it.")
-    if picture.format == "TIFF" and tiff_tag(picture, _PHOTOMETRIC) == 0:  # its 0 is white
-        stored = full - stored
-    # In float32, 257 v / 65535 is v / 255 to the bit.
-    values = stored.astype(np.float32) / np.float32(full)
-    turned = orientation(picture)
-    return _turn(values, turned), None if opacity is None else _turn(opacity, turned), largest / full
+    inverted = picture.format == "TIFF" and tiff_tag(picture, _PHOTOMETRIC) == 0  # its 0 is white
+    values = np.empty(stored.shape, np.float32)
+    for rows in _pieces(*stored.shape[:2]):
+        part, opacity = stored[rows], None
+        if alpha is not None:
+            opacity = alpha[rows].astype(np.float32) / np.float32(65535)
+        elif isinstance(key, int):
+            opacity = (part != key).astype(np.float32)
+        # In float32, 257 v / 65535 is v / 255 to the bit.
+        _fill(values[rows], full - part if inverted else part, full, opacity)
+    return _turn(values, orientation(picture)), largest / full
+
+
+def _pieces(height: int, width: int) -> Iterator[slice]:
+    """All rows, some at a time."""
+    step = max(1, _PIECE // width)
+    for start in range(0, height, step):
+        yield slice(start, min(start + step, height))
+
+
+def _fill(values: npt.NDArray[np.float32], stored: Array, full: int, opacity: npt.NDArray[np.float32] | None) -> float:
+    """Write what is stored as values in [0, 1], over white; the largest of them before that."""
+    values[:] = stored
+    values /= full
+    largest = float(values.max())
+    if opacity is not None:  # where all is opaque nothing changes, to the bit
+        values *= opacity
+        values += 1.0 - opacity
+    return largest
 
 
 def _turn(values: npt.NDArray[np.float32], orientation: int) -> npt.NDArray[np.float32]:
@@ -228,10 +260,10 @@ def preprocess_mask(mask: npt.NDArray[np.bool_], geometry: Geometry) -> npt.NDAr
 
 def _mask_values(picture: Image.Image) -> Array:
     if picture.mode.startswith(("I", "F")):
-        return np.asarray(picture).astype(np.float64)
+        return np.asarray(picture)
     if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        return np.asarray(picture.convert("L")) * (np.asarray(picture.getchannel("A")) / 255)
+        picture = picture if picture.mode == "RGBA" else picture.convert("RGBA")
+        return np.asarray(picture.convert("L")).astype(np.uint16) * np.asarray(picture.getchannel("A"))
     if picture.mode not in ("1", "L"):
         picture = picture.convert("RGB").convert("L")
     return np.asarray(picture).astype(np.uint8)

@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 import json
+import math
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +26,7 @@ from reconpatch.fusion import (
     modified_z_score,
     score_statistics,
 )
+from reconpatch.patches import AGGREGATIONS
 from reconpatch.thresholds import conformal_threshold, p_values
 
 FORMAT = 1  # of model.json; a model of a later format is refused
@@ -218,33 +222,66 @@ def from_json(text: str | bytes) -> Model:
                 f"The model is of format {stored['format']}, and this version reads up to {FORMAT}; update "
                 f"reconpatch-ray."
             )
-        members = tuple(
-            MemberModel(
-                **{**_known(each, MemberModel), "levels": tuple(each["levels"]), "grid": _grid(each.get("grid"))}
-            )
-            for each in stored["members"]
-        )
         if stored["code_version"] != CODE_VERSION:
             raise ModelError(
                 f"The model was made by code that computes other numbers (version {stored['code_version']}, this is "
                 f"{CODE_VERSION}), so that scores would not mean what its threshold says; fit it again."
             )
-        scores = tuple(float(score) for score in stored["holdout_scores"])
-        return Model(**{**_known(stored, Model), "members": members, "holdout_scores": scores})
+        members = tuple(MemberModel(**_fields({"grid": None, **each}, MemberModel)) for each in stored["members"])
+        model = Model(**{**_fields(stored, Model), "members": members})
+        _require_sound(model)
+        return model
     except ModelError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"model.json is damaged ({type(error).__name__}: {reason}); fit the model again.") from error
 
 
-def _grid(stored: list[int] | None) -> tuple[int, int] | None:
-    if stored is None:
-        return None
-    height, width = stored
-    return int(height), int(width)
+def _fields(stored: dict[str, Any], kind: type) -> dict[str, Any]:
+    """What a stored object says of each field, JSON's lists as tuples; what else it says is of no concern."""
+    found = {field.name: stored[field.name] for field in fields(kind)}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
 
 
-def _known(stored: dict[str, Any], kind: type) -> dict[str, Any]:
-    names = {field.name for field in fields(kind)}
-    return {name: value for name, value in stored.items() if name in names}
+def _require_sound(model: Model) -> None:
+    """ValueError unless every field is of its type and holds what a model's can."""
+    for part in (model, *model.members):
+        for name, kind in get_type_hints(type(part)).items():
+            if not _is_a(getattr(part, name), kind):
+                raise ValueError(f"{name} is {repr(getattr(part, name))[:60]}")
+    sound = {
+        "members": len(model.members) > 0,
+        "image_size": model.image_size >= 32,
+        "bit_depth": 9 <= model.bit_depth <= 16,
+        "chunk": model.chunk >= 1,
+        "fusion": model.fusion in FUSIONS,
+        "reweight": model.reweight >= 1,
+        "false_alarms": 0.0 < model.false_alarms < 1.0,
+    }
+    for member in model.members:
+        spread = 1.0 if member.mad is None or member.beta is None else member.mad * member.beta
+        sound |= {
+            f"levels of {member.backbone}": len(member.levels) > 0,
+            f"patch_size of {member.backbone}": member.patch_size >= 1 and member.patch_size % 2 == 1,
+            f"aggregation of {member.backbone}": member.aggregation in AGGREGATIONS,
+            f"dim of {member.backbone}": member.dim >= 0,
+            f"mad and beta of {member.backbone}": 0.0 < spread < math.inf,
+            f"grid of {member.backbone}": member.grid is None or min(member.grid) >= 1,
+        }
+    wrong = [name for name, is_sound in sound.items() if not is_sound]
+    if wrong:
+        raise ValueError(f"out of range: {', '.join(wrong)}")
+
+
+def _is_a(value: Any, kind: Any) -> bool:
+    """Whether a value is of a field's type; numbers are finite, and a whole one may stand for any."""
+    if isinstance(kind, UnionType):
+        return any(_is_a(value, each) for each in get_args(kind))
+    if get_origin(kind) is tuple:
+        first, last = get_args(kind)  # two of a kind, or any number of it
+        length = 2 if last is first else None
+        return isinstance(value, tuple) and length in (None, len(value)) and all(_is_a(each, first) for each in value)
+    if kind is float:
+        return type(value) in (int, float) and abs(value) <= sys.float_info.max
+    return type(value) is kind

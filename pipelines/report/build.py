@@ -23,7 +23,7 @@ from pipelines.tasks import run_tasks, sentence_of
 REPORT = "report"
 FIGURES = ("png", "svg", "pdf")  # formats
 _PAGES = "pages.json"
-_LOOK = 1  # raised when the same inputs give another page
+_LOOK = 2  # raised when the same inputs give another page
 
 
 def write_report(
@@ -48,7 +48,7 @@ def write_report(
     """
     report = subject.out.below(REPORT)
     categories = subject.categories()
-    stored = {} if beside is not None or figures else report.read_json(_PAGES) or {}
+    stored = {} if beside is not None or figures else _standing(report)
     index, metrics, night = subject.index(), subject.metrics(), subject.night()
     keys = dict(zip(categories, side_by_side(lambda name: _key(subject, name, night), categories), strict=True))
     summaries = {
@@ -132,6 +132,14 @@ def report_at_the_end(subject: Subject, record: Record, workers: int, before: St
         tell(subject, record.screen, workers, before=before)
     except Exception as error:
         record.screen.warn(f"there is no report: {sentence_of(error)}")
+
+
+def _standing(report: Store) -> dict[str, dict[str, Any]]:
+    """What the pages that are there were made of; nothing where that is damaged: they are made again."""
+    try:
+        return {name: each for name, each in (report.read_json(_PAGES) or {}).items() if each["summary"]}
+    except (ValueError, TypeError, LookupError, AttributeError):
+        return {}
 
 
 def _key(subject: Subject, category: str, night: Mapping[str, Any]) -> str:

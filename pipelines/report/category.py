@@ -15,7 +15,7 @@ from pipelines.report.subject import Subject
 from pipelines.resources import use_threads
 from pipelines.rundir import AUDIT_FILE, MODEL, folder_name
 from pipelines.storage import Store, read_rows
-from reconpatch.metrics import d_prime
+from reconpatch.metrics import d_prime, image_metrics
 from reconpatch.model import Model, from_json
 from reconpatch.pictures import counts
 
@@ -118,7 +118,7 @@ def _summary(
     judged = [row for row in rows if row["is_anomaly"] is not None]
     good = np.array([*groups["heldout"], *groups["good"]])
     others = np.array([*groups["defective"], *groups["unlabelled"]])
-    first = order.metrics[0] if order.metrics else {}
+    first = order.metrics[0] if order.metrics else _of_labelled(groups)
     names = ("image_auroc", "image_ap", "image_f1max", "d_prime", "pixel_auroc", "aupro")
     every = np.concatenate([good, others])
     low, high = (float(every.min()), float(every.max())) if len(every) else (0.0, 1.0)
@@ -185,9 +185,19 @@ def _page(
     )
 
 
-def _d_prime(groups: Mapping[str, Sequence[float]]) -> float | None:
+def _of_labelled(groups: Mapping[str, Sequence[float]]) -> dict[str, float | None]:
+    """What a night's scores, which have no metrics.parquet, say of the images whose labels are known."""
+    found = image_metrics(*_labelled(groups))
+    return {"image_auroc": found.auroc, "image_ap": found.ap, "image_f1max": found.f1max, "d_prime": found.d_prime}
+
+
+def _labelled(groups: Mapping[str, Sequence[float]]) -> tuple[np.ndarray, np.ndarray]:
     good, defective = groups["good"], groups["defective"]
-    return d_prime(np.array([*good, *defective]), np.repeat([0, 1], [len(good), len(defective)]))
+    return np.array([*good, *defective]), np.repeat([0, 1], [len(good), len(defective)])
+
+
+def _d_prime(groups: Mapping[str, Sequence[float]]) -> float | None:
+    return d_prime(*_labelled(groups))
 
 
 def _link(category: str | None) -> dict[str, str] | None:

@@ -80,7 +80,8 @@ def _scores(
                 axis.hist(scores, edges, weights=share, histtype=kind, alpha=0.55, color=_COLOURS[name], label=label)
         if line is not None:
             axis.axvline(line, color="black", linestyle="--", linewidth=1.0, label="threshold")
-        axis.set_title(title if d_prime is None else f"{title}, d′ = {d_prime:.2f}", fontsize=10)
+        told = title if d_prime is None else f"{title}, d′ = {d_prime:.2f}"
+        axis.set_title(told, fontsize=10, parse_math=False)  # a category's name may hold a $
         axis.set_xlabel("score")
         axis.set_ylabel("share of images")
         axis.legend(fontsize=8, frameon=False)
@@ -104,7 +105,7 @@ def _curves(category: str, groups: Mapping[str, Sequence[float]]) -> Figure:
         axis.set_xlim(-0.01, 1.01)
         axis.set_ylim(-0.01, 1.01)
         axis.set_aspect("equal")
-    figure.suptitle(category, fontsize=10)
+    figure.suptitle(category, fontsize=10, parse_math=False)
     return figure
 
 
@@ -152,6 +153,7 @@ def _examples(report: Store, category: str, shown: Sequence[tuple[str, Card]], s
     figure.suptitle(
         f"{category}: the picture, its anomaly map, and what is masked (orange) and above the threshold (green)",
         fontsize=9,
+        parse_math=False,
     )
     return figure
 

@@ -231,6 +231,11 @@ def _shrunk(values: npt.NDArray[np.float32], side: int = _MAP_SIDE) -> npt.NDArr
 
 def _path(mask: npt.NDArray[np.bool_], shown: tuple[int, int]) -> str:
     """Outlines as the data of an SVG path, in the pixels of what is shown."""
+    fine = small_size(mask.shape[0], mask.shape[1], 2 * max(shown))
+    if fine != mask.shape:  # what nobody sees would take long; a pixel of many is marked where any of them is
+        for axis in (0, 1):
+            starts = np.arange(fine[axis]) * mask.shape[axis] // fine[axis]
+            mask = np.logical_or.reduceat(mask, starts, axis=axis)
     height, width = mask.shape
     parts = []
     for polygon in outlines(mask, tolerance=0.5 * max(mask.shape) / max(shown)):

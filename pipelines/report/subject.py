@@ -9,7 +9,8 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
-from pipelines.config import UsageError
+from pipelines.config import UsageError, stored_config
+from pipelines.record import read_run
 from pipelines.registry import Registry, find_model
 from pipelines.rundir import (
     INDEX_FILE,
@@ -59,18 +60,18 @@ class Subject:
             UsageError: it holds neither run nor scores, or its data has credentials in its address.
         """
         out = Store.of(folder)
-        told = out.read_json(RUN)
+        told = read_run(out)
         if told is None:
             raise UsageError(f"--run {folder}: holds no run, no night and no scores (no {RUN} in it).")
-        config, origin = told["config"], told.get("origin", {})
-        pictures = data or origin.get("images") or config["data"]
+        config, origin = stored_config(told["config"]), told.get("origin", {})
+        pictures = data or origin.get("images") or config.data
         if "***" in pictures:
             raise UsageError("The images' address has credentials, which are not kept: give it with --data.")
         models = origin.get("models")
-        learned = config["data"] if config["command"] == "nightly" else pictures
+        learned = config.data if config.command == "nightly" else pictures
         return cls(
             out,
-            config["command"],
+            config.command,
             Store.of_data(pictures),
             Store.of_data(learned),
             out if models is None else Store.of(models),

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from pipelines.cli import main
 from pipelines.config import DEMO_BACKBONES, RunConfig
+from pipelines.night import NightOptions
 from tests.pipelines.runs import make_category
 
 
@@ -55,6 +56,15 @@ def test_bad_input_is_one_sentence_and_writes_nothing(
     assert output.startswith(sentence)
     assert output.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("option", ["--gate-margin", "--gate-suspects"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-0.1"])
+def test_a_gate_that_would_never_close_is_refused(data: Path, tmp_path: Path, option: str, value: str) -> None:
+    places = ["--data", str(data), "--registry", str(tmp_path / "registry"), "--scores", str(tmp_path / "scores")]
+    code, output = invoke("nightly", *places, option, value)
+    assert (code, output) == (2, f"error: {option} {value}: give a finite number, at least 0.\n")
+    assert not (tmp_path / "registry").exists()
 
 
 def test_the_demo_is_the_small_ensemble_with_the_default_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +142,13 @@ def test_options_come_from_a_file_and_the_command_line_wins(data: Path, tmp_path
     [
         ("image-sise: 96", "ensemble has no option 'image-sise'; it has address, aggregation"),
         ("- a list", "give a mapping such as 'image-size: 224'"),
-        ("a: b: c", "mapping values are not allowed here"),
+        ("a: b: c", "mapping values are not allowed here, line 1."),
+        ("image-size: [1, 2]", "image-size takes a value, not lists or mappings."),
+        ("image-size: {a: 1}", "image-size takes a value, not lists or mappings."),
+        ("category: [[cloth]]", "category takes values, not lists or mappings."),
+        ("strict: !!python/object/apply:os.getcwd []", "strict takes a value, not lists or mappings."),
+        (f"image-size: {'[' * 1200}{']' * 1200}", "lists in lists, deeper than can be read"),
+        ("a: b: s3://KEY:SECRET@bucket/x", "mapping values are not allowed here, line 1."),
         (None, "No such file"),
     ],
 )
@@ -143,7 +159,32 @@ def test_a_file_of_options_that_cannot_be_used_is_one_sentence(tmp_path: Path, t
     assert code == 2
     assert output.startswith(f"error: --config {tmp_path / 'night.yaml'}: ")
     assert sentence in output
+    assert "SECRET" not in output
     assert output.count("\n") == 1
+
+
+def test_values_of_a_file_are_what_is_written_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """YAML of its own would make 2505 of part number 004711, 1410 of 23:30 and False of no."""
+    asked: list[tuple[RunConfig, NightOptions]] = []
+    monkeypatch.setattr("pipelines.cli.nightly", lambda config, options, screen: asked.append((config, options)) or 0)
+    place = "data: d\nregistry: r\nscores: s\nbackbone: tf_efficientnet_lite0\nimage-size:\nseed: null\nlevels: ~\n"
+    (tmp_path / "night.yaml").write_text(
+        f"{place}deadline: 23:30\ncategory: [004711, no]\nweights: 2024-01-01\nlr: 1e-5\nsigma: 2\n"
+        f"strict: yes\nreport: false\nfull-frame: off\nmaps: on\n"
+    )
+    (tmp_path / "night.json").write_text(
+        '{"data": "d", "registry": "r", "scores": "s", "category": "no", "wait": true, "report": false, "seed": 7, '
+        '"levels": [1, 2], "weights": null, "backbone": ["tf_efficientnet_lite0"], "holdout": 0.5}'
+    )
+    for name in ("night.yaml", "night.json"):
+        code, output = invoke("nightly", "--config", str(tmp_path / name))
+        assert code == 0, output
+    (first, options), (second, waiting) = asked
+    assert (options.deadline, first.categories, first.weights) == ("23:30", ("004711", "no"), "2024-01-01")
+    assert (first.members[0].lr, first.sigma, first.image_size, first.seed) == (1e-5, 2.0, 480, 0)
+    assert (first.strict, first.report, first.full_frame, first.maps) == (True, False, False, True)
+    assert (second.categories, second.report, second.seed, second.holdout) == (("no",), False, 7, 0.5)
+    assert (second.members[0].levels, second.weights, waiting.wait) == ((1, 2), None, True)
 
 
 def test_the_papers_recipe_counts_all_steps_and_holds_nothing_out(data: Path, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ def rows(out: Path, name: str) -> list[dict]:
     return pq.read_table(out / name, columns=kept).to_pylist()
 
 
+STORY = ("run_id", "command", "started_at", "seconds", "status")
 FUSED = ("scores/fused/cloth.parquet", "scores/fused/a%3Db x%2520y.parquet")
 
 
@@ -71,6 +72,17 @@ def test_masks_that_changed_change_the_pixel_metrics_alone(
         same = ours["category"] != "cloth"
         assert (ours["pixel_auroc"] == theirs["pixel_auroc"]) == same
         assert ours["image_auroc"] == theirs["image_auroc"]
+
+
+def test_what_the_run_took_and_found_odd_stays_the_runs(finished: Finished, copied: Path) -> None:
+    told = json.loads((copied / "run.json").read_text())
+    odd = "cloth/train/good/000.png: holds 2 pictures; the first is used."  # what only the index has seen
+    (copied / "run.json").write_text(json.dumps({**told, "warnings": [*told["warnings"], odd]}))
+    done = call("evaluate", "--run", str(copied))
+    assert done.code == 0, done.stderr
+    again = json.loads((copied / "run.json").read_text())
+    assert {name: again[name] for name in STORY} == {name: told[name] for name in STORY}
+    assert sorted(again["warnings"]) == sorted([*told["warnings"], odd])
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:

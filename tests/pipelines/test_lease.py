@@ -102,7 +102,25 @@ def test_a_run_that_slept_while_another_took_over_stops_and_says_so(
     assert out.read_json(LEASE)["token"] == "x"  # the successor's stays
 
 
-def test_half_a_lease_holds_nothing(out: Store) -> None:
-    out.write(LEASE, b'{"token": "x", "ho')
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"token": "x", "ho',
+        b"[1]",
+        b'"x"',
+        b"{}",
+        b"\xff",
+        holder(pid="abc"),
+        holder(pid=float("inf")),
+        holder(renewed="x"),
+        holder(renewed=float("nan")),
+        holder(renewed=time.time() + 3600),
+        holder(host=socket.gethostname(), pid=-1, started=None),
+    ],
+)
+def test_what_cannot_be_a_lease_holds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    monkeypatch.setattr(lease, "_SETTLE_SECONDS", 0.0)
+    out = Store.of(str(tmp_path))
+    out.write(LEASE, content)
     with leased(out):
-        pass
+        assert out.read_json(LEASE)["pid"] == os.getpid()

@@ -80,6 +80,9 @@ def test_every_night_has_its_report_and_the_last_ones_pictures(first: Morning, s
     for report, word in zip(reports, ("unproven", "unchanged"), strict=True):
         assert {path.name for path in report.rglob("*.html")} == {"index.html", "bolt.html", "cloth.html", "nut.html"}
         assert word in (report / "index.html").read_text()
+        told = json.loads((report / "pages.json").read_text())["cloth"]["summary"]
+        assert told["image_auroc"] == 1.0  # the labels of today's images are known
+        assert told["pixel_auroc"] is None
     shown = [{path.name for path in (report / "media").iterdir()} for report in reports]
     assert len(shown[0]) > 20
     assert shown[0] <= shown[1]  # one image came in
@@ -223,6 +226,13 @@ def test_a_night_of_one_category_leaves_what_is_known_of_the_others(factory: Fac
     assert rows["bolt"]["attention"] == "held back"
     index = pq.read_table(factory.registry / ".work" / "index.parquet")["category"].to_pylist()
     assert set(index) == {"bolt", "cloth", "nut"}
+
+
+def test_the_next_night_of_that_category_takes_its_rows_over(factory: Factory, fifth: Morning) -> None:
+    again = factory.night("--category", "nut")
+    assert again.told["nut"]["learned"] == "unchanged"
+    assert again.judged_now("nut") == set()
+    assert set(again.rows("nut")) == set(fifth.rows("nut"))
 
 
 def test_a_folder_of_todays_images_that_is_not_there_is_refused(factory: Factory, fifth: Morning) -> None:

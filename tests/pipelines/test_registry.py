@@ -11,7 +11,7 @@ import pytest
 from pipelines.config import UsageError
 from pipelines.registry import Registry
 from pipelines.storage import Store
-from reconpatch.model import CODE_VERSION, Model, to_json
+from reconpatch.model import CODE_VERSION, MemberModel, Model, to_json
 
 PASSED = {"status": "passed", "reasons": []}
 ODD = "a=b x%20y/z"
@@ -19,7 +19,8 @@ ODD = "a=b x%20y/z"
 
 def source(folder: Path, name: str) -> Store:
     """A run's model folder; only its files matter here."""
-    model = Model(ODD, name, (), 96, True, 16, 16, "patch", 9, 0.01, CODE_VERSION)
+    member = MemberModel("lite0", (2, 3), 3, "concat", 0, "package x", "ab" * 32, "cd" * 32)
+    model = Model(ODD, name, (member,), 96, True, 16, 16, "patch", 9, 0.01, CODE_VERSION)
     (folder / name / "lite0").mkdir(parents=True)
     (folder / name / "model.json").write_text(to_json(model))
     (folder / name / "lite0" / "memory_bank.safetensors").write_bytes(name.encode())

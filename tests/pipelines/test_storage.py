@@ -15,7 +15,6 @@ from pipelines.config import UsageError
 from pipelines.rundir import FAILURES
 from pipelines.storage import (
     Store,
-    masked,
     metadata_of,
     read_rows,
     read_tensors,
@@ -126,19 +125,6 @@ def test_a_file_uri_is_a_local_folder(tmp_path: Path) -> None:
 def test_an_unknown_kind_of_uri_is_refused_in_one_sentence() -> None:
     with pytest.raises(UsageError, match="nfs9://host/folder: "):
         Store.of("nfs9://host/folder")
-
-
-@pytest.mark.parametrize(
-    ("uri", "shown"),
-    [
-        ("s3://AKIA:secret@bucket/run", "s3://***@bucket/run"),
-        ("s3://bucket/run?region=eu&secret_key=abc&x=1", "s3://bucket/run?region=eu&secret_key=***&x=1"),
-        ("gs://bucket/run", "gs://bucket/run"),
-        ("/plain/p@th", "/plain/p@th"),
-    ],
-)
-def test_credentials_are_never_shown(uri: str, shown: str) -> None:
-    assert masked(uri) == shown
 
 
 def test_a_store_travels_to_other_processes(store: Store) -> None:

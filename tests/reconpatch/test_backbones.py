@@ -123,8 +123,9 @@ def test_a_file_with_code_in_it_is_refused_and_its_code_never_runs(tmp_path: Pat
             return os.mkdir, (str(tmp_path / "ran"),)
 
     (tmp_path / "resnet18.pth").write_bytes(pickle.dumps({"conv1.weight": Code()}, protocol=2))
-    with pytest.raises(BackboneError, match="cannot be loaded into resnet18"):
+    with pytest.raises(BackboneError, match="loaded into resnet18: it is no file of tensors alone") as refused:
         load_backbone("resnet18", weights=tmp_path)
+    assert "weights_only" not in str(refused.value)  # torch and timm advise to run it
     assert not (tmp_path / "ran").exists()
 
 
@@ -151,6 +152,12 @@ def test_no_weights_names_all_three_ways(monkeypatch: pytest.MonkeyPatch, tmp_pa
 def test_an_unknown_backbone_is_named() -> None:
     with pytest.raises(BackboneError, match=r"timm has no backbone 'wide_resnet50'.*wide_resnet50_2"):
         load_backbone("wide_resnet50")
+
+
+@pytest.mark.parametrize("tag", ["typo", "", "/../../elsewhere"])
+def test_weights_that_timm_does_not_know_are_named_with_those_it_does(tag: str) -> None:
+    with pytest.raises(BackboneError, match=f"^timm has no weights '{tag}' of {LITE}; give {LITE} or {LITE}.in1k.$"):
+        load_backbone(f"{LITE}.{tag}")
 
 
 def test_a_level_that_the_network_has_not_is_named() -> None:
