@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.faults.places import STAGES, Place, finished_units, reach, watched
 
-pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds Ray's processes in /proc")
-
-
-def slow(stages: Sequence[str], but: str | None = None) -> list[Any]:
-    return [stage if stage == but else pytest.param(stage, marks=pytest.mark.slow) for stage in stages]
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds Ray's processes in /proc")]
 
 
 @pytest.mark.fault("kill -9 of the stage's process")
-@pytest.mark.parametrize("stage", slow(list(STAGES)))
+@pytest.mark.parametrize("stage", list(STAGES))
 def test_a_killed_process_of_rays_costs_nothing(calm: Place, struck: Place, stage: str) -> None:
     with watched(Path(struck.out)):
         running = struck.start()
@@ -31,7 +25,7 @@ def test_a_killed_process_of_rays_costs_nothing(calm: Place, struck: Place, stag
 
 
 @pytest.mark.fault("kill -9 of the driver")
-@pytest.mark.parametrize("stage", slow(list(STAGES), but="fit"))
+@pytest.mark.parametrize("stage", list(STAGES))
 def test_after_a_killed_driver_the_next_call_goes_on(calm: Place, struck: Place, stage: str) -> None:
     out = Path(struck.out)
     with watched(out):
@@ -46,7 +40,7 @@ def test_after_a_killed_driver_the_next_call_goes_on(calm: Place, struck: Place,
 
 
 @pytest.mark.fault("SIGINT and SIGTERM to the driver")
-@pytest.mark.parametrize("stage", slow([stage for stage in STAGES if stage != "fit"]))
+@pytest.mark.parametrize("stage", list(STAGES))
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_after_an_interruption_the_next_call_goes_on(
     calm: Place, struck: Place, stage: str, sent: signal.Signals, code: int
