@@ -11,10 +11,9 @@ from pipelines.explain import entry_columns, geometry_of, read_entries
 from pipelines.rundir import AUDIT, AUDIT_FILE
 from pipelines.score import MemberScores
 from pipelines.storage import Store, write_rows
+from pipelines.walk import named
 from reconpatch.audit import suspicion
 from reconpatch.model import Model
-
-_NAMED = 5
 
 
 def write_audit(model: Model, images: Sequence[Image], members: Sequence[MemberScores], place: Store) -> list[str]:
@@ -54,8 +53,7 @@ def write_audit(model: Model, images: Sequence[Image], members: Sequence[MemberS
     odd = [row["image_path"] for row in rows if row["is_suspicious"]]
     if not odd:
         return []
-    more = f" and {len(odd) - _NAMED} more" if len(odd) > _NAMED else ""
     return [
         f"{model.category}: {len(odd)} of {len(good)} good images are unlike all the others; look at "
-        f"{', '.join(odd[:_NAMED])}{more} ({AUDIT_FILE})."
+        f"{named(odd)} ({AUDIT_FILE})."
     ]

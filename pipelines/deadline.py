@@ -61,16 +61,10 @@ class Costs:
         return _CAUTION * images * median(seconds / n for seconds, n in known.values())
 
 
-@dataclass(frozen=True)
-class Affordable:
-    """What is started now and what is not; `unknown` costs are tried one at a time."""
-
-    now: tuple[str, ...]
-    rest: tuple[str, ...]
-
-
-def affordable(costs: Costs, what: str, images: Mapping[str, int], seconds_left: float | None) -> Affordable:
+def affordable(costs: Costs, what: str, images: Mapping[str, int], seconds_left: float | None) -> tuple[str, ...]:
     """Of the categories in order, those that can be finished in the seconds that are left.
+
+    Where no cost is known at all, one is tried, the smallest, and tells of the others.
 
     Args:
         images: how many each has; the order is the order of importance.
@@ -78,18 +72,16 @@ def affordable(costs: Costs, what: str, images: Mapping[str, int], seconds_left:
     """
     names = tuple(images)
     if seconds_left is None:
-        return Affordable(names, ())
+        return names
     now: list[str] = []
     for name in names:
         predicted = costs.predict(what, name, images[name])
         if predicted is None and seconds_left > 0:
-            # Nothing is known yet: one is tried, the smallest, and tells of the others.
-            smallest = min(names, key=lambda each: (images[each], each))
-            return Affordable((smallest,), tuple(each for each in names if each != smallest))
+            return (min(names, key=lambda each: (images[each], each)),)
         if predicted is not None and predicted <= seconds_left:
             now.append(name)
             seconds_left -= predicted
-    return Affordable(tuple(now), tuple(name for name in names if name not in now))
+    return tuple(now)
 
 
 def next_time(clock: str, now: datetime) -> datetime:

@@ -35,7 +35,7 @@ class Order:
         source: the root that the images' paths are relative to.
         images: of the model's category, with their sizes and digests.
         pasted: whether copies with a pasted defect are judged in their place.
-        maps: folder of a run for the maps' files; None for none.
+        maps: how the maps' files in the run are called, up to their number; None for none.
     """
 
     model: Model

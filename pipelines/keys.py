@@ -4,7 +4,8 @@ Each key is the hash of canonical JSON of the key before it and of what its own 
 picture redoes exactly what comes after it:
 
     features  image size, crop, bit depth, levels, s, aggregation, weights, chunk, threads, device
-    adapter   features, the fit images, start, D, epochs, steps, lr, σ, k, α, m, γ, N, seed (and who is held out)
+    adapter   features, the fit images, start, D, epochs, steps, lr, σ, k, α, m, γ, N, images a batch, seed (and who is
+              held out)
     model     adapter, the bank's share
     rows      model, b                          (a row of one image; new images need no other rows)
     scores    rows, the scored images and what is said of them: split, defect, label

@@ -14,6 +14,7 @@ from pipelines.night import Night
 from pipelines.plan import CategoryPlan, cut_waves
 from pipelines.registry import REFUSED
 from pipelines.rundir import model_folder
+from pipelines.walk import named
 
 
 def learn(night: Night, plans: Sequence[CategoryPlan], labelled: Mapping[str, Sequence[Image]]) -> None:
@@ -32,20 +33,20 @@ def learn(night: Night, plans: Sequence[CategoryPlan], labelled: Mapping[str, Se
     while order:
         sizes = {category: len(due[category].images) for category in order}
         affords = affordable(night.costs, LEARN, sizes, _for_learning(night))
-        if not affords.now:
+        if not affords:
             for category in order:
                 night.tell(category, learned="deferred")
-            record.warn(f"{len(order)} categories could not be learned before the deadline: {', '.join(order[:20])}.")
+            record.warn(f"{len(order)} categories could not be learned before the deadline: {named(order, 20)}.")
             return
         number += 1
         started = time.perf_counter()
         asked = {
             name: gate_chunks(due[name], labelled.get(name, ()), stages.config, champion=name not in new)
-            for name in affords.now
+            for name in affords
         }
         wave = cut_waves(
-            [due[name] for name in affords.now],
-            [due[name].scratch_bytes + _bytes_of(night, asked[name]) for name in affords.now],
+            [due[name] for name in affords],
+            [due[name].scratch_bytes + _bytes_of(night, asked[name]) for name in affords],
             stages.config.scratch_gb * 1e9,
         )[0]
         label = f" {number}" if number > 1 else ""

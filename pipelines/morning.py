@@ -17,6 +17,7 @@ from pipelines.run import index
 from pipelines.rundir import INDEX, INDEX_FILE, MODEL
 from pipelines.storage import Store, write_rows
 from pipelines.today import Today, judge_today
+from pipelines.walk import named
 from reconpatch.model import from_json, with_false_alarms
 
 
@@ -45,8 +46,9 @@ def judge(night: Night, listing: Listing, known: Mapping[str, Mapping[str, Any]]
             night.record.warn(f"{category}: {warnings[0]}{more}")
     strangers = [] if of_data else [name for name in image_folders(source) if name not in names]
     if strangers:
-        named = ", ".join(strangers[:20])
-        night.record.warn(f"{source.uri}: {len(strangers)} folders are of no category that is known: {named}.")
+        night.record.warn(
+            f"{source.uri}: {len(strangers)} folders are of no category that is known: {named(strangers, 20)}."
+        )
     every = [image for files, _ in found.values() for image in files]
     images = index(stages, every, {**trusted, **known} if of_data else trusted)
     write_rows(night.out, INDEX_FILE, [image.row() for image in images], INDEX)
@@ -71,14 +73,12 @@ def judge(night: Night, listing: Listing, known: Mapping[str, Mapping[str, Any]]
     while order:
         sizes = {name: len(todays[name].images) for name in order}
         affords = affordable(night.costs, JUDGE, sizes, night.seconds_left())
-        if not affords.now:
+        if not affords:
             for category in order:
                 night.tell(category, judged="deferred")
-            night.record.warn(
-                f"{len(order)} categories could not be judged before the deadline: {', '.join(order[:20])}."
-            )
+            night.record.warn(f"{len(order)} categories could not be judged before the deadline: {named(order, 20)}.")
             return
-        chosen = _first_wave([todays[name] for name in affords.now], night)  # and then the clock is looked at again
+        chosen = _first_wave([todays[name] for name in affords], night)  # and then the clock is looked at again
         for judged in judge_today(stages, chosen, night.networks, before):
             category = judged.today.category
             if judged.images == len(judged.today.images):  # rows that were taken over have cost nothing

@@ -142,7 +142,7 @@ recipe_options = options_of(
     click.option(
         "--sigma", type=_Sigma(), default="neighbour", help="Of eq. 1; 'neighbour': squared distance to the k-th."
     ),
-    click.option("--neighbours", type=int, default=5, help="k of eqs. 2-4, at least 4."),
+    click.option("--neighbours", type=int, default=5, help="k of eqs. 2-5, at least 4."),
     click.option("--alpha", type=float, default=0.5, help="Share of the pairwise similarity, eq. 6."),
     click.option("--margin", type=float, default=1.0, help="m of eq. 7."),
     click.option("--gamma", type=float, default=0.999, help="EMA rate of eq. 8, before --max-steps scales it."),

@@ -175,6 +175,6 @@ def reason_of(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def named(names: Sequence[str]) -> str:
+def named(names: Sequence[str], most: int = 5) -> str:
     """The first few names, for people, and how many more there are."""
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

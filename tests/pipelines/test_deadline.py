@@ -37,23 +37,20 @@ def test_they_come_back_from_their_file(tmp_path: Path) -> None:
 
 
 def test_without_a_deadline_all_are_started() -> None:
-    found = affordable(Costs(), LEARN, {"a": 5, "b": 6}, None)
-    assert (found.now, found.rest) == (("a", "b"), ())
+    assert affordable(Costs(), LEARN, {"a": 5, "b": 6}, None) == ("a", "b")
 
 
 def test_what_cannot_be_finished_is_not_started_and_smaller_ones_take_the_room() -> None:
     known = Costs({LEARN: {"large": (100.0, 10), "small": (8.0, 1), "tiny": (4.0, 1)}})
     images = {"large": 10, "small": 1, "tiny": 1}
-    found = affordable(known, LEARN, images, 16.0)
-    assert (found.now, found.rest) == (("small", "tiny"), ("large",))
-    assert affordable(known, LEARN, images, 3.0).now == ()
-    assert affordable(known, LEARN, images, 1000.0).rest == ()
+    assert affordable(known, LEARN, images, 16.0) == ("small", "tiny")
+    assert affordable(known, LEARN, images, 3.0) == ()
+    assert affordable(known, LEARN, images, 1000.0) == ("large", "small", "tiny")
 
 
 def test_on_the_first_night_the_smallest_tells_of_the_others() -> None:
-    found = affordable(Costs(), LEARN, {"a": 50, "b": 3, "c": 9}, 60.0)
-    assert (found.now, found.rest) == (("b",), ("a", "c"))
-    assert affordable(Costs(), LEARN, {"a": 50, "b": 3}, -1.0).now == ()
+    assert affordable(Costs(), LEARN, {"a": 50, "b": 3, "c": 9}, 60.0) == ("b",)
+    assert affordable(Costs(), LEARN, {"a": 50, "b": 3}, -1.0) == ()
 
 
 def test_a_deadline_is_the_next_time_clocks_show_it() -> None:
