@@ -212,7 +212,8 @@ def settle(registry: Registry, candidate: Candidate, ruling: Ruling, run_id: str
     champion = None if candidate.champion is None else candidate.champion[0].version
     story: dict[str, Any] = {**asdict(ruling), "champion": champion, "run_id": run_id}
     registry.add(category, version, candidate.place, story)
+    told: dict[str, Any] = {"reasons": list(ruling.reasons), "run_id": run_id}
     if ruling.status == "refused":
-        registry.note(category, REFUSED, version, reasons=list(ruling.reasons), run_id=run_id)
+        registry.note(category, REFUSED, version, **told)
     else:
-        registry.promote(category, version, status=ruling.status, run_id=run_id)
+        registry.promote(category, version, status=ruling.status, **told)

@@ -75,6 +75,13 @@ def test_the_first_night_learns_and_judges_everything(first: Morning) -> None:
             assert fused["model_version"] == row["model_version"]
 
 
+def test_the_history_says_why(factory: Factory, first: Morning) -> None:
+    """So that a night which is cut off after the ruling, and gone on with, tells the same."""
+    (event,) = json.loads((factory.registry / "cloth" / "history.json").read_text())
+    assert " ".join(event["reasons"]) == first.told["cloth"]["reasons"]
+    assert "nothing is proven" in first.told["cloth"]["reasons"]
+
+
 def test_every_night_has_its_report_and_the_last_ones_pictures(first: Morning, second: Morning) -> None:
     reports = [morning.scores / "report" for morning in (first, second)]
     for report, word in zip(reports, ("unproven", "unchanged"), strict=True):
