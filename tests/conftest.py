@@ -8,6 +8,8 @@ import pyarrow.fs as pafs
 import pytest
 from moto.server import ThreadedMotoServer
 
+from tests.object_stores import options_of
+
 
 @pytest.fixture(scope="session", autouse=True)
 def own_ray_token(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
@@ -30,18 +32,13 @@ def object_store() -> Iterator[tuple[str, int]]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    filesystem, _ = pafs.FileSystem.from_uri(f"s3://anything?{where(host, port)}&allow_bucket_creation=true")
+    filesystem, _ = pafs.FileSystem.from_uri(f"s3://anything?{options_of(host, port)}&allow_bucket_creation=true")
     filesystem.create_dir("lake")
     yield host, port
     server.stop()
 
 
-def where(host: str, port: int) -> str:
-    """The options of a URI of pyarrow's that lead to a store on loopback."""
-    return f"endpoint_override={host}%3A{port}&scheme=http&region=us-east-1"
-
-
 @pytest.fixture(scope="session")
 def bucket(object_store: tuple[str, int]) -> str:
     """The URI of a folder in it."""
-    return f"s3://lake/runs?{where(*object_store)}"
+    return f"s3://lake/runs?{options_of(*object_store)}"

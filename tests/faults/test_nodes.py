@@ -12,6 +12,7 @@ import pytest
 
 from pipelines.storage import Store
 from tests.faults.places import STAGES, Place, outcome_of
+from tests.object_stores import copy_into, options_of
 from tests.pipelines.processes import wait_for_process
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds Ray's processes in /proc")]
@@ -35,12 +36,9 @@ def cluster_of(nodes: int) -> Iterator[Any]:
 @pytest.fixture
 def lake(calm: Place, object_store: tuple[str, int], request: pytest.FixtureRequest) -> tuple[str, str]:
     """Everything in an object store, so that no node has anything of its own: where, and the URIs' options."""
-    host, port = object_store
-    options = f"endpoint_override={host}%3A{port}&scheme=http&region=us-east-1"
+    options = options_of(*object_store)
     root = f"s3://lake/{request.node.name.replace('[', '/').replace(']', '')}"
-    data, local = Store.of(f"{root}/data?{options}"), Store.of(calm.data)
-    for info in local.files():
-        data.write(local.name_of(info), local.read(local.name_of(info)))
+    copy_into(calm.data, f"{root}/data?{options}")
     return root, options
 
 

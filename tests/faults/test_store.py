@@ -7,12 +7,9 @@ import pytest
 from pipelines.storage import Store
 from tests.faults.places import Place, outcome_of
 from tests.faults.proxy import Weather, proxied
+from tests.object_stores import copy_into, options_of
 
 pytestmark = pytest.mark.slow
-
-
-def options(port: int) -> str:
-    return f"endpoint_override=127.0.0.1%3A{port}&scheme=http&region=us-east-1"
 
 
 @pytest.mark.fault("an object store in bad weather")
@@ -28,21 +25,17 @@ def test_it_costs_time_and_nothing_else(
     calm: Place, object_store: tuple[str, int], name: str, weather: Weather
 ) -> None:
     host, port = object_store
-    data = Store.of(f"s3://lake/weather/{name}/data?{options(port)}")
-    local = Store.of(calm.data)
-    for info in local.files():
-        data.write(local.name_of(info), local.read(local.name_of(info)))
+    root, direct = f"s3://lake/weather/{name}", options_of(host, port)
+    copy_into(calm.data, f"{root}/data?{direct}")
     with proxied(host, port, weather) as gate:
-        root, query = f"s3://lake/weather/{name}", options(gate)
+        query = options_of("127.0.0.1", gate)
         place = Place(f"{root}/data?{query}", f"{root}/run?{query}", ("--scratch", f"{root}/scratch?{query}"))
         running = place.start()
         output, errors = running.communicate(timeout=600)
         assert running.returncode in (0, 1), output + errors
         assert "Traceback" not in errors
-    straight = Place(
-        f"{root}/data?{options(port)}", f"{root}/run?{options(port)}", ("--scratch", f"{root}/scratch?{options(port)}")
-    )
+    straight = Place(f"{root}/data?{direct}", f"{root}/run?{direct}", ("--scratch", f"{root}/scratch?{direct}"))
     if running.returncode:
         straight.finish()
     assert outcome_of(Store.of(straight.out)) == calm.outcome()
-    assert not [info.path for info in Store.of(f"{root}/scratch?{options(port)}").files()]
+    assert not [info.path for info in Store.of(f"{root}/scratch?{direct}").files()]
