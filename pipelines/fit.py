@@ -19,10 +19,10 @@ from ray.train.torch import TorchTrainer
 from pipelines.config import RunConfig
 from pipelines.plan import Unit
 from pipelines.resources import measured, use_threads
-from pipelines.rundir import TRAINING, adapter_name, model_folder, training_name
+from pipelines.rundir import TRAINING, adapter_name, checkpoint_file, model_folder, training_name
 from pipelines.shards import read_category
 from pipelines.shares import Shares, Teller
-from pipelines.storage import Store, write_rows, write_tensors
+from pipelines.storage import Store, read_tensors, tensors_key, write_rows, write_tensors
 from pipelines.tasks import beside_driver
 from reconpatch.adapter import Adapter, train_adapter
 
@@ -165,6 +165,7 @@ def _work(loop: dict[str, Any]) -> None:
 
 
 def _fit_unit(unit: Unit, config: RunConfig, out: Store, scratch: Store, on_step: Callable[[int, int], None]) -> Fitted:
+    kept, key = checkpoint_file(*unit.name), f"{unit.keys.adapter} on {config.device}"
     try:
         with measured() as usage:
             rows = read_category(scratch, unit.fit_shards)
@@ -174,11 +175,14 @@ def _fit_unit(unit: Unit, config: RunConfig, out: Store, scratch: Store, on_step
                 per_image=rows.grid[0] * rows.grid[1],
                 device=config.device,
                 on_step=on_step,
+                begun=read_tensors(scratch, kept) if tensors_key(scratch, kept) == key else None,
+                keep=lambda arrays: write_tensors(scratch, kept, arrays, key),
             )
             place = out.below(model_folder(unit.category))
             write_rows(place, training_name(unit.backbone), _curve(unit, adapter), TRAINING)
             # Last, since its key says that the unit is fitted.
             write_tensors(place, adapter_name(unit.backbone), {"f.weight": adapter.weight}, unit.keys.adapter)
+            scratch.remove(kept)
     except Exception as error:  # one unit's failure is a row of failures.parquet; the others go on
         return Fitted(unit.name, error=f"{type(error).__name__}: {error}")
     return Fitted(

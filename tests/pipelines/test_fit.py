@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from pipelines.config import resolve_members
+from pipelines.config import RunConfig, resolve_members
 from pipelines.dataset import Image
-from pipelines.fit import Fitted, UnitQueue
+from pipelines.fit import Fitted, UnitQueue, _fit_unit
 from pipelines.keys import Keys
 from pipelines.plan import Network, Unit
+from pipelines.rundir import adapter_name, checkpoint_file, model_folder, training_name
+from pipelines.shards import write_shard
+from pipelines.storage import Store, write_tensors
+from reconpatch import adapter
 from tests.pipelines.processes import children
 from tests.pipelines.runs import BACKBONES, call, make_category
 
@@ -72,3 +79,46 @@ def test_when_a_wave_is_fitted_nothing_stays_of_ray_train(tmp_path: Path) -> Non
     while left := [command for _, command in children(os.getpid()) if any(name in command for name in names)]:
         assert time.monotonic() < until, left
         time.sleep(0.5)
+
+
+def test_a_unit_whose_worker_died_goes_on_from_its_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adapter, "KEEP_EVERY", 0)
+    scratch, (unit,) = Store.of(str(tmp_path / "scratch")), units(4)
+    features = np.random.default_rng(0).normal(size=(4, 16, 6)).astype(np.float16)
+    write_shard(scratch, "shard", list("0123"), list(features), (4, 4))
+    unit = replace(unit, fit_shards=("shard",), member=replace(unit.member, dim=8, epochs=50))
+    config = RunConfig("ensemble", "", "", (unit.member,), 96, batch_size=16, max_steps=40)
+    steps: list[int] = []
+
+    def until(last: int) -> Callable[[int, int], None]:
+        def on_step(step: int, of: int) -> None:
+            steps.append(step)
+            if step == last:
+                raise KeyboardInterrupt  # which no unit survives
+
+        return on_step
+
+    whole, parts = Store.of(str(tmp_path / "whole")), Store.of(str(tmp_path / "parts"))
+    assert _fit_unit(unit, config, whole, scratch, until(0)).error is None
+    assert steps == list(range(1, 41))
+    steps.clear()
+    for last in (15, 31):
+        with pytest.raises(KeyboardInterrupt):
+            _fit_unit(unit, config, parts, scratch, until(last))
+    assert _fit_unit(unit, config, parts, scratch, until(0)).error is None
+    assert steps == [*range(1, 16), *range(15, 32), *range(31, 41)]  # a step is told of before it is kept
+    for name in (adapter_name(unit.backbone), training_name(unit.backbone)):
+        place = model_folder(unit.category)
+        assert whole.below(place).read(name) == parts.below(place).read(name)
+    assert not list((tmp_path / "scratch" / "checkpoints").rglob("*.safetensors"))
+
+
+def test_a_checkpoint_of_another_training_is_not_gone_on_from(tmp_path: Path) -> None:
+    scratch, (unit,) = Store.of(str(tmp_path)), units(4)
+    write_shard(scratch, "shard", list("0123"), list(np.ones((4, 4, 6), np.float16)), (2, 2))
+    write_tensors(scratch, checkpoint_file(*unit.name), {"f": np.zeros((2, 2))}, "another key")
+    unit = replace(unit, fit_shards=("shard",), member=replace(unit.member, dim=8, epochs=5))
+    config = RunConfig("ensemble", "", "", (unit.member,), 96, batch_size=16, max_steps=4)
+    steps: list[int] = []
+    _fit_unit(unit, config, scratch, scratch, lambda step, of: steps.append(step))
+    assert steps[:1] == [1]
