@@ -105,11 +105,13 @@ def _out(arguments: Sequence[str]) -> Path:
     return Path(arguments[arguments.index("--out") + 1]) if "--out" in arguments else Path()
 
 
-def ensemble_options(data: Path | str, out: Path | str, *more: str) -> tuple[str, ...]:
-    members = [option for backbone in BACKBONES for option in ("--backbone", backbone)]
+def ensemble_options(
+    data: Path | str, out: Path | str, *more: str, backbones: Sequence[str] = BACKBONES
+) -> tuple[str, ...]:
+    members = [option for backbone in backbones for option in ("--backbone", backbone)]
     size = ("--image-size", str(SIZE), "--epochs", "60", "--max-steps", "40", "--coreset", "0.05", "--no-report")
     return ("ensemble", "--data", str(data), "--out", str(out), *size, *members, *more)
 
 
-def ensemble(data: Path | str, out: Path | str, *more: str) -> Finished:
-    return call(*ensemble_options(data, out, *more))
+def ensemble(data: Path | str, out: Path | str, *more: str, backbones: Sequence[str] = BACKBONES) -> Finished:
+    return call(*ensemble_options(data, out, *more, backbones=backbones))

@@ -315,28 +315,6 @@ def test_maps_lie_on_the_pictures_own_pixels(finished: Finished, data: Path) -> 
     assert on_picture[mask].mean() > 3 * np.abs(on_picture[~mask]).mean()
 
 
-def contents(run: Finished) -> dict[str, object]:
-    """Every Parquet file's rows, without what names the run and its time, and every tensor."""
-    found: dict[str, object] = {}
-    for path in sorted(run.out.rglob("*.parquet")):
-        table = pq.read_table(path)
-        kept = [name for name in table.column_names if name not in ("run_id", "scored_at", "map")]
-        found[path.relative_to(run.out).as_posix()] = table.select(kept).to_pylist()
-    for path in sorted(run.out.rglob("*.safetensors")):
-        tensors = load_file(path)
-        found[path.relative_to(run.out).as_posix()] = {name: tensors[name].tobytes() for name in tensors}
-    return found
-
-
-def test_two_workers_give_the_same_as_one(finished: Finished, data: Path, tmp_path: Path) -> None:
-    again = ensemble(data, tmp_path / "two", "--maps", "--workers", "2")
-    assert again.code == 0, again.stderr
-    one, two = contents(finished), contents(again)
-    assert list(one) == list(two)
-    for name in one:
-        assert one[name] == two[name], name
-
-
 def test_a_vision_transformer_is_a_member_and_grids_are_fused_on_the_finest(data: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     name = "vit_tiny_patch16_224"
