@@ -18,10 +18,6 @@ def features() -> np.ndarray:
     return np.random.default_rng(0).normal(size=(200, 8)).astype(np.float16)
 
 
-class Interrupted(Exception):
-    pass
-
-
 @pytest.mark.parametrize("at", [1, 7, 104, 149])  # within an epoch of seven batches, at its end, after a look, the last
 def test_going_on_gives_the_same_to_the_bit(features: np.ndarray, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
     monkeypatch.setattr(adapter, "KEEP_EVERY", 0)
@@ -30,9 +26,9 @@ def test_going_on_gives_the_same_to_the_bit(features: np.ndarray, monkeypatch: p
 
     def interrupt(step: int, steps: int) -> None:
         if step == at + 1:
-            raise Interrupted
+            raise KeyboardInterrupt
 
-    with pytest.raises(Interrupted):
+    with pytest.raises(KeyboardInterrupt):
         train_adapter(features, CONFIG, on_step=interrupt, keep=lambda arrays: kept.append(save(arrays)))
     assert len(kept) == at
     seen: list[int] = []
