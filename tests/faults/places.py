@@ -29,7 +29,7 @@ STAGES = {
     "score": "score_unit",
     "fuse": "fuse_category",
 }
-RECIPE = ("--backbone", BACKBONES[0], "--image-size", "96", "--coreset", "0.2", "--epochs", "200", "--max-steps", "300")
+RECIPE = ("--backbone", BACKBONES[0], "--image-size", "96", "--coreset", "0.2", "--epochs", "200", "--max-steps", "100")
 _TELL_OF_THE_CALL = ("run_id", "scored_at")
 
 

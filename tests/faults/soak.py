@@ -29,6 +29,7 @@ from tests.pipelines.processes import children, start_alone
 from tests.pipelines.runs import BACKBONES, make_category
 
 _KILLS = 4  # a round at most, so that it ends
+_SYSTEMS = Path(tempfile.gettempdir())
 _SETTLED_AFTER = 60  # seconds, in which Ray lets idle processes go
 _RECIPE = ("--backbone", BACKBONES[0], "--image-size", "96", "--epochs", "60", "--max-steps", "60", "--coreset", "0.1")
 _MUTE = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
@@ -40,7 +41,8 @@ class Left:
 
     Attributes:
         processes: names of the cluster's and their descendants → how many.
-        files: below the temporary folder, and in shared memory; Ray's logs, which grow for as long as it lives, aside.
+        files: below the soak's own temporary folder, which Ray has too, but for Ray's logs; in shared memory; and what
+            lies in the system's temporary folder.
         object_store: bytes in use.
     """
 
@@ -53,15 +55,15 @@ class Left:
         return f"{sum(self.processes.values())} processes ({named}); {len(self.files)} files; {self.object_store} bytes"
 
 
-def left(address: str) -> Left:
+def left(address: str, own: Path) -> Left:
     from ray._private.internal_api import get_memory_info_reply, get_state_from_address
 
     names = Counter(command.split()[0].rpartition("/")[2] for _, command in children(os.getpid()))
     store = get_memory_info_reply(get_state_from_address(address)).store_stats.object_store_bytes_used
-    found = set()
-    for place in (Path(tempfile.gettempdir()), Path("/dev/shm")):
+    found = {str(path) for path in _SYSTEMS.iterdir()}
+    for place in (own, Path("/dev/shm")):
         for folder, below, files in os.walk(place):
-            below[:] = [name for name in below if name not in ("logs", "runtime_resources")]
+            below[:] = [name for name in below if name != "logs"]
             found |= {f"{folder}/{name}" for name in files}
     return Left(names, frozenset(found), int(store))
 
@@ -109,6 +111,8 @@ def main(minutes: float, seed: int, categories: int) -> None:
 
     chance = random.Random(seed)
     place = Path(tempfile.mkdtemp(prefix="soak-"))
+    (place / "tmp").mkdir()
+    os.environ |= {"TMPDIR": str(place / "tmp"), "RAY_TMPDIR": str(place / "tmp")}
     try:
         for number in range(categories):
             make_category(place / "data" / f"part {number:03d}", seed=2000 * number, train=8, good=3, defects=3)
@@ -141,7 +145,7 @@ def _soak(place: Path, address: str, chance: random.Random, minutes: float) -> b
 
     calm = quiet()
     time.sleep(_SETTLED_AFTER)
-    before = left(address)
+    before = left(address, place / "tmp")
     print(f"before: {before.told()}", flush=True)
     until = time.monotonic() + 60 * minutes
     number, all_same = 0, True
@@ -161,7 +165,7 @@ def _soak(place: Path, address: str, chance: random.Random, minutes: float) -> b
         )
         shutil.rmtree(out)
     time.sleep(_SETTLED_AFTER)
-    after = left(address)
+    after = left(address, place / "tmp")
     print(f"after: {after.told()}")
     print(f"more processes: {dict(after.processes - before.processes) or 0}")
     new = sorted(after.files - before.files)

@@ -66,7 +66,7 @@ def test_what_a_lost_node_had_in_hand_is_done_elsewhere(
     with cluster_of(nodes) as cluster:
         place = place_in(lake, cluster)
         running = place.start()
-        victim = wait_for_process(running, STAGES[stage], 300, among=os.getpid())
+        victim = wait_for_process(running, STAGES[stage], among=os.getpid())
         cluster.remove_node(node_of(cluster, victim), allow_graceful=False)
         output, errors = running.communicate(timeout=420)
         assert running.returncode in (0, 1), output + errors

@@ -1,4 +1,4 @@
-"""The queue of units: largest first, and nothing is lost when a worker dies; and nothing stays of Ray Train."""
+"""Units are fitted: from their checkpoints where a worker died, and nothing stays of Ray Train."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from pipelines.config import RunConfig, resolve_members
 from pipelines.dataset import Image
-from pipelines.fit import Fitted, UnitQueue, _fit_unit
+from pipelines.fit import _fit_unit
 from pipelines.keys import Keys
 from pipelines.plan import Network, Unit
 from pipelines.rundir import adapter_name, checkpoint_file, model_folder, training_name
@@ -24,48 +24,11 @@ from tests.pipelines.processes import children
 from tests.pipelines.runs import BACKBONES, call, make_category
 
 
-def units(*images: int) -> list[Unit]:
+def one_unit() -> Unit:
     (member,) = resolve_members("ensemble", ["tf_efficientnet_lite0"], 224, {})
     keys, network = Keys("", "", "", "", ""), Network("", "", 1, 1)
-    fit = [tuple(Image("", "train", "good", str(image), part="fit") for image in range(count)) for count in images]
-    return [
-        Unit(f"c{number}", member, keys, network, mine, (), (), True, True, True) for number, mine in enumerate(fit)
-    ]
-
-
-def test_the_largest_unit_goes_first() -> None:
-    queue = UnitQueue(units(5, 50, 20))
-    taken = [queue.take(0) for _ in range(4)]
-    assert [unit and unit.fit_images for unit in taken] == [50, 20, 5, None]
-
-
-def test_what_a_dead_worker_held_is_handed_out_again_first() -> None:
-    queue = UnitQueue(units(5, 50, 20))
-    held = queue.take(0)
-    other = queue.take(1)
-    queue.join(0, 2)
-    queue.join(1, 2)
-    assert [queue.take(0), queue.take(1)] == [other, held]
-
-
-def test_what_ranks_held_that_are_no_more_is_handed_out_again() -> None:
-    queue = UnitQueue(units(5, 50, 20))
-    held = [queue.take(rank) for rank in range(2)]
-    queue.join(0, 1)
-    assert {unit.name for unit in (queue.take(0), queue.take(0)) if unit} == {unit.name for unit in held if unit}
-
-
-def test_a_finished_unit_is_never_handed_out_again() -> None:
-    queue = UnitQueue(units(5, 50))
-    first = queue.take(0)
-    assert first is not None
-    queue.finish(0, Fitted(first.name))
-    assert queue.done() == [Fitted(first.name)]
-    queue.join(0, 1)
-    second = queue.take(0)
-    assert second is not None
-    assert second.name != first.name
-    assert queue.take(0) is None
+    images = tuple(Image("", "train", "good", str(image), part="fit") for image in range(4))
+    return Unit("cloth", member, keys, network, images, ("shard",), (), True, True, True)
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds Ray's processes in /proc")
@@ -83,10 +46,10 @@ def test_when_a_wave_is_fitted_nothing_stays_of_ray_train(tmp_path: Path) -> Non
 
 def test_a_unit_whose_worker_died_goes_on_from_its_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adapter, "KEEP_EVERY", 0)
-    scratch, (unit,) = Store.of(str(tmp_path / "scratch")), units(4)
+    scratch, unit = Store.of(str(tmp_path / "scratch")), one_unit()
     features = np.random.default_rng(0).normal(size=(4, 16, 6)).astype(np.float16)
     write_shard(scratch, "shard", list("0123"), list(features), (4, 4))
-    unit = replace(unit, fit_shards=("shard",), member=replace(unit.member, dim=8, epochs=50))
+    unit = replace(unit, member=replace(unit.member, dim=8, epochs=50))
     config = RunConfig("ensemble", "", "", (unit.member,), 96, batch_size=16, max_steps=40)
     steps: list[int] = []
 
@@ -114,10 +77,10 @@ def test_a_unit_whose_worker_died_goes_on_from_its_checkpoint(tmp_path: Path, mo
 
 
 def test_a_checkpoint_of_another_training_is_not_gone_on_from(tmp_path: Path) -> None:
-    scratch, (unit,) = Store.of(str(tmp_path)), units(4)
+    scratch, unit = Store.of(str(tmp_path)), one_unit()
     write_shard(scratch, "shard", list("0123"), list(np.ones((4, 4, 6), np.float16)), (2, 2))
     write_tensors(scratch, checkpoint_file(*unit.name), {"f": np.zeros((2, 2))}, "another key")
-    unit = replace(unit, fit_shards=("shard",), member=replace(unit.member, dim=8, epochs=5))
+    unit = replace(unit, member=replace(unit.member, dim=8, epochs=5))
     config = RunConfig("ensemble", "", "", (unit.member,), 96, batch_size=16, max_steps=4)
     steps: list[int] = []
     _fit_unit(unit, config, scratch, scratch, lambda step, of: steps.append(step))
