@@ -167,7 +167,7 @@ class Detector:
     def network_input(self, image: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], Geometry]:
         """What the networks see of a picture (H, W, 3) in [0, 1]: (chunk, 3, S, S) float32, the first its own, the
         others black; and how it came there."""
-        geometry = Geometry.of(image.shape[0], image.shape[1], self.model.image_size, self.model.full_frame)
+        geometry = self.model.geometry(*image.shape[:2])
         batch = np.zeros((self.chunk, 3, self.model.image_size, self.model.image_size), np.float32)
         batch[0] = np.asarray(preprocess(image, geometry))
         return batch, geometry

@@ -24,11 +24,10 @@ from reconpatch.decoding import (
     tiff_tag,
     upright,
 )
-from reconpatch.geometry import Geometry, resize_for
+from reconpatch.geometry import Geometry
 
 __all__ = [
     "SUFFIXES",
-    "Geometry",
     "ImageError",
     "Picture",
     "preprocess",
@@ -36,7 +35,6 @@ __all__ = [
     "read_image",
     "read_mask",
     "read_picture",
-    "resize_for",
 ]
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})

@@ -26,6 +26,7 @@ from reconpatch.fusion import (
     modified_z_score,
     score_statistics,
 )
+from reconpatch.geometry import Geometry
 from reconpatch.patches import AGGREGATIONS
 from reconpatch.thresholds import conformal_threshold, p_values
 
@@ -104,6 +105,10 @@ class Model:
     holdout_scores: tuple[float, ...] = ()
     threshold: float | None = None
     false_alarm_bound: float | None = None
+
+    def geometry(self, height: int, width: int) -> Geometry:
+        """How a picture of that many rows and columns lies on the networks' input."""
+        return Geometry.of(height, width, self.image_size, self.full_frame)
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ class ScoringGraph(torch.nn.Module):
             features before they are rounded, (B, H'·W', C'), for the check.
         """
         model = self.detector.model
-        seen = resized(image, Geometry.of(1, 1, model.image_size, model.full_frame))
+        seen = resized(image, model.geometry(1, 1))
         unrounded, maps = [], []
         for member, each, bank in zip(self.detector.members, model.members, self.banks, strict=True):
             levels = member.backbone.level_maps(seen)
@@ -204,7 +204,7 @@ def metadata(model: Model) -> dict[str, str]:
 
     `threshold` and `false_alarm_bound` are missing where the model has no held-out images to promise anything from.
     """
-    geometry = Geometry.of(1, 1, model.image_size, model.full_frame)
+    geometry = model.geometry(1, 1)
     known = {
         "category": model.category,
         "model_version": model.version,

@@ -15,16 +15,15 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps, PngImagePlugin
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
+from reconpatch.geometry import Geometry, resize_for
 from reconpatch.images import (
     SUFFIXES,
-    Geometry,
     ImageError,
     preprocess,
     preprocess_mask,
     read_image,
     read_mask,
     read_picture,
-    resize_for,
 )
 from reconpatch.maps import anomaly_map, to_original
 

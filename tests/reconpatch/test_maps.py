@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 from torch.nn.functional import interpolate
 
-from reconpatch.images import Geometry
+from reconpatch.geometry import Geometry
 from reconpatch.maps import anomaly_map, to_original
 
 
