@@ -22,6 +22,7 @@ from reconpatch.fusion import (
     ScoreStatistics,
     find_peaks,
     fuse_maps,
+    image_scores,
     largest_scores,
     modified_z_score,
     score_statistics,
@@ -198,7 +199,7 @@ def judge(model: Model, maps: Sequence[npt.NDArray[np.float32]]) -> Judgement:
     normalised = normalised_scores(model, maps)
     fused = fuse_maps(normalised)
     largest = np.stack([largest_scores(each) for each in normalised]).astype(np.float64)
-    scores = largest_scores(fused).astype(np.float64) if model.fusion == "patch" else largest.mean(axis=0)
+    scores = image_scores(fused, normalised, model.fusion)
     return Judgement(
         scores=scores,
         fused=np.asarray(fused, dtype=np.float32),

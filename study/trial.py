@@ -15,7 +15,7 @@ import numpy.typing as npt
 from pipelines.dataset import Image
 from reconpatch.adapter import embed
 from reconpatch.coreset import farthest_first
-from reconpatch.fusion import fuse_maps, largest_scores, modified_z_score, score_statistics
+from reconpatch.fusion import fuse_maps, image_scores, modified_z_score, score_statistics
 from reconpatch.maps import anomaly_map
 from reconpatch.metrics import image_auroc, image_metrics
 from reconpatch.schedule import AdapterConfig
@@ -163,9 +163,7 @@ def _fuse(
         modified_z_score(scores, each.median, each.mad, each.beta) for scores, each in zip(maps, members, strict=True)
     ]
     fused = np.asarray(fuse_maps(normalised), np.float32)
-    if fusion == "patch":
-        return largest_scores(fused).astype(np.float64), fused
-    return np.mean([largest_scores(each) for each in normalised], axis=0).astype(np.float64), fused
+    return image_scores(fused, normalised, fusion), fused
 
 
 def _member(category: Category, recipe: Recipe, view: View, seed: int, half: str, place: Place) -> MemberResult:
