@@ -99,9 +99,6 @@ def f1_max(scores: Array, labels: Array) -> float | None:
     return _f1_max(_curve(*_by_class(scores, labels)))
 
 
-image_f1_max = f1_max
-
-
 def d_prime(scores: Array, labels: Array) -> float | None:
     """d' = |μ_abnormal - μ_normal| / sqrt((σ²_abnormal + σ²_normal) / 2), eq. 12, deviations with ddof 0.
 

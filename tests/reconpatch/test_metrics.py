@@ -21,7 +21,6 @@ from reconpatch.metrics import (
     f1_max,
     image_ap,
     image_auroc,
-    image_f1_max,
     image_metrics,
     pixel_ap,
     pixel_auroc,
@@ -245,7 +244,7 @@ def test_single_functions_are_the_fields_of_the_whole() -> None:
     )
     scores, labels = np.random.default_rng(0).normal(size=405), masks.ravel()
     assert image_metrics(scores, labels) == ImageMetrics(
-        image_auroc(scores, labels), image_ap(scores, labels), image_f1_max(scores, labels), d_prime(scores, labels)
+        image_auroc(scores, labels), image_ap(scores, labels), f1_max(scores, labels), d_prime(scores, labels)
     )
 
 
