@@ -20,7 +20,7 @@ from reconpatch.geometry import Geometry
 from reconpatch.images import preprocess, read_image
 from reconpatch.maps import anomaly_map, to_original
 from reconpatch.model import Judgement, Model, ModelError, from_json, judge
-from reconpatch.patches import CHANNELS, extract_features
+from reconpatch.patches import extract_features, feature_channels
 from reconpatch.scoring import MemoryBank, PatchScores
 
 # Of bank_index.parquet, what a verdict tells.
@@ -62,8 +62,14 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Member:
-    """One network of a loaded model: its adapter's weight (None: identity), its bank, and where each entry is from."""
+class LoadedMember:
+    """One network of a loaded model.
+
+    Attributes:
+        weight: (D, C') float32 of its adapter; None for the identity.
+        bank: with entries (M, D).
+        places: where each entry is from: image_path, row and col, M of each.
+    """
 
     backbone: Backbone
     weight: npt.NDArray[np.float32] | None
@@ -77,7 +83,7 @@ class Detector:
 
     model: Model
     chunk: int
-    members: tuple[Member, ...]
+    members: tuple[LoadedMember, ...]
 
     @classmethod
     def load(
@@ -108,7 +114,7 @@ class Detector:
                 each.backbone, each.levels, image_size=model.image_size, weights=weights, device=device
             )
             each.require_weights(backbone.weights_source, backbone.weights_sha256)
-            channels = sum(backbone.channels) if each.aggregation == "concat" else CHANNELS
+            channels = feature_channels(backbone.channels, each.aggregation)
             place = folder / each.backbone
             try:
                 weight, entries, places = _read_member(place, channels, adapted=each.dim > 0)
@@ -116,7 +122,7 @@ class Detector:
             except (OSError, KeyError, ValueError, TypeError, SafetensorError, pa.ArrowException) as error:
                 reason = " ".join(str(error).split())[:200]
                 raise ModelError(f"{place}: the model is not whole ({reason}); fit it again.") from error
-            members.append(Member(backbone, weight, bank, places))
+            members.append(LoadedMember(backbone, weight, bank, places))
         return cls(model, chunk, tuple(members))
 
     def score(self, image: str | Path | bytes | npt.NDArray[np.float32]) -> Verdict:

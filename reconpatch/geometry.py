@@ -64,6 +64,10 @@ class Geometry:
         """The picture's pixel (row, column) under the centre of patch (row, col) of a (H, W) grid over the crop."""
         return self._pixel_under(int(row), grid[0], self.height), self._pixel_under(int(col), grid[1], self.width)
 
+    def patches_side(self, patches: int, grid: tuple[int, int]) -> float:
+        """Pixels of the picture's longer side that so many patches, of a (H, W) grid over the crop, cover in a row."""
+        return patches * self.crop / grid[0] * max(self.height, self.width) / self.resize
+
     def looked_at(self) -> tuple[slice, slice]:
         """Rows and columns of the picture whose centres lie in the crop."""
         return self._centres_inside(self.height), self._centres_inside(self.width)

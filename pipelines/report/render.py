@@ -173,7 +173,7 @@ class Renderer:
             good = self._pixels(nearest, learned=True)
             geometry = self.model.geometry(*good.shape[:2])
             place = geometry.patch_centre(row["nearest_row"], row["nearest_col"], grid)
-            side = max(16, round(_PATCHES * geometry.crop / grid[0] * max(good.shape[:2]) / geometry.resize))
+            side = max(16, round(geometry.patches_side(_PATCHES, grid)))
             return np.concatenate(
                 [
                     close_up(pixels, row["peak_row"], row["peak_col"], side, _CLOSE_UP),

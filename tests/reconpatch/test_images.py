@@ -527,6 +527,12 @@ def test_masks_are_refused_where_no_mode_helps():
 # ---- geometry
 
 
+def test_patches_are_as_many_pixels_wide_as_their_share_of_the_crop():
+    geometry = Geometry.of(512, 1024, 224)  # 4 pixels of the picture's longer side to one of the resized picture
+    assert geometry.patches_side(1, (28, 28)) == 32.0
+    assert geometry.patches_side(5, (28, 28)) == 160.0
+
+
 def test_resize_for():
     assert [resize_for(s) for s in (224, 320, 480, 448, 7)] == [256, 366, 512, 512, 8]
     assert all(resize_for(s) >= s for s in range(1, 2000))
