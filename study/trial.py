@@ -20,7 +20,7 @@ from reconpatch.maps import anomaly_map
 from reconpatch.metrics import image_auroc, image_metrics
 from reconpatch.schedule import AdapterConfig
 from reconpatch.scoring import MemoryBank
-from study.adapters import Adapter, weight_of
+from study.adapters import AdapterRecipe, weight_of
 from study.data import Category, digest, half_of
 from study.features import View, features, on_picture
 from study.robust import isolation, supported
@@ -50,7 +50,7 @@ class Recipe:
     """
 
     views: tuple[View, ...] = (View(),)
-    adapter: Adapter = field(default_factory=Adapter)
+    adapter: AdapterRecipe = field(default_factory=AdapterRecipe)
     coreset: float = 0.01
     reweight: int = 9
     fusion: str = "patch"
@@ -118,8 +118,8 @@ def run_trial(category: Category, recipe: Recipe, seed: int, half: str, place: P
 
 
 def _name(category: Category, recipe: Recipe, seed: int, half: str) -> str:
-    """Fields of `Recipe`, `View` and `Adapter` at their defaults are left out, so that a new field changes no older
-    trial's name; a default that changes makes all trials old, therefore."""
+    """Fields of `Recipe`, `View` and `AdapterRecipe` at their defaults are left out, so that a new field changes no
+    older trial's name; a default that changes makes all trials old, therefore."""
     told = [category.name, [_changed(view) for view in recipe.views], _changed(recipe.adapter), _changed(recipe)]
     return digest(json.dumps([*told, seed, half]))[:24]
 
