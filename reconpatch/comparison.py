@@ -99,6 +99,8 @@ def auroc_difference(ours: npt.ArrayLike, other: npt.ArrayLike, labels: npt.Arra
 def mean_difference(differences: Sequence[Difference]) -> Difference:
     """The mean of differences that have nothing to do with each other: categories of other images.
 
+    Its standard error is sqrt(Σ deviation²) / n, its interval that of a normal distribution.
+
     Raises:
         ValueError: there is none.
     """

@@ -79,7 +79,12 @@ class LoadedMember:
 
 @dataclass(frozen=True, eq=False)
 class Detector:
-    """A category's model, loaded: `Detector.load(path).score(image)`."""
+    """A category's model, loaded: `Detector.load(path).score(image)`.
+
+    Attributes:
+        chunk: images of a forward pass, see `load`.
+        members: in the order of the model's.
+    """
 
     model: Model
     chunk: int
@@ -133,6 +138,7 @@ class Detector:
 
         Raises:
             ImageError: the file cannot be read.
+            ValueError: an array of another shape or of integers.
         """
         if isinstance(image, str | Path):
             image = Path(image).read_bytes()
@@ -171,8 +177,14 @@ class Detector:
         )
 
     def network_input(self, image: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], Geometry]:
-        """What the networks see of a picture (H, W, 3) in [0, 1]: (chunk, 3, S, S) float32, the first its own, the
-        others black; and how it came there."""
+        """What the networks see of a picture, and how it came there.
+
+        Args:
+            image: (H, W, 3) float32 in [0, 1].
+
+        Returns:
+            (chunk, 3, S, S) float32, the first image its own and the others black; and where its pixels are in that.
+        """
         geometry = self.model.geometry(*image.shape[:2])
         batch = np.zeros((self.chunk, 3, self.model.image_size, self.model.image_size), np.float32)
         batch[0] = np.asarray(preprocess(image, geometry))

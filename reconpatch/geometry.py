@@ -31,6 +31,9 @@ class Geometry:
         height, width: of the picture as shown, in pixels.
         resize: R.
         crop: S, at most R.
+
+    Raises:
+        ValueError: a side below 1, or S above R.
     """
 
     height: int
@@ -53,11 +56,11 @@ class Geometry:
         return round((self.resize - self.crop) / 2)
 
     def to_network(self, rows: Array, cols: Array) -> tuple[Array, Array]:
-        """The picture's coordinates in the network's input; those outside [0, S) were cut off."""
+        """The picture's coordinates (n,), in pixels, in the network's input; those outside [0, S) were cut off."""
         return rows * self.resize / self.height - self.offset, cols * self.resize / self.width - self.offset
 
     def to_original(self, rows: Array, cols: Array) -> tuple[Array, Array]:
-        """The network's coordinates in the picture as shown."""
+        """The network's coordinates (n,), in pixels, in the picture as shown; the way back of `to_network`."""
         return (rows + self.offset) * self.height / self.resize, (cols + self.offset) * self.width / self.resize
 
     def patch_centre(self, row: int, col: int, grid: tuple[int, int]) -> tuple[int, int]:

@@ -65,7 +65,7 @@ class Picture:
 
 
 def read_image(data: bytes, bit_depth: int = 16) -> npt.NDArray[np.float32]:
-    """The pixels of `read_picture`."""
+    """The pixels of `read_picture`, (H, W, 3) float32 in [0, 1]; takes and raises what it does."""
     return read_picture(data, bit_depth).pixels
 
 

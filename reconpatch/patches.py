@@ -25,7 +25,7 @@ _PIECE = 256  # outputs that are summed at a time
 
 
 def feature_channels(level_channels: Sequence[int], aggregation: str) -> int:
-    """C' of the patch features of levels with that many channels."""
+    """C' of the patch features of levels with that many channels: their sum with 'concat', else 1024."""
     return sum(level_channels) if aggregation == "concat" else CHANNELS
 
 

@@ -41,7 +41,7 @@ def bound_keeps(false_alarm_bound: float, false_alarms: float) -> bool:
 
 
 def images_needed(false_alarms: float) -> int:
-    """The fewest held-out images whose bound can be a: ⌈1/a - 1⌉."""
+    """The fewest held-out images whose bound can be the wished rate a, above 0: ⌈1/a - 1⌉."""
     return math.ceil(1.0 / false_alarms - 1.0 - 1e-9)
 
 
