@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from tests.pipelines.runs import BACKBONES, Finished, call
+from tests.pipelines.runs import BACKBONES, Finished, call, rows_of
 
 _MEMBER = ("--backbone", BACKBONES[0], "--image-size", "96", "--epochs", "0", "--coreset", "0.05")
 RECIPE = (*_MEMBER, "--holdout", "0.5", "--no-report")
@@ -56,7 +56,7 @@ class Factory:
         before = self._written()
         done = call("nightly", *self.place, *self.recipe, *more)
         ((file, _),) = self._written() - before
-        told = {row["category"]: row for row in pq.read_table(file).to_pylist()}
+        told = {row["category"]: row for row in rows_of(file)}
         current = {path.parent.name: path.read_text() for path in self.registry.glob("*/current")}
         return Morning(done, told, current, file.parent)
 

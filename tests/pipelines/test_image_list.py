@@ -12,7 +12,7 @@ import pytest
 from pipelines.config import UsageError
 from pipelines.dataset import list_images
 from pipelines.storage import Store
-from tests.pipelines.runs import BACKBONES, call, save, texture, with_defect
+from tests.pipelines.runs import BACKBONES, call, rows_of, save, texture, with_defect
 from tests.pipelines.trees import look, make_list, told, touch, write_csv
 
 
@@ -155,12 +155,12 @@ def test_a_run_of_a_list(tmp_path: Path) -> None:
     assert done.code == 0, done.stderr
     assert "layout   list" in done.stdout
     assert json.loads((tmp_path / "run" / "run.json").read_text())["config"]["layout"] == "list"
-    (failure,) = pq.read_table(tmp_path / "run" / "failures.parquet").to_pylist()
+    (failure,) = rows_of(tmp_path / "run" / "failures.parquet")
     assert failure["image_path"] == "lake/gone.png"
     (scored,) = (tmp_path / "run" / "scores" / "fused").iterdir()
     assert scored.name == "line 1%2Fnut.parquet"
-    assert {row["defect"] for row in pq.read_table(scored).to_pylist()} == {"good", "blot"}
-    (before, _) = pq.read_table(tmp_path / "run" / "metrics.parquet").to_pylist()
+    assert {row["defect"] for row in rows_of(scored)} == {"good", "blot"}
+    (before, _) = rows_of(tmp_path / "run" / "metrics.parquet")
     assert (before["n_good"], before["n_defect"]) == (3, 3)
     assert before["pixel_auroc"] > 0.9
     (bank,) = (tmp_path / "run" / "models").rglob("memory_bank.safetensors")
@@ -170,7 +170,7 @@ def test_a_run_of_a_list(tmp_path: Path) -> None:
     again = call("ensemble", "--data", data, "--out", str(tmp_path / "run"), *RECIPE)
     assert again.code == 0, again.stderr
     assert bank.stat().st_mtime_ns == written
-    (after, _) = pq.read_table(tmp_path / "run" / "metrics.parquet").to_pylist()
+    (after, _) = rows_of(tmp_path / "run" / "metrics.parquet")
     assert (after["n_good"], after["n_defect"]) == (2, 4)
     (members,) = (tmp_path / "run" / "scores" / "members").rglob("*.parquet")
     for file in (scored, members):
@@ -179,4 +179,4 @@ def test_a_run_of_a_list(tmp_path: Path) -> None:
 
     evaluated = call("evaluate", "--run", str(tmp_path / "run"))
     assert evaluated.code == 0, evaluated.stderr
-    assert pq.read_table(tmp_path / "run" / "metrics.parquet").to_pylist()[0] == after
+    assert rows_of(tmp_path / "run" / "metrics.parquet")[0] == after

@@ -11,12 +11,11 @@ import signal
 import time
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 
 from tests.pipelines.nights import Factory, Morning
 from tests.pipelines.processes import start_alone, wait_for_process
-from tests.pipelines.runs import BACKBONES, make_category, other_parts, save, texture
+from tests.pipelines.runs import BACKBONES, make_category, other_parts, rows_of, save, texture
 
 pytestmark = pytest.mark.slow
 
@@ -113,7 +112,7 @@ def test_what_has_not_changed_is_not_learned_again(week: Week) -> None:
 
 def test_a_corrupt_file_is_told_every_morning_until_it_is_gone(week: Week) -> None:
     for night in range(2, 8):
-        failures = pq.read_table(week.mornings[night - 1].scores / "failures.parquet").to_pylist()
+        failures = rows_of(week.mornings[night - 1].scores / "failures.parquet")
         assert f"{CORRUPT}/test/good/cut.png" in {row["image_path"] for row in failures}
         assert week.mornings[night - 1].told[CORRUPT]["unreadable"] == 1
 
