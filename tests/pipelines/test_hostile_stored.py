@@ -43,7 +43,7 @@ def damaged(draw: st.DrawFn) -> bytes:
     return bytes(data)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.one_of(damaged(), st.binary(max_size=100)))
 @example(b"PAR1" + b"\xff" * 60 + struct.pack("<i", 60) + b"PAR1")
 @example(b"PAR1" + struct.pack("<I", 2**32 - 1) + b"PAR1")

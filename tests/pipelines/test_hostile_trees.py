@@ -35,7 +35,7 @@ _ODD = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/\0"
 _NAME = st.one_of(_ODD, st.sampled_from(["-rf", "a b", "new\nline", "%41", "a=b", "*", "q?x#y", "\\", "\x1b[31m", "~"]))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sets(st.tuples(st.sampled_from(["train/good/", "test/good/", "test/cut/"]), _NAME, _NAME), max_size=6))
 def test_any_tree_is_listed_whole_and_alone(files: set[tuple[str, str, str]]) -> None:
     """Every picture in it, but for those that are hidden, under the very name that it has."""

@@ -99,7 +99,7 @@ def test_a_denominator_that_is_not_positive_is_refused(mad, beta):
         modified_z_score(np.ones(2), 0.0, mad, beta)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(st.integers(0, 1000), min_size=3, max_size=40), st.integers(1, 100), st.integers(0, 100))
 def test_z_scores_are_blind_to_scale_and_offset(scores, scale, offset):
     scores = np.array(scores, np.float64)

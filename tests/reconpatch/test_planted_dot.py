@@ -88,7 +88,7 @@ def check_dot(shape, size, cells, full_frame, mode, fmt, orientation, fractions)
 fraction = st.one_of(st.sampled_from([0.0, 1.0]), st.floats(0.0, 1.0))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(st.data())
 def test_a_planted_dot_is_found(data):
     side = st.one_of(st.integers(1, 40), st.integers(41, 700))

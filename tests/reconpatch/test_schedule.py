@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reconpatch.schedule import AdapterConfig, Schedule, schedule
@@ -52,7 +52,6 @@ def test_an_epoch_counts_its_short_last_batch():
     assert [schedule(n, config).steps for n in (1, 10, 11, 20, 21)] == [3, 3, 6, 6, 9]
 
 
-@settings(deadline=None)
 @given(
     n=st.integers(1, 10**7),
     epochs=st.integers(1, 200),
