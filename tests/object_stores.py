@@ -12,10 +12,10 @@ def options_of(host: str, port: int) -> str:
     return f"endpoint_override={host}%3A{port}&scheme=http&region=us-east-1"
 
 
-def copy_into(local: str, uri: str) -> None:
-    """Every file of a local folder, under its own name."""
+def copy_into(local: str, uri: str, below: str = "") -> None:
+    """Every file of a local folder, or of one in it, under its own name."""
     source, target = Store.of(local), Store.of(uri)
-    for info in source.files():
+    for info in source.files(below):
         target.write(source.name_of(info), source.read(source.name_of(info)))
 
 
