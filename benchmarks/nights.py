@@ -30,7 +30,7 @@ _IMAGES = 4  # of a batch
 def measure(threads: int) -> tuple[NightCosts, dict[str, float], dict[str, float]]:
     """Run the small nights, fit the costs, and run the large one: costs, seconds predicted, and seconds it took."""
     (member,) = resolve_members("ensemble", (BACKBONE,), SIZE, {})
-    network = network_of(member, SIZE)
+    network = timed_network(member, SIZE)
     told = [_night(size) for size in SMALL]
     start, category, work = fit(
         {stage: [each["seconds"][stage] for each in told] for stage in STAGES}, network, threads
@@ -81,7 +81,7 @@ def _night(size: NightSize) -> dict[str, Any]:
     }
 
 
-def network_of(member: Member, size: int) -> NetworkCosts:
+def timed_network(member: Member, size: int) -> NetworkCosts:
     """A network at an image size, timed on one core with its patches.
 
     Its weights are drawn where there are none: numbers are as quick, whatever they are.

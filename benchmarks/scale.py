@@ -8,7 +8,7 @@ from math import ceil
 from pathlib import Path
 
 from benchmarks.costs import STAGES, NetworkCosts, NightCosts, NightSize, works
-from benchmarks.nights import check, measure, network_of
+from benchmarks.nights import check, measure, timed_network
 from pipelines.config import DEMO_BACKBONES, ENSEMBLE_BACKBONES, resolve_members
 
 _SIZES = (  # categories, images a day
@@ -76,7 +76,7 @@ def ensembles() -> list[Ensemble]:
     found = []
     for backbones, size in ((DEMO_BACKBONES, 224), (ENSEMBLE_BACKBONES, 480)):
         members = resolve_members("ensemble", backbones, size, {})
-        networks = [network_of(member, size) for member in members]
+        networks = [timed_network(member, size) for member in members]
         found.append(Ensemble(f"{', '.join(backbones)} at {size} px", tuple(networks)))
     return found
 
