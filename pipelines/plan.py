@@ -26,7 +26,7 @@ from pipelines.rundir import (
 from pipelines.storage import Store, metadata_of, read_table, tensors_key
 from reconpatch.backbones import load_backbone
 from reconpatch.model import MemberModel
-from reconpatch.patches import CHANNELS
+from reconpatch.patches import feature_channels
 
 _T = TypeVar("_T")
 
@@ -128,7 +128,7 @@ def load_networks(config: RunConfig) -> dict[str, Network]:
 def network_of(member: Member | MemberModel, image_size: int, weights: str | None) -> Network:
     """A member's backbone, loaded and let go again."""
     backbone = load_backbone(member.backbone, member.levels, image_size=image_size, weights=weights)
-    channels = sum(backbone.channels) if member.aggregation == "concat" else CHANNELS
+    channels = feature_channels(backbone.channels, member.aggregation)
     side = -(-image_size // min(backbone.strides))  # or one less, where a network does not pad
     return Network(backbone.weights_source, backbone.weights_sha256, side**2, channels)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import ray
 from click.testing import CliRunner
 from PIL import Image
@@ -72,6 +73,18 @@ def files(out: Path) -> dict[str, tuple[int, int]]:
         for path in out.rglob("*")
         if path.is_file() and path.name not in told and "report" not in path.relative_to(out).parts
     }
+
+
+def rows_of(file: Path) -> list[dict]:
+    rows: list[dict] = pq.read_table(file).to_pylist()
+    return rows
+
+
+def lasting_rows(file: Path) -> list[dict]:
+    """A file's rows, but for what tells of the call itself."""
+    return [
+        {name: value for name, value in row.items() if name not in ("run_id", "scored_at")} for row in rows_of(file)
+    ]
 
 
 @dataclass(frozen=True)
