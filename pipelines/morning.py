@@ -9,11 +9,11 @@ from typing import Any
 from pipelines.dataset import Image, Listing, as_new, by_category, find_new, image_folders, new_images
 from pipelines.deadline import JUDGE, affordable, by_importance
 from pipelines.drift import append, compare, read_scores
+from pipelines.index import index
 from pipelines.layouts import MVTEC
 from pipelines.night import Night
 from pipelines.plan import cut_waves
 from pipelines.registry import Registry
-from pipelines.run import index
 from pipelines.rundir import INDEX, INDEX_FILE, MODEL
 from pipelines.storage import Store, write_rows
 from pipelines.today import Today, judge_today

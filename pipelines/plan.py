@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pipelines.chunks import Chunk, View, chunks_of, features_key
 from pipelines.config import Member, RunConfig
-from pipelines.dataset import Image
+from pipelines.dataset import Image, by_category
 from pipelines.keys import DESCRIBED, Keys, described, fused_key, model_version, unit_keys
 from pipelines.rundir import (
     AUDIT_FILE,
@@ -23,7 +23,7 @@ from pipelines.rundir import (
     member_scores_file,
     model_folder,
 )
-from pipelines.storage import Store, metadata_of, read_table, tensors_key
+from pipelines.storage import Store, metadata_of, read_table, side_by_side, tensors_key
 from reconpatch.backbones import load_backbone
 from reconpatch.model import MemberModel
 from reconpatch.patches import CHANNELS
@@ -131,6 +131,21 @@ def network_of(member: Member | MemberModel, image_size: int, weights: str | Non
     channels = sum(backbone.channels) if member.aggregation == "concat" else CHANNELS
     side = -(-image_size // min(backbone.strides))  # or one less, where a network does not pad
     return Network(backbone.weights_source, backbone.weights_sha256, side**2, channels)
+
+
+def plans_of(
+    categories: Sequence[str],
+    images: Sequence[Image],
+    config: RunConfig,
+    networks: Mapping[str, Network],
+    out: Store,
+) -> list[CategoryPlan]:
+    """`plan_category` of every category that has images, in the order of the categories."""
+    found = by_category(images)
+    return side_by_side(
+        lambda category: plan_category(category, found[category], config, networks, out),
+        [category for category in categories if category in found],
+    )
 
 
 def plan_category(

@@ -6,20 +6,19 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pyarrow.fs as pafs
 
 from pipelines.config import Member, RunConfig, UsageError
 from pipelines.dataset import find_new, new_images
 from pipelines.drift import append, compare, read_scores
+from pipelines.index import from_anywhere, index
 from pipelines.judging import Order, judge_orders
 from pipelines.lease import leased
 from pipelines.networks import Networks
 from pipelines.progress import Screen
 from pipelines.record import Record
 from pipelines.registry import Registry, find_model
-from pipelines.run import index, scratch_of
 from pipelines.rundir import (
     DRIFT,
     DRIFT_FILE,
@@ -30,7 +29,7 @@ from pipelines.rundir import (
 )
 from pipelines.score import Stamp
 from pipelines.session import ray_session
-from pipelines.stages import Stages
+from pipelines.stages import Stages, scratch_of
 from pipelines.storage import Store, write_rows, write_table
 from pipelines.tasks import sentence_of
 from pipelines.today import PART_ROWS
@@ -144,7 +143,7 @@ def _config(model: Model, options: NewImages) -> RunConfig:
         image_size=model.image_size,
         categories=(options.category,),
         full_frame=model.full_frame,
-        weights=None if options.weights is None else str(Path(options.weights).resolve()),
+        weights=from_anywhere(options.weights),
         reweight=model.reweight,
         fusion=model.fusion,
         chunk=model.chunk,

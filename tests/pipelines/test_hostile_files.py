@@ -18,6 +18,7 @@ from pipelines.config import DEMO_BACKBONES, RunConfig, UsageError, resolve_memb
 from pipelines.dataset import Listing
 from pipelines.deadline import COSTS, Costs
 from pipelines.gate import Candidate, Terms, rule_all
+from pipelines.index import known_images
 from pipelines.layouts import MVTEC
 from pipelines.learn import learn
 from pipelines.morning import judge
@@ -28,7 +29,6 @@ from pipelines.progress import Screen
 from pipelines.record import Record, csv_of
 from pipelines.registry import Registry
 from pipelines.report.build import _standing
-from pipelines.run import known_images
 from pipelines.rundir import NIGHT_FILE
 from pipelines.score import Stamp
 from pipelines.stages import Stages

@@ -29,12 +29,12 @@ from pipelines.config import RunConfig, UsageError, resolve_members
 from pipelines.dataset import Image, Listing, examine, find_new, list_images
 from pipelines.decode import decode_chunk
 from pipelines.export import _local
+from pipelines.index import index, usable
 from pipelines.masks import read_masks
 from pipelines.night import NightOptions, place_of
 from pipelines.progress import Screen
 from pipelines.record import Record
 from pipelines.registry import find_model
-from pipelines.run import index, usable
 from pipelines.rundir import MODEL, folder_name
 from pipelines.score import Stamp
 from pipelines.stages import Stages
