@@ -13,7 +13,8 @@ from pipelines.dataset import Image, list_images
 from pipelines.fuse import Fusion
 from pipelines.keys import fused_key
 from pipelines.lease import leased
-from pipelines.plan import Network, stored_story
+from pipelines.networks import Network
+from pipelines.plan import stored_story
 from pipelines.progress import Screen
 from pipelines.record import Record, read_run
 from pipelines.rundir import FAILURES_FILE, INDEX, INDEX_FILE, MODEL, RUN, maps_file, member_scores_file, model_folder

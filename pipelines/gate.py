@@ -14,8 +14,8 @@ from pipelines.chunks import Chunk, View, chunks_of
 from pipelines.config import RunConfig, UsageError
 from pipelines.dataset import Image
 from pipelines.judging import Order, judge_orders
-from pipelines.networks import Networks
-from pipelines.plan import CategoryPlan, Network
+from pipelines.networks import Network, Networks
+from pipelines.plan import CategoryPlan
 from pipelines.registry import REFUSED, Registry
 from pipelines.rundir import AUDIT_FILE, MODEL, TRAIN_FILE
 from pipelines.stages import Stages

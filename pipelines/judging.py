@@ -14,7 +14,7 @@ from pipelines.chunks import Chunk, View, chunks_of
 from pipelines.dataset import Image
 from pipelines.explain import nearest_patches
 from pipelines.fuse import fused_rows, map_rows
-from pipelines.plan import Network
+from pipelines.networks import Network
 from pipelines.resources import measured, use_threads
 from pipelines.rundir import MAPS, fused_schema
 from pipelines.score import MemberScores, Stamp, read_adapter, read_bank, score_shard

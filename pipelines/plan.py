@@ -11,6 +11,7 @@ from pipelines.chunks import Chunk, View, chunks_of, features_key
 from pipelines.config import Member, RunConfig
 from pipelines.dataset import Image, by_category
 from pipelines.keys import DESCRIBED, Keys, described, fused_key, model_version, unit_keys
+from pipelines.networks import Network
 from pipelines.rundir import (
     AUDIT_FILE,
     MODEL,
@@ -24,31 +25,8 @@ from pipelines.rundir import (
     model_folder,
 )
 from pipelines.storage import Store, metadata_of, read_table, side_by_side, tensors_key
-from reconpatch.backbones import load_backbone
-from reconpatch.model import MemberModel
-from reconpatch.patches import CHANNELS
 
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True)
-class Network:
-    """A member's backbone, as far as it can be known without running it.
-
-    Attributes:
-        source, sha256: where its weights came from, and their digest.
-        cells: patches an image, at most.
-        channels: C'.
-    """
-
-    source: str
-    sha256: str
-    cells: int
-    channels: int
-
-    @property
-    def bytes_per_image(self) -> int:
-        return self.cells * self.channels * 2
 
 
 @dataclass(frozen=True)
@@ -118,19 +96,6 @@ class CategoryPlan:
     fuse: bool
     fused_key: str
     scratch_bytes: int
-
-
-def load_networks(config: RunConfig) -> dict[str, Network]:
-    """Load every backbone once: what is wrong with its weights or levels is said before an hour is spent."""
-    return {member.backbone: network_of(member, config.image_size, config.weights) for member in config.members}
-
-
-def network_of(member: Member | MemberModel, image_size: int, weights: str | None) -> Network:
-    """A member's backbone, loaded and let go again."""
-    backbone = load_backbone(member.backbone, member.levels, image_size=image_size, weights=weights)
-    channels = sum(backbone.channels) if member.aggregation == "concat" else CHANNELS
-    side = -(-image_size // min(backbone.strides))  # or one less, where a network does not pad
-    return Network(backbone.weights_source, backbone.weights_sha256, side**2, channels)
 
 
 def plans_of(

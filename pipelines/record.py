@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from pipelines.config import RunConfig, UsageError
-from pipelines.plan import Network
+from pipelines.networks import Network
 from pipelines.progress import Screen
 from pipelines.rundir import FAILURES, FAILURES_FILE, METRICS, METRICS_CSV, METRICS_FILE, RUN
 from pipelines.secrets import masked

@@ -16,7 +16,8 @@ from pipelines.estimate import estimated_hours
 from pipelines.index import index, known_images, known_or_read, usable, with_listing
 from pipelines.layouts import MVTEC
 from pipelines.lease import leased
-from pipelines.plan import Network, load_networks, oversized, plans_of, stored_story, waves_of
+from pipelines.networks import Network, load_networks
+from pipelines.plan import oversized, plans_of, stored_story, waves_of
 from pipelines.progress import Screen
 from pipelines.record import Record, read_run
 from pipelines.report.build import report_at_the_end

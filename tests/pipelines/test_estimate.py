@@ -9,7 +9,8 @@ from pipelines.config import RunConfig, resolve_members
 from pipelines.dataset import Image
 from pipelines.estimate import estimated_hours
 from pipelines.keys import Keys
-from pipelines.plan import CategoryPlan, Network, Unit
+from pipelines.networks import Network
+from pipelines.plan import CategoryPlan, Unit
 from pipelines.storage import Store
 
 (MEMBER,) = resolve_members("ensemble", ["tf_efficientnet_lite0"], 96, {})

@@ -12,7 +12,8 @@ from pipelines.config import resolve_members
 from pipelines.dataset import Image
 from pipelines.fit import Fitted, UnitQueue
 from pipelines.keys import Keys
-from pipelines.plan import Network, Unit
+from pipelines.networks import Network
+from pipelines.plan import Unit
 from tests.pipelines.processes import children
 from tests.pipelines.runs import BACKBONES, call, make_category
 

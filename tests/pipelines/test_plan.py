@@ -9,7 +9,8 @@ import pytest
 
 from pipelines.config import Member, RunConfig
 from pipelines.dataset import Image
-from pipelines.plan import CategoryPlan, Network, cut_waves, plan_category
+from pipelines.networks import Network
+from pipelines.plan import CategoryPlan, cut_waves, plan_category
 from pipelines.rundir import MODEL, RUN, adapter_name, bank_index_name, fused_scores_file, model_folder
 from pipelines.storage import Store, read_rows
 from tests.pipelines.runs import BACKBONES, Finished
