@@ -22,7 +22,6 @@ from pipelines.plan import Unit
 from pipelines.resources import measured, use_threads
 from pipelines.rundir import (
     MAPS,
-    MODEL,
     TRAIN,
     TRAIN_FILE,
     fused_schema,
@@ -35,7 +34,17 @@ from pipelines.score import Done, MemberScores, Stamp, as_member_scores
 from pipelines.storage import Store, read_table, write_rows, write_table
 from reconpatch.maps import anomaly_map, to_original
 from reconpatch.metrics import image_metrics, pixel_metrics
-from reconpatch.model import CODE_VERSION, Judgement, MemberModel, Model, calibrate, judge, normalise, to_json
+from reconpatch.model import (
+    CODE_VERSION,
+    MODEL_FILE,
+    Judgement,
+    MemberModel,
+    Model,
+    calibrate,
+    judge,
+    normalise,
+    to_json,
+)
 from reconpatch.thresholds import bound_keeps, images_needed
 
 
@@ -119,7 +128,7 @@ def fuse_category(fusion: Fusion, data: Store, out: Store, stamp: Stamp) -> Done
         nearest = nearest_patches(model, judged, members, place)
         columns = stamp.columns(model.version)
         rows = fused_rows(model, images, judged, nearest, columns)
-        place.write(MODEL, to_json(model).encode())
+        place.write(MODEL_FILE, to_json(model).encode())
         _write_train(images, place)
         if fusion.maps:
             test = [number for number, image in enumerate(images) if image.split == "test"]

@@ -14,11 +14,11 @@ from pipelines.layouts import MVTEC
 from pipelines.night import Night
 from pipelines.plan import cut_waves
 from pipelines.registry import Registry
-from pipelines.rundir import INDEX, INDEX_FILE, MODEL
+from pipelines.rundir import INDEX, INDEX_FILE
 from pipelines.storage import Store, write_rows
 from pipelines.today import Today, judge_today
 from pipelines.walk import named
-from reconpatch.model import from_json, with_false_alarms
+from reconpatch.model import MODEL_FILE, from_json, with_false_alarms
 
 
 def judge(night: Night, listing: Listing, known: Mapping[str, Mapping[str, Any]]) -> None:
@@ -65,7 +65,7 @@ def judge(night: Night, listing: Listing, known: Mapping[str, Mapping[str, Any]]
             night.tell(category, judged="no model" if model is None else "no images")
             continue
         with night.guarded(category, "judge", judged="failed"):
-            today = Today(with_false_alarms(from_json(model.read(MODEL)), stages.config.false_alarms), model, mine)
+            today = Today(with_false_alarms(from_json(model.read(MODEL_FILE)), stages.config.false_alarms), model, mine)
             night.networks.add(today.model)
             night.tell(category, model_version=today.model.version)
             todays[category] = today

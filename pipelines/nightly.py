@@ -24,14 +24,14 @@ from pipelines.learn import learn
 from pipelines.lease import leased
 from pipelines.morning import judge
 from pipelines.networks import Networks
-from pipelines.night import WORK, Night, NightOptions, place_of
+from pipelines.night import Night, NightOptions, place_of
 from pipelines.plan import plan_category
 from pipelines.progress import Screen
 from pipelines.record import Record, read_run
-from pipelines.registry import Registry
-from pipelines.report.build import REPORT, report_at_the_end
+from pipelines.registry import WORK, Registry
+from pipelines.report.build import report_at_the_end
 from pipelines.report.subject import Subject
-from pipelines.rundir import INDEX, INDEX_FILE, RUN
+from pipelines.rundir import INDEX, INDEX_FILE, REPORT, RUN
 from pipelines.score import Stamp
 from pipelines.secrets import masked
 from pipelines.session import ray_session

@@ -14,7 +14,6 @@ from pipelines.keys import DESCRIBED, Keys, described, fused_key, model_version,
 from pipelines.networks import Network
 from pipelines.rundir import (
     AUDIT_FILE,
-    MODEL,
     TRAIN_FILE,
     adapter_name,
     bank_index_name,
@@ -25,6 +24,7 @@ from pipelines.rundir import (
     model_folder,
 )
 from pipelines.storage import Store, metadata_of, read_table, side_by_side, tensors_key
+from reconpatch.model import MODEL_FILE
 
 _T = TypeVar("_T")
 
@@ -128,7 +128,7 @@ def plan_category(
     place = out.below(model_folder(category))
     fused = (
         metadata_of(out, fused_scores_file(category)).get("key") == key
-        and place.exists(MODEL)
+        and place.exists(MODEL_FILE)
         and place.exists(TRAIN_FILE)
         and place.exists(AUDIT_FILE)
         and (not config.maps or metadata_of(out, maps_file(category)).get("key") == key)

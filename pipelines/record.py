@@ -15,7 +15,16 @@ import pandas as pd
 from pipelines.config import RunConfig, UsageError
 from pipelines.networks import Network
 from pipelines.progress import Screen
-from pipelines.rundir import FAILURES, FAILURES_FILE, METRICS, METRICS_CSV, METRICS_FILE, RUN
+from pipelines.rundir import (
+    FAILURES,
+    FAILURES_FILE,
+    FUSED_FOLDER,
+    METRICS,
+    METRICS_CSV,
+    METRICS_FILE,
+    MODELS_FOLDER,
+    RUN,
+)
 from pipelines.secrets import masked
 from pipelines.storage import Store, write_rows
 
@@ -123,8 +132,8 @@ class Record:
         self.save("partial" if self.failed else "complete")
         if metrics:
             self.screen.metrics(metrics)
-        self.screen.say(f"scores   {self.out.below('scores/fused').uri}")
-        self.screen.say(f"models   {self.out.below('models').uri}")
+        self.screen.say(f"scores   {self.out.below(FUSED_FOLDER).uri}")
+        self.screen.say(f"models   {self.out.below(MODELS_FOLDER).uri}")
         self.screen.say(f"metrics  {self.out.below(METRICS_FILE).uri} (and .csv)")
         if self.failures:
             self.screen.say(f"failures {self.out.below(FAILURES_FILE).uri} ({len(self.failures)} rows)")

@@ -35,11 +35,11 @@ from pipelines.night import NightOptions, place_of
 from pipelines.progress import Screen
 from pipelines.record import Record
 from pipelines.registry import find_model
-from pipelines.rundir import MODEL, folder_name
+from pipelines.rundir import folder_name
 from pipelines.score import Stamp
 from pipelines.stages import Stages
 from pipelines.storage import Store, metadata_of, read_rows, read_table, tensors_key, write_table, write_tensors
-from reconpatch.model import CODE_VERSION, MemberModel, Model, ModelError, to_json
+from reconpatch.model import CODE_VERSION, MODEL_FILE, MemberModel, Model, ModelError, to_json
 
 E_COMPOSED, E_APART = normalize("NFC", "é"), normalize("NFD", "é")
 (MEMBER,) = resolve_members("ensemble", ["tf_efficientnet_lite0"], 96, {})
@@ -244,11 +244,11 @@ def test_of_a_model_in_an_object_store_its_own_files_are_copied_and_no_others() 
     store = remote()
     for name in ("lite0/memory_bank.safetensors", "../escaped", "lite0/../../escaped", "weights.bin", "train.parquet"):
         put(store, name)
-    put(store, MODEL, to_json(model).encode())
+    put(store, MODEL_FILE, to_json(model).encode())
     with _local(store) as folder:
         there = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-        assert there == ["lite0/memory_bank.safetensors", MODEL]
-    put(store, MODEL, to_json(replace(model, members=(replace(member, backbone="../../x"),))).encode())
+        assert there == ["lite0/memory_bank.safetensors", MODEL_FILE]
+    put(store, MODEL_FILE, to_json(replace(model, members=(replace(member, backbone="../../x"),))).encode())
     with pytest.raises(ValueError, match=r"\.\./\.\./x"), _local(store):
         pass
 
@@ -342,7 +342,7 @@ def test_a_category_whose_folder_no_disk_can_name_fails_and_the_others_go_on(sta
     left = usable(stages.record, [short, long], images, replace(stages.config, holdout=0.0))
     assert [image.category for image in left] == [short]
     assert stages.record.failed == {long: "index: its name is too long for a folder's; give it a shorter one."}
-    assert not stages.out.exists(f"models/{folder_name(long + long)}/{MODEL}")  # nor is it looked for in vain
+    assert not stages.out.exists(f"models/{folder_name(long + long)}/{MODEL_FILE}")  # nor is it looked for in vain
 
 
 @pytest.mark.parametrize("path", ["a/\0b.png", f"{'x' * 256}/b.png", f"a/{'é' * 126}.png"])
