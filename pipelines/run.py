@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from pipelines.index import index, known_images, known_or_read, usable, with_lis
 from pipelines.layouts import MVTEC
 from pipelines.lease import leased
 from pipelines.networks import Network, load_networks
-from pipelines.plan import oversized, plans_of, stored_story, waves_of
+from pipelines.plan import CategoryPlan, oversized, plans_of, stored_story, waves_of
 from pipelines.progress import Screen
 from pipelines.record import Record, read_run
 from pipelines.report.build import report_at_the_end
@@ -103,10 +103,31 @@ def dry_run(config: RunConfig, screen: Screen) -> int:
             stage.advance()
     place = out.below("nothing stands") if config.fresh else out
     plans = plans_of(listing.categories, assign_parts(images, config.holdout), config, networks, place)
-    due = [plan for plan in plans if plan.fuse]
-    hours = estimated_hours(due, config, networks)
-    screen.plan(plans, len(waves_of(due, config)), hours)
+    _show_plans(screen, plans, config, networks)
     return 0
+
+
+def _show_plans(
+    screen: Screen, plans: Sequence[CategoryPlan], config: RunConfig, networks: Mapping[str, Network]
+) -> None:
+    """A line a unit, what is reused, how much scratch it takes, and how long."""
+    lines = []
+    for plan in plans:
+        for unit in plan.units:
+            images = sum(len(chunk.images) for chunk in plan.chunks if chunk.view.backbone == unit.backbone)
+            stages = ["do" if each else "-" for each in (unit.fit, unit.select, unit.score, plan.fuse)]
+            lines.append([plan.category, unit.backbone, str(len(unit.images)), str(images or "-"), *stages])
+    screen.table(["category", "backbone", "images", "extract", "fit", "select", "score", "fuse"], lines, names=2)
+    due = [plan for plan in plans if plan.fuse]
+    units = [unit for plan in plans for unit in plan.units]
+    reused = sum(not unit.score for unit in units)
+    scratch = [plan.scratch_bytes for plan in plans]
+    screen.say(f"units    {len(units)}, of which {reused} are reused; {len(waves_of(due, config))} waves")
+    screen.say(
+        f"scratch  {sum(scratch) / 1e9:.2f} GB in all, {max(scratch, default=0) / 1e9:.2f} GB for the largest category"
+    )
+    hours = estimated_hours(due, config, networks)
+    screen.say(f"hours    {hours:.2f}, estimated from a trial of each network on this machine")
 
 
 def prepare(out: Store, data: Store, config: RunConfig) -> None:
