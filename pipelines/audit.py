@@ -8,8 +8,8 @@ import numpy as np
 
 from pipelines.dataset import Image
 from pipelines.explain import entry_columns, geometry_of, read_entries
+from pipelines.member_scores import MemberScores
 from pipelines.rundir import AUDIT, AUDIT_FILE
-from pipelines.score import MemberScores
 from pipelines.storage import Store, write_rows
 from pipelines.walk import named
 from reconpatch.audit import suspicion

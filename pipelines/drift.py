@@ -9,8 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.registry import Registry
-from pipelines.rundir import DRIFT, fused_parts
-from pipelines.score import Stamp
+from pipelines.rundir import DRIFT, Stamp, fused_parts
 from pipelines.storage import Store, read_rows, read_table, write_rows
 from reconpatch.drift import drift_of
 from reconpatch.model import Model

@@ -17,8 +17,7 @@ from pipelines.networks import Network
 from pipelines.plan import stored_story
 from pipelines.progress import Screen
 from pipelines.record import Record, read_run
-from pipelines.rundir import FAILURES_FILE, INDEX, INDEX_FILE, RUN, maps_file, member_scores_file, model_folder
-from pipelines.score import Stamp
+from pipelines.rundir import FAILURES_FILE, INDEX, INDEX_FILE, RUN, Stamp, maps_file, member_scores_file, model_folder
 from pipelines.secrets import masked
 from pipelines.session import ray_session
 from pipelines.stages import Stages

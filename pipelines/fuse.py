@@ -18,19 +18,20 @@ from pipelines.config import RunConfig
 from pipelines.dataset import Image
 from pipelines.explain import geometry_of, nearest_patches
 from pipelines.masks import read_masks
+from pipelines.member_scores import MemberScores, as_member_scores
 from pipelines.plan import Unit
-from pipelines.resources import measured, use_threads
+from pipelines.resources import Done, measured, use_threads
 from pipelines.rundir import (
     MAPS,
     TRAIN,
     TRAIN_FILE,
+    Stamp,
     fused_schema,
     fused_scores_file,
     maps_file,
     member_scores_file,
     model_folder,
 )
-from pipelines.score import Done, MemberScores, Stamp, as_member_scores
 from pipelines.storage import Store, read_table, write_rows, write_table
 from reconpatch.maps import anomaly_map, to_original
 from reconpatch.metrics import image_metrics, pixel_metrics

@@ -31,8 +31,7 @@ from pipelines.record import Record, read_run
 from pipelines.registry import WORK, Registry
 from pipelines.report.build import report_at_the_end
 from pipelines.report.subject import Subject
-from pipelines.rundir import INDEX, INDEX_FILE, REPORT, RUN
-from pipelines.score import Stamp
+from pipelines.rundir import INDEX, INDEX_FILE, REPORT, RUN, Stamp
 from pipelines.secrets import masked
 from pipelines.session import ray_session
 from pipelines.stages import Stages, scratch_of

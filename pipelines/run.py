@@ -22,8 +22,7 @@ from pipelines.progress import Screen
 from pipelines.record import Record, read_run
 from pipelines.report.build import report_at_the_end
 from pipelines.report.subject import Subject
-from pipelines.rundir import FILES, FOLDERS, INDEX, INDEX_FILE, RUN
-from pipelines.score import Stamp
+from pipelines.rundir import FILES, FOLDERS, INDEX, INDEX_FILE, RUN, Stamp
 from pipelines.session import ray_session
 from pipelines.stages import Stages, scratch_of
 from pipelines.storage import Store, read_rows, write_rows

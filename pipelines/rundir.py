@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 from urllib.parse import quote
 
 import pyarrow as pa
@@ -185,6 +188,18 @@ CHANGED = pa.schema(
         ("is_better", pa.bool_()),
     ]
 )
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What every scored row carries beside the model's version: which run, and when."""
+
+    run_id: str
+    scored_at: datetime
+
+    def columns(self, model_version: str) -> dict[str, Any]:
+        """The row's columns, of a model."""
+        return {"run_id": self.run_id, "model_version": model_version, "scored_at": self.scored_at}
 
 
 def fused_schema(backbones: Sequence[str]) -> pa.Schema:

@@ -19,8 +19,17 @@ from pipelines.networks import Networks
 from pipelines.progress import Screen
 from pipelines.record import Record
 from pipelines.registry import Registry, find_model
-from pipelines.rundir import DRIFT, DRIFT_FILE, FAILURES, FAILURES_FILE, FUSED_FOLDER, PART_ROWS, fused_part, maps_part
-from pipelines.score import Stamp
+from pipelines.rundir import (
+    DRIFT,
+    DRIFT_FILE,
+    FAILURES,
+    FAILURES_FILE,
+    FUSED_FOLDER,
+    PART_ROWS,
+    Stamp,
+    fused_part,
+    maps_part,
+)
 from pipelines.session import ray_session
 from pipelines.stages import Stages, scratch_of
 from pipelines.storage import Store, write_rows, write_table

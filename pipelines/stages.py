@@ -18,8 +18,9 @@ from pipelines.keys import key_of
 from pipelines.plan import CategoryPlan, Unit, version_of
 from pipelines.progress import Screen, Stage
 from pipelines.record import Record
-from pipelines.rundir import SCRATCH, shards_folder
-from pipelines.score import Done, Stamp, score_unit, select_unit
+from pipelines.resources import Done
+from pipelines.rundir import SCRATCH, Stamp, shards_folder
+from pipelines.score import score_unit, select_unit
 from pipelines.session import threads_for
 from pipelines.shares import Shares, Teller
 from pipelines.storage import Store

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 
 from pipelines.config import UsageError, stored_config
+from pipelines.member_scores import MemberScores, as_member_scores
 from pipelines.record import read_run
 from pipelines.registry import Registry, find_model
 from pipelines.rundir import (
@@ -25,7 +26,6 @@ from pipelines.rundir import (
     member_scores_file,
     model_folder,
 )
-from pipelines.score import MemberScores, as_member_scores
 from pipelines.storage import Store, metadata_of, read_rows, read_table
 
 

@@ -29,8 +29,7 @@ from pipelines.progress import Screen
 from pipelines.record import Record, csv_of, show_metrics
 from pipelines.registry import Registry
 from pipelines.report.build import _standing
-from pipelines.rundir import NIGHT_FILE
-from pipelines.score import Stamp
+from pipelines.rundir import NIGHT_FILE, Stamp
 from pipelines.stages import Stages
 from pipelines.storage import Store
 from reconpatch.model import CODE_VERSION, Model

@@ -35,8 +35,7 @@ from pipelines.night import NightOptions, place_of
 from pipelines.progress import Screen
 from pipelines.record import Record
 from pipelines.registry import find_model
-from pipelines.rundir import folder_name
-from pipelines.score import Stamp
+from pipelines.rundir import Stamp, folder_name
 from pipelines.stages import Stages
 from pipelines.storage import Store, metadata_of, read_rows, read_table, tensors_key, write_table, write_tensors
 from reconpatch.model import CODE_VERSION, MODEL_FILE, MemberModel, Model, ModelError, to_json
