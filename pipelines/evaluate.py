@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipelines.config import RunConfig, UsageError, stored_config
-from pipelines.dataset import Image, list_images
+from pipelines.dataset import list_images
 from pipelines.fuse import Fusion
 from pipelines.keys import fused_key
 from pipelines.lease import leased
@@ -22,6 +22,7 @@ from pipelines.secrets import masked
 from pipelines.session import ray_session
 from pipelines.stages import Stages
 from pipelines.storage import Store, metadata_of, read_rows, write_rows
+from pipelines.walk import Image
 from reconpatch.model import MODEL_FILE, Model, from_json
 
 

@@ -15,7 +15,6 @@ import pyarrow as pa
 
 from pipelines.audit import write_audit
 from pipelines.config import RunConfig
-from pipelines.dataset import Image
 from pipelines.explain import geometry_of, nearest_patches
 from pipelines.masks import read_masks
 from pipelines.member_scores import MemberScores, as_member_scores
@@ -33,6 +32,7 @@ from pipelines.rundir import (
     model_folder,
 )
 from pipelines.storage import Store, read_table, write_rows, write_table
+from pipelines.walk import Image
 from reconpatch.maps import anomaly_map, to_original
 from reconpatch.metrics import image_metrics, pixel_metrics
 from reconpatch.model import (

@@ -12,7 +12,6 @@ import pyarrow as pa
 
 from pipelines.chunks import Chunk, View, chunks_of
 from pipelines.config import RunConfig, UsageError
-from pipelines.dataset import Image
 from pipelines.judging import Order, judge_orders
 from pipelines.networks import Network, Networks
 from pipelines.plan import CategoryPlan
@@ -21,6 +20,7 @@ from pipelines.rundir import AUDIT_FILE, TRAIN_FILE
 from pipelines.stages import Stages
 from pipelines.storage import Store, read_rows
 from pipelines.tasks import sentence_of
+from pipelines.walk import Image
 from reconpatch.defects import LEAST_SIDE
 from reconpatch.gate import Evidence, Ruling, rule, too_many_suspects
 from reconpatch.model import MODEL_FILE, Model, from_json

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.config import RunConfig
-from pipelines.dataset import Examined, Image, Listing, examine, examine_all, trust
+from pipelines.dataset import Examined, Listing, examine, examine_all, trust
 from pipelines.layouts import MVTEC
 from pipelines.record import Record, read_run
 from pipelines.rundir import INDEX_FILE, folder_name
@@ -17,6 +17,7 @@ from pipelines.secrets import masked
 from pipelines.stages import Stages
 from pipelines.storage import Store, read_rows
 from pipelines.tasks import sentence_of
+from pipelines.walk import Image
 
 _LONGEST_FOLDER = 240  # bytes: with endings like .parquet a file's name has 255 at most
 _EXAMINED_AT_ONCE = 64  # images a hashing task reads: long enough to be worth a task, short enough for a moving bar

@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from os import cpu_count
 
-from pipelines.dataset import Examined, Image, assign_parts, examine, list_images
+from pipelines.dataset import Examined, assign_parts, examine, list_images
 from pipelines.layouts import AUTO, MVTEC
 from pipelines.progress import Screen
 from pipelines.storage import Store
-from pipelines.walk import UNREADABLE, reason_of
+from pipelines.walk import UNREADABLE, Image, reason_of
 from reconpatch.images import read_mask
 
 _NAMED = 5  # of a kind of oddity, so many are named and the others counted

@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.chunks import Chunk, View, chunks_of
-from pipelines.dataset import Image
 from pipelines.explain import nearest_patches
 from pipelines.fuse import fused_rows, map_rows
 from pipelines.member_scores import MemberScores
@@ -22,6 +21,7 @@ from pipelines.score import read_adapter, read_bank, score_shard
 from pipelines.shards import read_shard
 from pipelines.stages import Stages
 from pipelines.storage import Store, write_rows
+from pipelines.walk import Image
 from reconpatch.model import Model, judge
 
 _CHUNKS_A_TASK = 64  # images enough that loading the banks does not count

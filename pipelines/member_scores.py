@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines.dataset import Image
 from pipelines.rundir import MEMBER_SCORES
+from pipelines.walk import Image
 from reconpatch.audit import Unexplained
 from reconpatch.fusion import largest_scores
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from pipelines.dataset import Image, Listing, as_new, by_category, find_new, image_folders, new_images
+from pipelines.dataset import Listing, as_new, by_category, find_new, new_images
 from pipelines.deadline import JUDGE, affordable, by_importance
 from pipelines.drift import append, compare, read_scores
 from pipelines.index import index
@@ -17,7 +17,7 @@ from pipelines.registry import Registry
 from pipelines.rundir import INDEX, INDEX_FILE
 from pipelines.storage import Store, write_rows
 from pipelines.today import Today, judge_today
-from pipelines.walk import named
+from pipelines.walk import Image, image_folders, named
 from reconpatch.model import MODEL_FILE, from_json, with_false_alarms
 
 

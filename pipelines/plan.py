@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pipelines.chunks import Chunk, View, chunks_of, features_key
 from pipelines.config import Member, RunConfig
-from pipelines.dataset import Image, by_category
+from pipelines.dataset import by_category
 from pipelines.keys import DESCRIBED, Keys, described, fused_key, model_version, unit_keys
 from pipelines.networks import Network
 from pipelines.rundir import (
@@ -24,6 +24,7 @@ from pipelines.rundir import (
     model_folder,
 )
 from pipelines.storage import Store, metadata_of, read_table, side_by_side, tensors_key
+from pipelines.walk import Image
 from reconpatch.model import MODEL_FILE
 
 _T = TypeVar("_T")

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from pipelines.dataset import Image
 from pipelines.judging import Order, judge_orders
 from pipelines.keys import DESCRIBED, described, key_of
 from pipelines.networks import Networks
@@ -21,6 +20,7 @@ from pipelines.plan import cut_waves
 from pipelines.rundir import INDEX_FILE, PART_ROWS, fused_part, fused_parts, fused_schema, maps_part
 from pipelines.stages import Stages
 from pipelines.storage import Store, metadata_of, read_rows, read_table, write_table
+from pipelines.walk import Image
 from reconpatch.model import Model
 
 

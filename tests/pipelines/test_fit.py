@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from pipelines.config import resolve_members
-from pipelines.dataset import Image
 from pipelines.fit import Fitted, UnitQueue
 from pipelines.keys import Keys
 from pipelines.networks import Network
 from pipelines.plan import Unit
+from pipelines.walk import Image
 from tests.pipelines.processes import children
 from tests.pipelines.runs import BACKBONES, call, make_category
 

@@ -26,7 +26,7 @@ from PIL import Image as Pillow
 from pipelines import nightly
 from pipelines.chunks import View
 from pipelines.config import RunConfig, UsageError, resolve_members
-from pipelines.dataset import Image, Listing, examine, find_new, list_images
+from pipelines.dataset import Listing, examine, find_new, list_images
 from pipelines.decode import decode_chunk
 from pipelines.export import _local
 from pipelines.index import index, usable
@@ -38,6 +38,7 @@ from pipelines.registry import find_model
 from pipelines.rundir import Stamp, folder_name
 from pipelines.stages import Stages
 from pipelines.storage import Store, metadata_of, read_rows, read_table, tensors_key, write_table, write_tensors
+from pipelines.walk import Image
 from reconpatch.model import CODE_VERSION, MODEL_FILE, MemberModel, Model, ModelError, to_json
 
 E_COMPOSED, E_APART = normalize("NFC", "é"), normalize("NFD", "é")

@@ -8,11 +8,11 @@ from dataclasses import fields, replace
 import pytest
 
 from pipelines.config import Member, RunConfig
-from pipelines.dataset import Image
 from pipelines.networks import Network
 from pipelines.plan import CategoryPlan, cut_waves, plan_category
 from pipelines.rundir import RUN, adapter_name, bank_index_name, fused_scores_file, model_folder
 from pipelines.storage import Store, read_rows
+from pipelines.walk import Image
 from reconpatch.model import MODEL_FILE
 from tests.pipelines.runs import BACKBONES, Finished
 
