@@ -50,11 +50,11 @@ class NewImages:
     false_alarms: float | None = None
     maps: bool = False
     scratch: str | None = None
-    scratch_gb: float = 50.0
+    scratch_gb: float = RunConfig.scratch_gb
     strict: bool = False
     workers: int | None = None
-    threads_per_unit: int = 1
-    gpus_per_actor: float = 0.0
+    threads_per_unit: int = RunConfig.threads_per_unit
+    gpus_per_actor: float = RunConfig.gpus_per_actor
     address: str | None = None
 
 
