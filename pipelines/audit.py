@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipelines.dataset import Image
 from pipelines.explain import entry_columns, geometry_of, read_entries
+from pipelines.member_scores import MemberScores
 from pipelines.rundir import AUDIT, AUDIT_FILE
-from pipelines.score import MemberScores
 from pipelines.storage import Store, write_rows
-from pipelines.walk import named
+from pipelines.walk import Image, named
 from reconpatch.audit import suspicion
 from reconpatch.model import Model
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from pipelines.config import Member, RunConfig
-from pipelines.dataset import Image
 from pipelines.keys import key_of
 from pipelines.rundir import shards_folder
 from pipelines.storage import Store
+from pipelines.walk import Image
 from reconpatch.model import CODE_VERSION, MemberModel, Model
 
 

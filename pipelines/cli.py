@@ -11,7 +11,6 @@ from pipelines.cli_models import models_group
 from pipelines.compare import compare
 from pipelines.config import (
     DEMO_BACKBONES,
-    ENSEMBLE_BACKBONES,
     SINGLE_BACKBONE,
     RunConfig,
     UsageError,
@@ -26,18 +25,25 @@ from pipelines.inspect import inspect
 from pipelines.night import NightOptions
 from pipelines.nightly import nightly
 from pipelines.options import (
-    BY_PRESET,
+    bit_depth_option,
     categories_option,
     config_file_option,
     data_option,
     do,
+    ensemble_options,
+    epochs_option,
     layout_option,
+    maps_option,
+    model_option,
     out_option,
     recipe_options,
     refuse,
     registry_option,
     run_options,
     scratch_gb_option,
+    scratch_option,
+    seed_option,
+    strict_option,
     weights_option,
     where_options,
 )
@@ -63,8 +69,7 @@ main.add_command(models_group)
 @main.command()
 @data_option
 @out_option
-@click.option("--image-size", type=int, default=480, help="S, the network's input in pixels.")
-@click.option("--backbone", "backbones", multiple=True, default=ENSEMBLE_BACKBONES, help="timm's name; repeatable.")
+@ensemble_options
 @recipe_options
 @run_options
 def ensemble(**options: Any) -> None:
@@ -89,10 +94,10 @@ def single(backbone: str, preset: str, **options: Any) -> None:
 @click.option(
     "--out", default="demo-run", type=click.Path(), help="Folder for the run's files; an old demo is replaced."
 )
-@click.option("--epochs", type=int, show_default=BY_PRESET, help="0: no training; from the raw start, PatchCore.")
+@epochs_option
 @click.option("--max-steps", type=int, default=300, help="Training steps a unit.")
-@click.option("--maps/--no-maps", default=False, help="Write anomaly maps on the pictures' own pixels.")
-@click.option("--seed", type=int, default=0, help="Of initialisation and batches.")
+@maps_option
+@seed_option
 @where_options
 def demo(out: str, **options: Any) -> None:
     """Real solar cells, real weights, no model hub, one machine, a few minutes."""
@@ -136,16 +141,16 @@ def compare_command(run_a: str, run_b: str, out: str | None) -> None:
 
 
 @main.command(name="score")
-@click.option("--model", required=True, type=click.Path(), help="A run's folder, or a registry.")
+@model_option
 @click.option("--images", required=True, type=click.Path(), help="Folder of images, unlabelled.")
 @click.option("--category", required=True, help="Whose model scores them.")
 @click.option("--out", required=True, type=click.Path(), help="Folder for the scores.")
 @weights_option
-@click.option("--maps/--no-maps", default=False, help="Write anomaly maps on the pictures' own pixels.")
+@maps_option
 @click.option("--false-alarms", type=float, show_default="that of the model", help="Wished rate among good images.")
-@click.option("--scratch", type=click.Path(), show_default="OUT/_scratch", help="Folder for patch features.")
+@scratch_option
 @scratch_gb_option
-@click.option("--strict", is_flag=True, help="Unreadable files are exit code 1.")
+@strict_option
 @where_options
 def score_command(**options: Any) -> None:
     """Score new images with a category's model."""
@@ -153,7 +158,7 @@ def score_command(**options: Any) -> None:
 
 
 @main.command(name="export")
-@click.option("--model", required=True, type=click.Path(), help="A run's folder, or a registry.")
+@model_option
 @click.option("--category", required=True, help="Whose model.")
 @click.option("--out", required=True, type=click.Path(), help="The file.")
 @weights_option
@@ -177,14 +182,15 @@ def export_command(**options: Any) -> None:
     "--images", type=click.Path(), show_default="each category's test, else incoming", help="Today's, <category>/..."
 )
 @click.option("--deadline", help="Time of day, as in 06:00: what cannot be finished by then is put off.")
-@click.option("--image-size", type=int, default=480, help="S, the network's input in pixels.")
-@click.option("--backbone", "backbones", multiple=True, default=ENSEMBLE_BACKBONES, help="timm's name; repeatable.")
-@click.option("--keep", type=click.IntRange(1), default=5, help="Versions of a category that are kept, at least.")
-@click.option("--gate-margin", type=float, default=0.02, help="AUROC by which a candidate may be worse.")
+@ensemble_options
+@click.option(
+    "--keep", type=click.IntRange(1), default=NightOptions.keep, help="Versions of a category that are kept, at least."
+)
+@click.option("--gate-margin", type=float, default=Terms.margin, help="AUROC by which a candidate may be worse.")
 @click.option(
     "--gate-suspects",
     type=float,
-    default=0.05,
+    default=Terms.suspects,
     help="Share of good images unlike all the others above which a category is held back.",
 )
 @click.option("--wait", is_flag=True, help="Until another night in this registry is done, instead of leaving.")
@@ -214,8 +220,8 @@ def status_command(**options: Any) -> None:
 @data_option
 @layout_option
 @categories_option
-@click.option("--holdout", type=float, default=0.2, help="Share of good images that would be held out.")
-@click.option("--bit-depth", type=int, default=16, help="Of pictures with more than 8 bits a channel.")
+@click.option("--holdout", type=float, default=RunConfig.holdout, help="Share of good images that would be held out.")
+@bit_depth_option
 def inspect_command(**options: Any) -> None:
     """What a folder of images holds and what is odd about it, before an hour is spent."""
     do(lambda: inspect(Screen(), **options))

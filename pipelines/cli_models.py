@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from pipelines.models import list_models, promote_model, prune_models, rollback_model, show_model
+from pipelines.night import NightOptions
 from pipelines.options import categories_option, category_option, do, registry_option
 from pipelines.progress import Screen
 
@@ -53,7 +54,7 @@ def models_rollback(**options: Any) -> None:
 @models_group.command(name="prune")
 @registry_option
 @categories_option
-@click.option("--keep", type=click.IntRange(1), default=5, help="Versions of a category that are kept.")
+@click.option("--keep", type=click.IntRange(1), default=NightOptions.keep, help="Versions of a category that are kept.")
 def models_prune(**options: Any) -> None:
     """Remove old versions; the one in force and the one before it always stay."""
     do(lambda: prune_models(Screen(), **options))

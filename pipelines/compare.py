@@ -11,12 +11,11 @@ from pipelines.config import UsageError
 from pipelines.progress import Screen
 from pipelines.report.pages import render_page
 from pipelines.report.subject import Subject
-from pipelines.rundir import CHANGED, COMPARISON
+from pipelines.rundir import CHANGED, COMPARE, COMPARISON
 from pipelines.storage import Store, write_rows
 from reconpatch.comparison import Difference, auroc_difference, mean_difference, resampled_differences
 from reconpatch.metrics import image_metrics
 
-FOLDER = "compare"
 _RESAMPLED = {"ap": "image_ap", "f1max": "image_f1max", "d_prime": "d_prime"}
 _PIXELS = ("pixel_auroc", "pixel_ap", "pixel_f1max", "aupro")
 _LISTED = 200  # images that changed sides, on the page
@@ -51,7 +50,7 @@ def compare(run_a: str, run_b: str, screen: Screen, out: str | None = None) -> i
         raise UsageError(f"{run_a} and {run_b}: no image that both have scored.")
     if skipped:
         screen.warn(f"{skipped} images are left out: their contents have changed between the runs.")
-    place = b.out.below(FOLDER) if out is None else Store.of(out)
+    place = b.out.below(COMPARE) if out is None else Store.of(out)
     rows.append(_mean([row for row in rows if row["metric"] == "image_auroc"]))
     write_rows(place, "metrics.parquet", rows, COMPARISON)
     write_rows(place, "changed.parquet", changed, CHANGED)

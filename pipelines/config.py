@@ -13,11 +13,6 @@ from reconpatch.schedule import AdapterConfig
 ENSEMBLE_BACKBONES = ("wide_resnet101_2.tv_in1k", "resnext101_32x8d.tv_in1k", "densenet201.tv_in1k")
 SINGLE_BACKBONE = "wide_resnet50_2.tv_in1k"
 DEMO_BACKBONES = ("tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2")
-# What a recipe decides where the user does not.
-RECIPES: Mapping[str, Mapping[str, Any]] = {
-    "default": {"full_frame": True, "batch_images": 4, "max_steps": 3000, "holdout": 0.2},
-    "paper": {"full_frame": False, "batch_images": 0, "max_steps": 0, "holdout": 0.0},
-}
 
 
 class UsageError(ValueError):
@@ -99,17 +94,17 @@ class RunConfig:
     full_frame: bool = True
     weights: str | None = None
     recipe: str = "default"
-    max_steps: int = 3000
-    batch_size: int = 512
+    max_steps: int = AdapterConfig.max_steps
+    batch_size: int = AdapterConfig.batch_size
     batch_images: int = 4
-    sigma: float | None = None
-    neighbours: int = 5
-    alpha: float = 0.5
-    margin: float = 1.0
-    gamma: float = 0.999
+    sigma: float | None = AdapterConfig.sigma
+    neighbours: int = AdapterConfig.neighbours
+    alpha: float = AdapterConfig.alpha
+    margin: float = AdapterConfig.margin
+    gamma: float = AdapterConfig.gamma
     reweight: int = 9
     fusion: str = "patch"
-    seed: int = 0
+    seed: int = AdapterConfig.seed
     chunk: int = 16
     bit_depth: int = 16
     holdout: float = 0.2
@@ -186,6 +181,14 @@ class RunConfig:
         return asdict(self)
 
 
+_PAPER: Mapping[str, Any] = {"full_frame": False, "batch_images": 0, "max_steps": 0, "holdout": 0.0}
+# What a recipe decides where the user does not.
+RECIPES: Mapping[str, Mapping[str, Any]] = {
+    "default": {name: getattr(RunConfig, name) for name in _PAPER},
+    "paper": _PAPER,
+}
+
+
 def resolve_members(
     preset: str,
     backbones: Sequence[str],
@@ -203,7 +206,7 @@ def resolve_members(
 
 def with_recipe(options: Mapping[str, Any]) -> dict[str, Any]:
     """A run's options, with what their recipe decides where they say nothing or None."""
-    recipe = options.get("recipe", "default")
+    recipe = options.get("recipe", RunConfig.recipe)
     decided = RECIPES[recipe]
     return {
         **options,

@@ -24,30 +24,12 @@ from pipelines.walk import (
     composed,
     files_below,
     fingerprint_of,
-    image_folders,
     oddities,
     pictures_in,
     reason_of,
 )
 from reconpatch.images import Picture, read_picture
 from reconpatch.thresholds import held_out
-
-__all__ = [
-    "Examined",
-    "Image",
-    "Listing",
-    "as_new",
-    "assign_parts",
-    "by_category",
-    "examine",
-    "examine_all",
-    "find_categories",
-    "find_new",
-    "image_folders",
-    "list_images",
-    "new_images",
-    "trust",
-]
 
 
 @dataclass(frozen=True)

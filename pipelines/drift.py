@@ -9,8 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.registry import Registry
-from pipelines.rundir import DRIFT, folder_name
-from pipelines.score import Stamp
+from pipelines.rundir import DRIFT, Stamp, fused_parts
 from pipelines.storage import Store, read_rows, read_table, write_rows
 from reconpatch.drift import drift_of
 from reconpatch.model import Model
@@ -21,9 +20,8 @@ _KEPT = 400  # a year of nights, and some
 
 def read_scores(out: Store, category: str) -> pa.Table:
     """Scores, p-values and verdicts of a category's parts."""
-    folder = f"scores/fused/{folder_name(category)}"
     columns = ["score", "p_value", "is_anomaly"]
-    return pa.concat_tables([read_table(out, out.name_of(info), columns) for info in out.files(folder)])
+    return pa.concat_tables([read_table(out, out.name_of(info), columns) for info in out.files(fused_parts(category))])
 
 
 def compare(scores: pa.Table, model: Model, stamp: Stamp) -> dict[str, Any] | None:

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from pipelines.config import Member, RunConfig
-from pipelines.plan import CategoryPlan, Network, Unit
+from pipelines.networks import Network
+from pipelines.plan import CategoryPlan, Unit
 from pipelines.resources import use_threads
 from reconpatch.adapter import train_adapter
 from reconpatch.backbones import load_backbone

@@ -9,20 +9,21 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipelines.config import RunConfig, UsageError, stored_config
-from pipelines.dataset import Image, list_images
+from pipelines.dataset import list_images
 from pipelines.fuse import Fusion
 from pipelines.keys import fused_key
 from pipelines.lease import leased
-from pipelines.plan import Network, stored_story
+from pipelines.networks import Network
+from pipelines.plan import stored_story
 from pipelines.progress import Screen
 from pipelines.record import Record, read_run
-from pipelines.rundir import FAILURES_FILE, INDEX, INDEX_FILE, MODEL, RUN, maps_file, member_scores_file, model_folder
-from pipelines.score import Stamp
+from pipelines.rundir import FAILURES_FILE, INDEX, INDEX_FILE, RUN, Stamp, maps_file, member_scores_file, model_folder
 from pipelines.secrets import masked
 from pipelines.session import ray_session
 from pipelines.stages import Stages
 from pipelines.storage import Store, metadata_of, read_rows, write_rows
-from reconpatch.model import Model, from_json
+from pipelines.walk import Image
+from reconpatch.model import MODEL_FILE, Model, from_json
 
 
 def evaluate(
@@ -61,7 +62,7 @@ def evaluate(
         store = Store.of_data(config.data)
         images, warnings = _with_masks(store, images, config.layout)
         categories = list(dict.fromkeys(image.category for image in images))
-        fitted = [category for category in categories if out.below(model_folder(category)).exists(MODEL)]
+        fitted = [category for category in categories if out.below(model_folder(category)).exists(MODEL_FILE)]
         warnings += [
             f"{category}: has no model yet and is left out; finish the run first."
             for category in categories
@@ -135,7 +136,7 @@ def _with_masks(data: Store, images: Sequence[Image], layout: str) -> tuple[list
 
 
 def _fusion(category: str, images: tuple[Image, ...], config: RunConfig, out: Store, maps: bool | None) -> Fusion:
-    model = replace(from_json(out.below(model_folder(category)).read(MODEL)), false_alarms=config.false_alarms)
+    model = replace(from_json(out.below(model_folder(category)).read(MODEL_FILE)), false_alarms=config.false_alarms)
     scored = {
         member.backbone: metadata_of(out, member_scores_file(category, member.backbone)) for member in model.members
     }

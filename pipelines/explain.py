@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipelines.dataset import Image
+from pipelines.member_scores import MemberScores
 from pipelines.rundir import bank_index_name
-from pipelines.score import MemberScores
 from pipelines.storage import Store, read_table
+from pipelines.walk import Image
 from reconpatch.geometry import Geometry
 from reconpatch.model import Judgement, Model
 

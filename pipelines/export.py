@@ -15,12 +15,12 @@ from pipelines.config import UsageError
 from pipelines.dataset import find_new
 from pipelines.progress import Screen
 from pipelines.registry import find_model
-from pipelines.rundir import MODEL, adapter_name, bank_index_name, bank_name
+from pipelines.rundir import adapter_name, bank_index_name, bank_name
 from pipelines.storage import Store
 from pipelines.walk import UNREADABLE, reason_of
 from reconpatch import Detector
 from reconpatch.images import SUFFIXES, read_image
-from reconpatch.model import from_json
+from reconpatch.model import MODEL_FILE, from_json
 from reconpatch.onnx_check import compare, trial_pictures
 from reconpatch.onnx_graph import trace, without_features
 
@@ -88,8 +88,8 @@ def _local(place: Store) -> Iterator[Path]:
         yield Path(place.path())
         return
     with tempfile.TemporaryDirectory() as folder:
-        copy, names = Store.of(folder), [MODEL]
-        for member in from_json(place.read(MODEL)).members:
+        copy, names = Store.of(folder), [MODEL_FILE]
+        for member in from_json(place.read(MODEL_FILE)).members:
             names += [each(member.backbone) for each in (adapter_name, bank_name, bank_index_name)]
         for name in names:
             if place.exists(name):  # a member without an adapter has no file of one; the Detector says what is missing

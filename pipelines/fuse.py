@@ -15,27 +15,37 @@ import pyarrow as pa
 
 from pipelines.audit import write_audit
 from pipelines.config import RunConfig
-from pipelines.dataset import Image
 from pipelines.explain import geometry_of, nearest_patches
 from pipelines.masks import read_masks
+from pipelines.member_scores import MemberScores, as_member_scores
 from pipelines.plan import Unit
-from pipelines.resources import measured, use_threads
+from pipelines.resources import Done, measured, use_threads
 from pipelines.rundir import (
     MAPS,
-    MODEL,
     TRAIN,
     TRAIN_FILE,
+    Stamp,
     fused_schema,
     fused_scores_file,
     maps_file,
     member_scores_file,
     model_folder,
 )
-from pipelines.score import Done, MemberScores, Stamp, as_member_scores
 from pipelines.storage import Store, read_table, write_rows, write_table
+from pipelines.walk import Image
 from reconpatch.maps import anomaly_map, to_original
 from reconpatch.metrics import image_metrics, pixel_metrics
-from reconpatch.model import CODE_VERSION, Judgement, MemberModel, Model, calibrate, judge, normalise, to_json
+from reconpatch.model import (
+    CODE_VERSION,
+    MODEL_FILE,
+    Judgement,
+    MemberModel,
+    Model,
+    calibrate,
+    judge,
+    normalise,
+    to_json,
+)
 from reconpatch.thresholds import bound_keeps, images_needed
 
 
@@ -119,7 +129,7 @@ def fuse_category(fusion: Fusion, data: Store, out: Store, stamp: Stamp) -> Done
         nearest = nearest_patches(model, judged, members, place)
         columns = stamp.columns(model.version)
         rows = fused_rows(model, images, judged, nearest, columns)
-        place.write(MODEL, to_json(model).encode())
+        place.write(MODEL_FILE, to_json(model).encode())
         _write_train(images, place)
         if fusion.maps:
             test = [number for number, image in enumerate(images) if image.split == "test"]

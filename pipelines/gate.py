@@ -12,18 +12,18 @@ import pyarrow as pa
 
 from pipelines.chunks import Chunk, View, chunks_of
 from pipelines.config import RunConfig, UsageError
-from pipelines.dataset import Image
 from pipelines.judging import Order, judge_orders
-from pipelines.networks import Networks
-from pipelines.plan import CategoryPlan, Network
+from pipelines.networks import Network, Networks
+from pipelines.plan import CategoryPlan
 from pipelines.registry import REFUSED, Registry
-from pipelines.rundir import AUDIT_FILE, MODEL, TRAIN_FILE
+from pipelines.rundir import AUDIT_FILE, TRAIN_FILE
 from pipelines.stages import Stages
 from pipelines.storage import Store, read_rows
 from pipelines.tasks import sentence_of
+from pipelines.walk import Image
 from reconpatch.defects import LEAST_SIDE
 from reconpatch.gate import Evidence, Ruling, rule, too_many_suspects
-from reconpatch.model import Model, from_json
+from reconpatch.model import MODEL_FILE, Model, from_json
 
 _MOST = 1000  # images that a gate asks about, of each kind: more would tell it nothing new
 
@@ -82,14 +82,14 @@ def candidate_of(
         real: its test images; without both kinds, or a champion to compare with, they say nothing and are left out.
         networks: to which those of the champion are added.
     """
-    model = from_json(place.read(MODEL))
+    model = from_json(place.read(MODEL_FILE))
     seen = _fitted(place)
     champion, unasked = None, ""
     current = registry.current(model.category)
     if current is not None:
         theirs = registry.version(model.category, current)
         try:
-            champion = from_json(theirs.read(MODEL)), theirs
+            champion = from_json(theirs.read(MODEL_FILE)), theirs
             seen |= _fitted(theirs)
             networks.add(champion[0])
         except Exception as error:  # what cannot be read, or has other weights, cannot judge today's either

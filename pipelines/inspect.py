@@ -8,11 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from os import cpu_count
 
-from pipelines.dataset import Examined, Image, assign_parts, examine, list_images
-from pipelines.layouts import AUTO, MVTEC
+from pipelines.config import RunConfig
+from pipelines.dataset import Examined, assign_parts, examine, list_images
+from pipelines.layouts import MVTEC
 from pipelines.progress import Screen
 from pipelines.storage import Store
-from pipelines.walk import UNREADABLE, reason_of
+from pipelines.walk import UNREADABLE, Image, reason_of
 from reconpatch.images import read_mask
 
 _NAMED = 5  # of a kind of oddity, so many are named and the others counted
@@ -46,9 +47,9 @@ def inspect(
     screen: Screen,
     data: str,
     categories: Sequence[str] = (),
-    holdout: float = 0.2,
-    bit_depth: int = 16,
-    layout: str = AUTO,
+    holdout: float = RunConfig.holdout,
+    bit_depth: int = RunConfig.bit_depth,
+    layout: str = RunConfig.layout,
 ) -> int:
     """Read every image and mask of a data root and say what is there.
 

@@ -11,16 +11,17 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.chunks import Chunk, View, chunks_of
-from pipelines.dataset import Image
 from pipelines.explain import nearest_patches
 from pipelines.fuse import fused_rows, map_rows
-from pipelines.plan import Network
+from pipelines.member_scores import MemberScores
+from pipelines.networks import Network
 from pipelines.resources import measured, use_threads
-from pipelines.rundir import MAPS, fused_schema
-from pipelines.score import MemberScores, Stamp, read_adapter, read_bank, score_shard
+from pipelines.rundir import MAPS, Stamp, fused_schema
+from pipelines.score import read_adapter, read_bank, score_shard
 from pipelines.shards import read_shard
 from pipelines.stages import Stages
 from pipelines.storage import Store, write_rows
+from pipelines.walk import Image
 from reconpatch.model import Model, judge
 
 _CHUNKS_A_TASK = 64  # images enough that loading the banks does not count

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipelines.config import Member, RunConfig
-from pipelines.dataset import Image
+from pipelines.walk import Image
 from reconpatch.model import CODE_VERSION
 
 DESCRIBED = ("image_path", "content_sha256", "split", "defect", "label")

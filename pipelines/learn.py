@@ -7,14 +7,13 @@ import uuid
 from collections.abc import Mapping, Sequence
 
 from pipelines.chunks import Chunk
-from pipelines.dataset import Image
 from pipelines.deadline import JUDGE, LEARN, affordable, by_importance
 from pipelines.gate import Candidate, candidate_of, gate_chunks, rule_all, settle
 from pipelines.night import Night
 from pipelines.plan import CategoryPlan, cut_waves
 from pipelines.registry import REFUSED
 from pipelines.rundir import model_folder
-from pipelines.walk import named
+from pipelines.walk import Image, named
 
 
 def learn(night: Night, plans: Sequence[CategoryPlan], labelled: Mapping[str, Sequence[Image]]) -> None:

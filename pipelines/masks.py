@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipelines.dataset import Image
 from pipelines.storage import Store
-from pipelines.walk import UNREADABLE, reason_of
+from pipelines.walk import UNREADABLE, Image, reason_of
 from reconpatch.images import preprocess_mask, read_mask
 from reconpatch.model import Model
 

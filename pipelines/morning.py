@@ -6,19 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from pipelines.dataset import Image, Listing, as_new, by_category, find_new, image_folders, new_images
+from pipelines.dataset import Listing, as_new, by_category, find_new, new_images
 from pipelines.deadline import JUDGE, affordable, by_importance
 from pipelines.drift import append, compare, read_scores
+from pipelines.index import index
 from pipelines.layouts import MVTEC
 from pipelines.night import Night
 from pipelines.plan import cut_waves
 from pipelines.registry import Registry
-from pipelines.run import index
-from pipelines.rundir import INDEX, INDEX_FILE, MODEL
+from pipelines.rundir import INDEX, INDEX_FILE
 from pipelines.storage import Store, write_rows
 from pipelines.today import Today, judge_today
-from pipelines.walk import named
-from reconpatch.model import from_json, with_false_alarms
+from pipelines.walk import Image, image_folders, named
+from reconpatch.model import MODEL_FILE, from_json, with_false_alarms
 
 
 def judge(night: Night, listing: Listing, known: Mapping[str, Mapping[str, Any]]) -> None:
@@ -65,7 +65,7 @@ def judge(night: Night, listing: Listing, known: Mapping[str, Mapping[str, Any]]
             night.tell(category, judged="no model" if model is None else "no images")
             continue
         with night.guarded(category, "judge", judged="failed"):
-            today = Today(with_false_alarms(from_json(model.read(MODEL)), stages.config.false_alarms), model, mine)
+            today = Today(with_false_alarms(from_json(model.read(MODEL_FILE)), stages.config.false_alarms), model, mine)
             night.networks.add(today.model)
             night.tell(category, model_version=today.model.version)
             todays[category] = today

@@ -1,17 +1,59 @@
-"""Backbones that have been found and looked at; those of older models are added as they are met."""
+"""Backbones, looked at before anything is computed: where their weights came from, and what their features take."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 from pipelines.config import Member, RunConfig
-from pipelines.plan import Network, load_networks, network_of
+from reconpatch.backbones import load_backbone
 from reconpatch.model import MemberModel, Model
+from reconpatch.patches import feature_channels
+
+
+@dataclass(frozen=True)
+class Network:
+    """A member's backbone, as far as it can be known without running it.
+
+    Attributes:
+        source, sha256: where its weights came from, and their digest.
+        cells: patches an image, at most.
+        channels: C'.
+    """
+
+    source: str
+    sha256: str
+    cells: int
+    channels: int
+
+    @property
+    def bytes_per_image(self) -> int:
+        """Of its features, which are float16."""
+        return self.cells * self.channels * 2
+
+
+def load_networks(config: RunConfig) -> dict[str, Network]:
+    """Load every backbone once: what is wrong with its weights or levels is said before an hour is spent.
+
+    Returns:
+        Backbone → its network.
+
+    Raises:
+        BackboneError: a backbone that is not there or has no weights, or levels that it does not have.
+    """
+    return {member.backbone: network_of(member, config.image_size, config.weights) for member in config.members}
+
+
+def network_of(member: Member | MemberModel, image_size: int, weights: str | None) -> Network:
+    """A member's backbone, loaded and let go again."""
+    backbone = load_backbone(member.backbone, member.levels, image_size=image_size, weights=weights)
+    channels = feature_channels(backbone.channels, member.aggregation)
+    side = -(-image_size // min(backbone.strides))  # or one less, where a network does not pad
+    return Network(backbone.weights_source, backbone.weights_sha256, side**2, channels)
 
 
 @dataclass
 class Networks:
-    """What is known of each backbone.
+    """What is known of each backbone; those of older models are added as they are met.
 
     Attributes:
         by_backbone: name → the network of a run's member of that name, or of the first model that was met with it.

@@ -22,7 +22,6 @@ from pipelines.storage import Store, read_rows, side_by_side, write_rows
 from pipelines.tasks import sentence_of
 from pipelines.today import Before
 
-WORK = ".work"
 _R = TypeVar("_R")
 
 

@@ -14,29 +14,27 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from pipelines.config import RunConfig, UsageError
 from pipelines.dataset import Listing, as_new, assign_parts, by_category, list_images
 from pipelines.deadline import Costs, next_time
+from pipelines.index import index, known_images, usable, with_listing
 from pipelines.learn import learn
 from pipelines.lease import leased
 from pipelines.morning import judge
 from pipelines.networks import Networks
-from pipelines.night import WORK, Night, NightOptions, place_of
+from pipelines.night import Night, NightOptions, place_of
 from pipelines.plan import plan_category
 from pipelines.progress import Screen
 from pipelines.record import Record, read_run
-from pipelines.registry import Registry
-from pipelines.report.build import REPORT, report_at_the_end
+from pipelines.registry import WORK, Registry
+from pipelines.report.build import report_at_the_end
 from pipelines.report.subject import Subject
-from pipelines.run import data_of, index, known_images, scratch_of, usable
-from pipelines.rundir import INDEX, INDEX_FILE, RUN
-from pipelines.score import Stamp
+from pipelines.rundir import INDEX, INDEX_FILE, REPORT, RUN, Stamp
 from pipelines.secrets import masked
 from pipelines.session import ray_session
-from pipelines.stages import Stages
+from pipelines.stages import Stages, scratch_of
 from pipelines.storage import Store, write_rows
 
 
@@ -54,11 +52,9 @@ def nightly(config: RunConfig, options: NightOptions, screen: Screen) -> int:
         raise UsageError(f"--images {masked(options.images)}: there is no such folder, or nothing in it.")
     deadline = None if options.deadline is None else next_time(options.deadline, datetime.now())
     work = registry.below(WORK)
-    weights = None if config.weights is None else str(Path(config.weights).resolve())
-    config = replace(config, data=data_of(data, config), out=work.uri, weights=weights)
     with leased(registry, wait=options.wait):
         listing = list_images(data, config.categories, config.layout)
-        config = replace(config, layout=listing.layout)
+        config = with_listing(replace(config, out=work.uri), data, listing)
         with ThreadPoolExecutor(1) as aside:
             loading = aside.submit(Networks.load, config)  # Ray starts meanwhile
             with ray_session(config) as workers:

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import click
 
-from pipelines.config import RECIPES, UsageError
+from pipelines.config import ENSEMBLE_BACKBONES, RECIPES, RunConfig, UsageError
 from pipelines.config_file import options_from_file
 from pipelines.layouts import AUTO, LAYOUTS
 from pipelines.progress import in_one_line
@@ -71,6 +71,11 @@ def _from_file(ctx: click.Context, param: click.Parameter, value: str | None) ->
             refuse(error)
 
 
+def _by_recipe(name: str) -> str:
+    """What an option is that nobody gives."""
+    return f"{RECIPES['default'][name]:g}; {RECIPES['paper'][name]:g} with --recipe paper"
+
+
 config_file_option = click.option(
     "--config",
     type=click.Path(),
@@ -86,15 +91,23 @@ where_options = options_of(
         show_default="those there are CPUs and GPUs for",
         help="Units that run at once; on a cluster that grows, those it will have room for.",
     ),
-    click.option("--threads-per-unit", type=int, default=1, help="CPU threads of a unit."),
-    click.option("--gpus-per-actor", type=float, default=0.0, help="GPUs of a unit; above 0 it computes on CUDA."),
+    click.option("--threads-per-unit", type=int, default=RunConfig.threads_per_unit, help="CPU threads of a unit."),
+    click.option(
+        "--gpus-per-actor",
+        type=float,
+        default=RunConfig.gpus_per_actor,
+        help="GPUs of a unit; above 0 it computes on CUDA.",
+    ),
     click.option("--address", show_default="RAY_ADDRESS, else a Ray started here", help="The Ray cluster."),
 )
 data_option = click.option(
     "--data", required=True, type=click.Path(), help="Folder of images, or a list of them (.csv, .parquet)."
 )
 layout_option = click.option(
-    "--layout", type=click.Choice([AUTO, *LAYOUTS]), default=AUTO, help="How the images lie; auto: found by itself."
+    "--layout",
+    type=click.Choice([AUTO, *LAYOUTS]),
+    default=RunConfig.layout,
+    help="How the images lie; auto: found by itself.",
 )
 out_option = click.option("--out", required=True, type=click.Path(), help="Folder for the run's files.")
 categories_option = click.option(
@@ -102,15 +115,31 @@ categories_option = click.option(
 )
 weights_option = click.option("--weights", type=click.Path(), help="Folder with <backbone>.safetensors or .pth.")
 scratch_gb_option = click.option(
-    "--scratch-gb", type=float, default=50.0, help="Room for features; categories go in waves."
+    "--scratch-gb", type=float, default=RunConfig.scratch_gb, help="Room for features; categories go in waves."
 )
 holdout_option = click.option(
     "--holdout",
     type=float,
-    show_default="0.2; 0 with --recipe paper",
+    show_default=_by_recipe("holdout"),
     help="Share of good images that no model sees; thresholds come from them.",
 )
-false_alarms_option = click.option("--false-alarms", type=float, default=0.01, help="Wished rate among good images.")
+false_alarms_option = click.option(
+    "--false-alarms", type=float, default=RunConfig.false_alarms, help="Wished rate among good images."
+)
+bit_depth_option = click.option(
+    "--bit-depth", type=int, default=RunConfig.bit_depth, help="Of pictures with more than 8 bits a channel."
+)
+epochs_option = click.option(
+    "--epochs", type=int, show_default=BY_PRESET, help="0: no training; from the raw start, PatchCore."
+)
+seed_option = click.option("--seed", type=int, default=RunConfig.seed, help="Of initialisation and batches.")
+maps_option = click.option(
+    "--maps/--no-maps", default=RunConfig.maps, help="Write anomaly maps on the pictures' own pixels."
+)
+scratch_option = click.option(
+    "--scratch", type=click.Path(), show_default="OUT/_scratch", help="Folder for patch features."
+)
+strict_option = click.option("--strict", is_flag=True, help="Unreadable files are exit code 1.")
 recipe_options = options_of(
     config_file_option,
     layout_option,
@@ -122,43 +151,47 @@ recipe_options = options_of(
         show_default="full-frame; centre-crop with --recipe paper",
         help="All of the picture as a square, or the middle 7/8 of it.",
     ),
-    click.option("--bit-depth", type=int, default=16, help="Of pictures with more than 8 bits a channel."),
-    click.option("--recipe", type=click.Choice(list(RECIPES)), default="default", help="paper: the table as printed."),
+    bit_depth_option,
+    click.option(
+        "--recipe", type=click.Choice(list(RECIPES)), default=RunConfig.recipe, help="paper: the table as printed."
+    ),
     click.option("--levels", type=_Levels(), show_default=BY_PRESET, help="timm's out_indices, as in 2,3."),
     click.option("--patch-size", type=int, show_default=BY_PRESET, help="s, odd."),
     click.option("--aggregation", type=click.Choice(AGGREGATIONS), show_default=BY_PRESET, help="Of patch features."),
     click.option("--start", type=click.Choice(STARTS), show_default=BY_PRESET, help="Where the adapter starts."),
     click.option("--dim", type=int, show_default=BY_PRESET, help="D, the adapter's output size."),
     click.option("--coreset", type=float, show_default=BY_PRESET, help="The bank's share of the fit patches."),
-    click.option("--epochs", type=int, show_default=BY_PRESET, help="0: no training; from the raw start, PatchCore."),
+    epochs_option,
     click.option("--lr", type=float, show_default=BY_PRESET, help="Learning rate, before --max-steps scales it."),
+    click.option("--max-steps", type=int, show_default=_by_recipe("max_steps"), help="0: the epochs' full count."),
+    click.option("--batch-size", type=int, default=RunConfig.batch_size, help="N, patches a training step."),
     click.option(
-        "--max-steps", type=int, show_default="3000; 0 with --recipe paper", help="0: the epochs' full count."
-    ),
-    click.option("--batch-size", type=int, default=512, help="N, patches a training step."),
-    click.option(
-        "--batch-images", type=int, show_default="4; 0 with --recipe paper", help="Images these come from; 0: any."
+        "--batch-images", type=int, show_default=_by_recipe("batch_images"), help="Images these come from; 0: any."
     ),
     click.option(
         "--sigma", type=_Sigma(), default="neighbour", help="Of eq. 1; 'neighbour': squared distance to the k-th."
     ),
-    click.option("--neighbours", type=int, default=5, help="k of eqs. 2-5, at least 4."),
-    click.option("--alpha", type=float, default=0.5, help="Share of the pairwise similarity, eq. 6."),
-    click.option("--margin", type=float, default=1.0, help="m of eq. 7."),
-    click.option("--gamma", type=float, default=0.999, help="EMA rate of eq. 8, before --max-steps scales it."),
-    click.option("--reweight", type=int, default=9, help="b of eq. 10; 1: no reweighting."),
-    click.option("--fusion", type=click.Choice(FUSIONS), default="patch", help="Normalise patch or image scores."),
+    click.option("--neighbours", type=int, default=RunConfig.neighbours, help="k of eqs. 2-5, at least 4."),
+    click.option("--alpha", type=float, default=RunConfig.alpha, help="Share of the pairwise similarity, eq. 6."),
+    click.option("--margin", type=float, default=RunConfig.margin, help="m of eq. 7."),
+    click.option(
+        "--gamma", type=float, default=RunConfig.gamma, help="EMA rate of eq. 8, before --max-steps scales it."
+    ),
+    click.option("--reweight", type=int, default=RunConfig.reweight, help="b of eq. 10; 1: no reweighting."),
+    click.option(
+        "--fusion", type=click.Choice(FUSIONS), default=RunConfig.fusion, help="Normalise patch or image scores."
+    ),
     holdout_option,
     false_alarms_option,
-    click.option("--seed", type=int, default=0, help="Of initialisation and batches."),
-    click.option("--chunk", type=int, default=16, help="Images of a forward pass."),
-    click.option("--maps/--no-maps", default=False, help="Write anomaly maps on the pictures' own pixels."),
-    click.option("--report/--no-report", default=True, help="Write pages to look at when all is done."),
-    click.option("--scratch", type=click.Path(), show_default="OUT/_scratch", help="Folder for patch features."),
+    seed_option,
+    click.option("--chunk", type=int, default=RunConfig.chunk, help="Images of a forward pass."),
+    maps_option,
+    click.option("--report/--no-report", default=RunConfig.report, help="Write pages to look at when all is done."),
+    scratch_option,
     scratch_gb_option,
     click.option("--keep-features", is_flag=True, help="Leave the features when their categories are done."),
     click.option("--rehash", is_flag=True, help="Read every file, also those whose size and time have not changed."),
-    click.option("--strict", is_flag=True, help="Unreadable files are exit code 1."),
+    strict_option,
     where_options,
 )
 run_options = options_of(
@@ -167,6 +200,11 @@ run_options = options_of(
 )
 registry_option = click.option("--registry", required=True, type=click.Path(), help="Folder of the models' versions.")
 category_option = click.option("--category", required=True, help="Whose models.")
+model_option = click.option("--model", required=True, type=click.Path(), help="A run's folder, or a registry.")
+ensemble_options = options_of(
+    click.option("--image-size", type=int, default=480, help="S, the network's input in pixels."),
+    click.option("--backbone", "backbones", multiple=True, default=ENSEMBLE_BACKBONES, help="timm's name; repeatable."),
+)
 
 
 def do(work: Callable[[], int]) -> NoReturn:

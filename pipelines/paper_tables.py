@@ -11,9 +11,9 @@ from typing import Any
 
 from pipelines.config import ENSEMBLE_BACKBONES, SINGLE_BACKBONE, RunConfig, UsageError, resolve_members, with_recipe
 from pipelines.dataset import find_categories
+from pipelines.networks import load_networks
 from pipelines.paper_comparison import COMPARED, Measured, compare, show
 from pipelines.paper_values import CATEGORIES, TABLES, PaperTable
-from pipelines.plan import load_networks
 from pipelines.progress import Screen
 from pipelines.record import csv_of
 from pipelines.run import run

@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 
 from pipelines.chunks import Chunk, View, chunks_of, features_key
 from pipelines.config import Member, RunConfig
-from pipelines.dataset import Image
+from pipelines.dataset import by_category
 from pipelines.keys import DESCRIBED, Keys, described, fused_key, model_version, unit_keys
+from pipelines.networks import Network
 from pipelines.rundir import (
     AUDIT_FILE,
-    MODEL,
     TRAIN_FILE,
     adapter_name,
     bank_index_name,
@@ -23,32 +23,11 @@ from pipelines.rundir import (
     member_scores_file,
     model_folder,
 )
-from pipelines.storage import Store, metadata_of, read_table, tensors_key
-from reconpatch.backbones import load_backbone
-from reconpatch.model import MemberModel
-from reconpatch.patches import feature_channels
+from pipelines.storage import Store, metadata_of, read_table, side_by_side, tensors_key
+from pipelines.walk import Image
+from reconpatch.model import MODEL_FILE
 
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True)
-class Network:
-    """A member's backbone, as far as it can be known without running it.
-
-    Attributes:
-        source, sha256: where its weights came from, and their digest.
-        cells: patches an image, at most.
-        channels: C'.
-    """
-
-    source: str
-    sha256: str
-    cells: int
-    channels: int
-
-    @property
-    def bytes_per_image(self) -> int:
-        return self.cells * self.channels * 2
 
 
 @dataclass(frozen=True)
@@ -120,17 +99,19 @@ class CategoryPlan:
     scratch_bytes: int
 
 
-def load_networks(config: RunConfig) -> dict[str, Network]:
-    """Load every backbone once: what is wrong with its weights or levels is said before an hour is spent."""
-    return {member.backbone: network_of(member, config.image_size, config.weights) for member in config.members}
-
-
-def network_of(member: Member | MemberModel, image_size: int, weights: str | None) -> Network:
-    """A member's backbone, loaded and let go again."""
-    backbone = load_backbone(member.backbone, member.levels, image_size=image_size, weights=weights)
-    channels = feature_channels(backbone.channels, member.aggregation)
-    side = -(-image_size // min(backbone.strides))  # or one less, where a network does not pad
-    return Network(backbone.weights_source, backbone.weights_sha256, side**2, channels)
+def plans_of(
+    categories: Sequence[str],
+    images: Sequence[Image],
+    config: RunConfig,
+    networks: Mapping[str, Network],
+    out: Store,
+) -> list[CategoryPlan]:
+    """`plan_category` of every category that has images, in the order of the categories."""
+    found = by_category(images)
+    return side_by_side(
+        lambda category: plan_category(category, found[category], config, networks, out),
+        [category for category in categories if category in found],
+    )
 
 
 def plan_category(
@@ -148,7 +129,7 @@ def plan_category(
     place = out.below(model_folder(category))
     fused = (
         metadata_of(out, fused_scores_file(category)).get("key") == key
-        and place.exists(MODEL)
+        and place.exists(MODEL_FILE)
         and place.exists(TRAIN_FILE)
         and place.exists(AUDIT_FILE)
         and (not config.maps or metadata_of(out, maps_file(category)).get("key") == key)

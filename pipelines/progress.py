@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,12 +22,10 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.plan import CategoryPlan
 from pipelines.secrets import masked
 
 _PIPED_WIDTH = 180
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # not tab and newline, which sentences have
-_METRICS = ("image_auroc", "image_ap", "image_f1max", "d_prime", "pixel_auroc", "pixel_ap", "pixel_f1max", "aupro")
 
 
 def printable(text: str) -> str:
@@ -96,49 +94,21 @@ class Screen:
         rate = _rate(stage.done / max(seconds, 1e-9))
         self.say(f"{name:<8} {stage.done:,.0f}/{total:,} {unit} in {seconds:.1f} s ({rate})")
 
-    def plan(self, plans: Sequence[CategoryPlan], waves: int, hours: float) -> None:
-        """What a run would do: a row a unit, what is reused, how much scratch it takes, and how long."""
-        table = Table(title=None, pad_edge=False)
-        for name in ("category", "backbone", "images", "extract", "fit", "select", "score", "fuse"):
-            table.add_column(name, justify="left" if name in ("category", "backbone") else "right")
-        for plan in plans:
-            for unit in plan.units:
-                due = sum(len(chunk.images) for chunk in plan.chunks if chunk.view.backbone == unit.backbone)
-                stages = ["do" if each else "-" for each in (unit.fit, unit.select, unit.score, plan.fuse)]
-                table.add_row(printable(plan.category), unit.backbone, str(len(unit.images)), str(due or "-"), *stages)
-        self.console.print(table)
-        units = [unit for plan in plans for unit in plan.units]
-        reused = sum(not unit.score for unit in units)
-        scratch = sum(plan.scratch_bytes for plan in plans)
-        largest = max((plan.scratch_bytes for plan in plans), default=0)
-        self.say(f"units    {len(units)}, of which {reused} are reused; {waves} waves")
-        self.say(f"scratch  {scratch / 1e9:.2f} GB in all, {largest / 1e9:.2f} GB for the largest category")
-        self.say(f"hours    {hours:.2f}, estimated from a trial of each network on this machine")
+    def table(self, header: Sequence[str], lines: Sequence[Sequence[str]], *, names: int = 1) -> None:
+        """Cells as they are, but for control characters.
 
-    def table(self, header: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
-        """Cells as they are, but for control characters: the first column to the left, the others to the right."""
+        Args:
+            lines: of the table; one without cells is a rule.
+            names: so many columns are to the left and in one line, the others to the right.
+        """
         table = Table(title=None, pad_edge=False)
         for position, name in enumerate(header):
-            table.add_column(name, justify="right" if position else "left", no_wrap=not position)
+            table.add_column(name, justify="left" if position < names else "right", no_wrap=position < names)
         for line in lines:
-            table.add_row(*map(printable, line))
-        self.console.print(table)
-
-    def metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """The table at the end: per category the ensemble and its members."""
-        table = Table(title=None, pad_edge=False)
-        for name in ("category", "model"):
-            table.add_column(name, no_wrap=True)
-        for name in (*_METRICS, "n_good", "n_defect"):
-            table.add_column(name.replace("_", " "), justify="right")
-        last = None
-        for row in rows:
-            if last is not None and row["category"] != last:
+            if line:
+                table.add_row(*map(printable, line))
+            else:
                 table.add_section()
-            first = row["category"] if row["category"] != last else ""
-            last = row["category"]
-            cells = ["-" if row.get(name) is None else f"{row[name]:.4f}" for name in _METRICS]
-            table.add_row(printable(first), row["model"], *cells, str(row["n_good"]), str(row["n_defect"]))
         self.console.print(table)
 
 

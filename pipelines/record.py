@@ -13,9 +13,18 @@ from typing import Any
 import pandas as pd
 
 from pipelines.config import RunConfig, UsageError
-from pipelines.plan import Network
+from pipelines.networks import Network
 from pipelines.progress import Screen
-from pipelines.rundir import FAILURES, FAILURES_FILE, METRICS, METRICS_CSV, METRICS_FILE, RUN
+from pipelines.rundir import (
+    FAILURES,
+    FAILURES_FILE,
+    FUSED_FOLDER,
+    METRICS,
+    METRICS_CSV,
+    METRICS_FILE,
+    MODELS_FOLDER,
+    RUN,
+)
 from pipelines.secrets import masked
 from pipelines.storage import Store, write_rows
 
@@ -122,12 +131,35 @@ class Record:
         self.out.write(METRICS_CSV, csv_of(metrics, METRICS.names))
         self.save("partial" if self.failed else "complete")
         if metrics:
-            self.screen.metrics(metrics)
-        self.screen.say(f"scores   {self.out.below('scores/fused').uri}")
-        self.screen.say(f"models   {self.out.below('models').uri}")
+            show_metrics(self.screen, metrics)
+        self.screen.say(f"scores   {self.out.below(FUSED_FOLDER).uri}")
+        self.screen.say(f"models   {self.out.below(MODELS_FOLDER).uri}")
         self.screen.say(f"metrics  {self.out.below(METRICS_FILE).uri} (and .csv)")
         if self.failures:
             self.screen.say(f"failures {self.out.below(FAILURES_FILE).uri} ({len(self.failures)} rows)")
+
+
+def show_metrics(screen: Screen, rows: Sequence[Mapping[str, Any]]) -> None:
+    """The table at the end: per category the ensemble and its members.
+
+    Args:
+        rows: of metrics.parquet.
+    """
+    lines: list[list[str]] = []
+    last = None
+    for row in rows:
+        if last is not None and row["category"] != last:
+            lines.append([])
+        first = row["category"] if row["category"] != last else ""
+        last = row["category"]
+        lines.append([first, row["model"], *(_figure(row.get(name)) for name in METRICS.names[2:])])
+    screen.table([name.replace("_", " ") for name in METRICS.names], lines, names=2)
+
+
+def _figure(value: float | int | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 def read_run(store: Store) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
     <registry>/<category>/<version>/    model.json, train.parquet, <backbone>/..., as a run leaves them, and ruling.json
     <registry>/<category>/current       the version that is in force: one line, replaced whole
     <registry>/<category>/history.json  what was promoted, refused and rolled back, and when
+    <registry>/.work                    the run directory in which nights make candidates
 
 A version is named by what its model was made from, so the same images and options are the same version. Its model.json
 is written last: a version without one is not there.
@@ -18,12 +19,13 @@ from typing import Any
 from urllib.parse import unquote
 
 from pipelines.config import UsageError
-from pipelines.rundir import MODEL, RULING, RUN, folder_name, model_folder
+from pipelines.rundir import RULING, RUN, folder_name, model_folder
 from pipelines.storage import Store, side_by_side
-from reconpatch.model import Model, ModelError, from_json
+from reconpatch.model import MODEL_FILE, Model, ModelError, from_json
 
 CURRENT = "current"
 HISTORY = "history.json"
+WORK = ".work"
 PROMOTED, REFUSED, ROLLED_BACK, SET_ASIDE = "promoted", "refused", "rolled back", "set aside"
 _NAME = re.compile(r"[\w.-]*\w[\w.-]*")  # of a version: one folder
 
@@ -106,7 +108,7 @@ class Registry:
                 self._put_in_force(category, due)
 
     def holds(self, category: str, name: str) -> bool:
-        return self.version(category, name).exists(MODEL)
+        return self.version(category, name).exists(MODEL_FILE)
 
     def versions(self, category: str) -> list[Version]:
         """All versions, newest first. Raises UsageError where a ruling is damaged."""
@@ -124,7 +126,7 @@ class Registry:
     def model(self, category: str, name: str) -> Model:
         """Raises ModelError where it is damaged, UsageError where there is none."""
         self._require(category, name)
-        return from_json(self.version(category, name).read(MODEL))
+        return from_json(self.version(category, name).read(MODEL_FILE))
 
     def add(self, category: str, name: str, source: Store, ruling: Mapping[str, Any]) -> None:
         """Copy a run's model in; what is there already stays as it is.
@@ -137,10 +139,10 @@ class Registry:
             return
         place = self.version(category, name)
         for info in source.files():
-            if source.name_of(info) != MODEL:
+            if source.name_of(info) != MODEL_FILE:
                 place.write(source.name_of(info), source.read(source.name_of(info)))
         place.write_json(RULING, {"at": _now(), **ruling})
-        place.write(MODEL, source.read(MODEL))
+        place.write(MODEL_FILE, source.read(MODEL_FILE))
 
     def promote(self, category: str, name: str, *, by_hand: bool = False, **known: Any) -> None:
         """Put a version in force.
@@ -192,7 +194,7 @@ class Registry:
         old = [name for name in [*passed[keep:], *refused[keep:]] if name not in spared]
         for name in old:
             place = self.version(category, name)
-            place.remove(MODEL)  # first: a version that is half gone is not there
+            place.remove(MODEL_FILE)  # first: a version that is half gone is not there
             place.remove_folder()
         return old
 
@@ -239,7 +241,7 @@ def find_model(source: Store, category: str) -> Store:
         registry = Registry(source)
         version = registry.current(category)
         place = registry.of(category) if version is None else registry.version(category, version)
-    if not place.exists(MODEL):
+    if not place.exists(MODEL_FILE):
         raise ModelError(f"--model {source.uri}: has no model of category '{category}'.")
     return place
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -27,6 +28,16 @@ class Usage:
 
     seconds: float = 0.0
     peak_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished task: what it was, what it took, and what it has to say."""
+
+    name: tuple[str, ...]
+    seconds: float
+    peak_bytes: int
+    detail: dict[str, Any]
 
 
 @contextmanager

@@ -6,51 +6,26 @@ import os
 import uuid
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pipelines.config import RunConfig, UsageError
-from pipelines.dataset import (
-    Examined,
-    Image,
-    Listing,
-    assign_parts,
-    by_category,
-    examine,
-    examine_all,
-    find_categories,
-    list_images,
-    trust,
-)
+from pipelines.dataset import Listing, assign_parts, find_categories, list_images
 from pipelines.estimate import estimated_hours
-from pipelines.keys import key_of
+from pipelines.index import index, known_images, known_or_read, usable, with_listing
 from pipelines.layouts import MVTEC
 from pipelines.lease import leased
-from pipelines.plan import (
-    CategoryPlan,
-    Network,
-    load_networks,
-    oversized,
-    plan_category,
-    stored_story,
-    waves_of,
-)
+from pipelines.networks import Network, load_networks
+from pipelines.plan import CategoryPlan, oversized, plans_of, stored_story, waves_of
 from pipelines.progress import Screen
 from pipelines.record import Record, read_run
 from pipelines.report.build import report_at_the_end
 from pipelines.report.subject import Subject
-from pipelines.rundir import FILES, FOLDERS, INDEX, INDEX_FILE, RUN, SCRATCH, folder_name
-from pipelines.score import Stamp
-from pipelines.secrets import masked
+from pipelines.rundir import FILES, FOLDERS, INDEX, INDEX_FILE, RUN, Stamp
 from pipelines.session import ray_session
-from pipelines.stages import Stages
-from pipelines.storage import Store, read_rows, side_by_side, write_rows
-from pipelines.tasks import sentence_of
-
-_LONGEST_FOLDER = 240  # bytes: with endings like .parquet a file's name has 255 at most
-_EXAMINED_AT_ONCE = 64  # images a hashing task reads: long enough to be worth a task, short enough for a moving bar
+from pipelines.stages import Stages, scratch_of
+from pipelines.storage import Store, read_rows, write_rows
 
 
 def run(config: RunConfig, screen: Screen) -> int:
@@ -66,9 +41,7 @@ def run(config: RunConfig, screen: Screen) -> int:
     data, out = Store.of_data(config.data), Store.of(config.out)
     scratch_of(config, out)  # a place that cannot be one is refused first
     listing = list_images(data, config.categories, config.layout)
-    # Ray's workers have working directories of their own, and `evaluate` may be called from another.
-    weights = None if config.weights is None else str(Path(config.weights).resolve())
-    config = replace(config, data=data_of(data, config), layout=listing.layout, weights=weights)
+    config = with_listing(config, data, listing)
     prepare(out, data, config)
     with ThreadPoolExecutor(1) as aside:
         loading = aside.submit(load_networks, config)  # Ray starts meanwhile
@@ -124,35 +97,36 @@ def dry_run(config: RunConfig, screen: Screen) -> int:
     known = {} if config.fresh else known_images(out, config)
     images = []
     with ThreadPoolExecutor(os.cpu_count()) as pool, screen.stage("index", len(listing.images), "images") as stage:
-        for image in pool.map(lambda image: _known_or_read(data, image, known, config.bit_depth), listing.images):
+        for image in pool.map(lambda image: known_or_read(data, image, known, config.bit_depth), listing.images):
             images += [] if image is None else [image]
             stage.advance()
     place = out.below("nothing stands") if config.fresh else out
     plans = plans_of(listing.categories, assign_parts(images, config.holdout), config, networks, place)
-    due = [plan for plan in plans if plan.fuse]
-    hours = estimated_hours(due, config, networks)
-    screen.plan(plans, len(waves_of(due, config)), hours)
+    _show_plans(screen, plans, config, networks)
     return 0
 
 
-def _known_or_read(data: Store, image: Image, known: Mapping[str, Mapping[str, Any]], bit_depth: int) -> Image | None:
-    trusted = trust(image, known)
-    if trusted is not None:
-        return trusted
-    found = examine(data, image, bit_depth)
-    return found.image if found.error is None else None
-
-
-def data_of(data: Store, config: RunConfig) -> str:
-    """What the images' root, or their list, is called from any working directory."""
-    return data.path(data.listed) if data.is_local else config.data
-
-
-def scratch_of(config: RunConfig, out: Store) -> Store:
-    """Where features lie: in the run directory, or in a folder of the run's own below --scratch."""
-    if config.scratch is None:
-        return out.below(SCRATCH)
-    return Store.of(config.scratch).below(f"reconpatch-{key_of([out.uri, out.root])[:12]}")
+def _show_plans(
+    screen: Screen, plans: Sequence[CategoryPlan], config: RunConfig, networks: Mapping[str, Network]
+) -> None:
+    """A line a unit, what is reused, how much scratch it takes, and how long."""
+    lines = []
+    for plan in plans:
+        for unit in plan.units:
+            images = sum(len(chunk.images) for chunk in plan.chunks if chunk.view.backbone == unit.backbone)
+            stages = ["do" if each else "-" for each in (unit.fit, unit.select, unit.score, plan.fuse)]
+            lines.append([plan.category, unit.backbone, str(len(unit.images)), str(images or "-"), *stages])
+    screen.table(["category", "backbone", "images", "extract", "fit", "select", "score", "fuse"], lines, names=2)
+    due = [plan for plan in plans if plan.fuse]
+    units = [unit for plan in plans for unit in plan.units]
+    reused = sum(not unit.score for unit in units)
+    scratch = [plan.scratch_bytes for plan in plans]
+    screen.say(f"units    {len(units)}, of which {reused} are reused; {len(waves_of(due, config))} waves")
+    screen.say(
+        f"scratch  {sum(scratch) / 1e9:.2f} GB in all, {max(scratch, default=0) / 1e9:.2f} GB for the largest category"
+    )
+    hours = estimated_hours(due, config, networks)
+    screen.say(f"hours    {hours:.2f}, estimated from a trial of each network on this machine")
 
 
 def prepare(out: Store, data: Store, config: RunConfig) -> None:
@@ -177,20 +151,6 @@ def clear(out: Store) -> None:
         out.remove_folder(folder)
     for name in FILES:
         out.remove(name)
-
-
-def known_images(out: Store, config: RunConfig) -> dict[str, dict[str, Any]]:
-    """image_path → row of the index that an earlier run left, to be trusted where fingerprints have not changed; none
-    where its files are damaged: every image is read again then."""
-    if config.rehash or not out.exists(INDEX_FILE):
-        return {}
-    try:
-        earlier = (read_run(out) or {"config": {}})["config"]
-        if earlier.get("bit_depth") != config.bit_depth or earlier.get("data") != masked(config.data):
-            return {}
-        return {row["image_path"]: row for row in read_rows(out, INDEX_FILE)}
-    except (OSError, ValueError):
-        return {}
 
 
 def _up_to_date(
@@ -234,82 +194,3 @@ def _not_asked(stages: Stages, listing: Listing) -> list[str]:
         return []
     found = find_categories(stages.data, layout=listing.layout)
     return [category for category in found if category not in listing.categories]
-
-
-def plans_of(
-    categories: Sequence[str],
-    images: Sequence[Image],
-    config: RunConfig,
-    networks: Mapping[str, Network],
-    out: Store,
-) -> list[CategoryPlan]:
-    found = by_category(images)
-    return side_by_side(
-        lambda category: plan_category(category, found[category], config, networks, out),
-        [category for category in categories if category in found],
-    )
-
-
-def index(stages: Stages, listed: Sequence[Image], known: Mapping[str, Mapping[str, Any]]) -> list[Image]:
-    """Hash and decode every image that is not known yet, in Ray tasks; returns those that can be read."""
-    trusted = {image.image_path: trust(image, known) for image in listed}
-    found = {path: image for path, image in trusted.items() if image is not None}
-    unknown = [image for image in listed if image.image_path not in found]
-    if not unknown:
-        return [found[image.image_path] for image in listed]
-    batches = [unknown[start : start + _EXAMINED_AT_ONCE] for start in range(0, len(unknown), _EXAMINED_AT_ONCE)]
-    record = stages.record
-    dim: dict[str, bool] = {}
-
-    def arguments(batch: Sequence[Image]) -> tuple[Any, ...]:
-        return stages.data, batch, stages.config.bit_depth
-
-    def note(examined: Sequence[Examined], peak_bytes: int) -> None:
-        record.cost("index", peak_bytes)
-        for each in examined:
-            path, category = each.image.image_path, each.image.category
-            if each.error is not None:
-                record.image_unreadable(category, "index", path, each.error)
-                continue
-            found[path] = each.image
-            if each.frames > 1:
-                record.warn(f"{path}: holds {each.frames} pictures; the first is used.")
-            if each.lowest_sixteenth is not None:
-                dim[category] = dim.get(category, True) and each.lowest_sixteenth
-
-    with stages.stage("index", "", len(unknown), "images") as stage:
-        again: list[Sequence[Image]] = []
-        for batch, answer in stages.tasks(examine_all, batches, arguments):
-            if isinstance(answer, Exception):  # one of them has killed the process, and which is not known
-                again += [[image] for image in batch]
-                continue
-            note(*answer)
-            stage.advance(len(batch))
-        for alone, answer in replace(stages, workers=1).tasks(examine_all, again, arguments):  # none for another's sake
-            if isinstance(answer, Exception):
-                note([Examined(alone[0], f"Reading it breaks down, alone as well: {sentence_of(answer)}")], 0)
-            else:
-                note(*answer)
-            stage.advance()
-    for category in (category for category, is_dim in dim.items() if is_dim):
-        record.warn(
-            f"{category}: its pictures have more than 8 bits a channel and stay in the lowest sixteenth of "
-            f"{stages.config.bit_depth} bits; give the camera's own with --bit-depth (12, say)."
-        )
-    return [found[image.image_path] for image in listed if image.image_path in found]
-
-
-def usable(record: Record, categories: Sequence[str], images: Sequence[Image], config: RunConfig) -> list[Image]:
-    """The images of the categories that have a good one to be fitted on; the others have failed."""
-    fitted = {image.category for image in images if image.part == "fit"}
-    aside = {image.category for image in images if image.part == "holdout"}
-    for category in categories:
-        if len(folder_name(category)) > _LONGEST_FOLDER:
-            fitted.discard(category)
-            record.category_failed(category, "index", "its name is too long for a folder's; give it a shorter one.")
-        elif category not in fitted:
-            where = f"{category}/train/good" if config.layout == MVTEC else "train"
-            record.category_failed(category, "index", f"{where} has no image that can be read.")
-        elif config.holdout and category not in aside:
-            record.warn(f"{category}: fewer than 10 good images differ; none is held out and no threshold is promised.")
-    return [image for image in images if image.category in fitted]

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 from urllib.parse import quote
 
 import pyarrow as pa
+
+from reconpatch.model import ADAPTER_FILE, BANK_FILE, BANK_INDEX_FILE
 
 _SCORED: list[tuple[str, pa.DataType]] = [
     ("run_id", pa.string()),
@@ -185,6 +190,18 @@ CHANGED = pa.schema(
 )
 
 
+@dataclass(frozen=True)
+class Stamp:
+    """What every scored row carries beside the model's version: which run, and when."""
+
+    run_id: str
+    scored_at: datetime
+
+    def columns(self, model_version: str) -> dict[str, Any]:
+        """The row's columns, of a model."""
+        return {"run_id": self.run_id, "model_version": model_version, "scored_at": self.scored_at}
+
+
 def fused_schema(backbones: Sequence[str]) -> pa.Schema:
     """scores/fused: one column score_<backbone> a member, the member's largest normalised score."""
     return pa.schema(
@@ -216,21 +233,26 @@ LEASE = "lease.json"
 NIGHT_FILE = "night.parquet"
 DRIFT_FILE = "drift.parquet"
 SCRATCH = "_scratch"
+MODELS_FOLDER = "models"
+FUSED_FOLDER = "scores/fused"
+MAPS_FOLDER = "maps"
+REPORT = "report"
+COMPARE = "compare"
+PART_ROWS = 100_000  # at most, of a file of scores that have parts
 
 # What a fresh run removes, and nothing else that may lie in the folder.
-FOLDERS = ("models", "scores", "maps", "report", "compare", SCRATCH)
+FOLDERS = (MODELS_FOLDER, "scores", MAPS_FOLDER, REPORT, COMPARE, SCRATCH)
 FILES = (RUN, INDEX_FILE, METRICS_FILE, METRICS_CSV, FAILURES_FILE)
 
 
-# In a category's model folder, of a run or of a registry.
-MODEL = "model.json"
+# Beside model.json in a category's model folder, of a run or of a registry.
 TRAIN_FILE = "train.parquet"
 AUDIT_FILE = "audit.parquet"
 RULING = "ruling.json"
 
 
 def adapter_name(backbone: str) -> str:
-    return f"{backbone}/adapter.safetensors"
+    return f"{backbone}/{ADAPTER_FILE}"
 
 
 def training_name(backbone: str) -> str:
@@ -239,27 +261,46 @@ def training_name(backbone: str) -> str:
 
 
 def bank_name(backbone: str) -> str:
-    return f"{backbone}/memory_bank.safetensors"
+    return f"{backbone}/{BANK_FILE}"
 
 
 def bank_index_name(backbone: str) -> str:
-    return f"{backbone}/bank_index.parquet"
+    return f"{backbone}/{BANK_INDEX_FILE}"
 
 
 def model_folder(category: str) -> str:
-    return f"models/{folder_name(category)}"
+    return f"{MODELS_FOLDER}/{folder_name(category)}"
 
 
 def member_scores_file(category: str, backbone: str) -> str:
     return f"scores/members/{folder_name(category)}/{backbone}.parquet"
 
 
+def fused_parts(category: str) -> str:
+    """The folder of a category's fused scores where they are of new images and have parts."""
+    return f"{FUSED_FOLDER}/{folder_name(category)}"
+
+
+def fused_part(category: str, number: int) -> str:
+    return f"{fused_parts(category)}/part-{number:05d}.parquet"
+
+
+def maps_parts(category: str) -> str:
+    """The folder of a category's maps where they are of new images."""
+    return f"{MAPS_FOLDER}/{folder_name(category)}"
+
+
+def maps_part(category: str, number: int) -> str:
+    """How the files of a part's maps begin: several tasks write them."""
+    return f"{maps_parts(category)}/part-{number:05d}"
+
+
 def fused_scores_file(category: str) -> str:
-    return f"scores/fused/{folder_name(category)}.parquet"
+    return f"{fused_parts(category)}.parquet"
 
 
 def maps_file(category: str) -> str:
-    return f"maps/{folder_name(category)}.parquet"
+    return f"{maps_parts(category)}.parquet"
 
 
 def shards_folder(category: str) -> str:

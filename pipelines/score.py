@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -12,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.config import RunConfig
-from pipelines.dataset import Image
+from pipelines.member_scores import ShardScores, member_table
 from pipelines.plan import Unit
-from pipelines.resources import measured, threads_set, use_threads
+from pipelines.resources import Done, measured, threads_set, use_threads
 from pipelines.rundir import (
     BANK_INDEX,
     MEMBER_SCORES,
@@ -27,31 +25,9 @@ from pipelines.rundir import (
 from pipelines.shards import Shard, read_category, read_shard
 from pipelines.storage import Store, read_rows, read_table, read_tensors, write_rows, write_table, write_tensors
 from reconpatch.adapter import embed
-from reconpatch.audit import Unexplained, unexplained
+from reconpatch.audit import unexplained
 from reconpatch.coreset import farthest_first
-from reconpatch.fusion import largest_scores
 from reconpatch.scoring import MemoryBank
-
-
-@dataclass(frozen=True)
-class Stamp:
-    """What every scored row carries beside the model's version: which run, and when."""
-
-    run_id: str
-    scored_at: datetime
-
-    def columns(self, model_version: str) -> dict[str, Any]:
-        return {"run_id": self.run_id, "model_version": model_version, "scored_at": self.scored_at}
-
-
-@dataclass(frozen=True)
-class Done:
-    """A finished task: what it was, what it took, and what it has to say."""
-
-    name: tuple[str, ...]
-    seconds: float
-    peak_bytes: int
-    detail: dict[str, Any]
 
 
 def select_unit(
@@ -132,15 +108,6 @@ def read_bank(place: Store, backbone: str, reweight: int) -> MemoryBank:
     return MemoryBank(read_tensors(place, bank_name(backbone))["entries"], reweight)
 
 
-@dataclass(frozen=True)
-class ShardScores:
-    """Per image of a shard: its patches' scores, the bank entry each was compared with, and its audit if it has one."""
-
-    scores: list[np.ndarray]
-    nearest: list[np.ndarray]
-    audits: list[Unexplained | None]
-
-
 def score_shard(
     shard: Shard,
     bank: MemoryBank,
@@ -196,74 +163,3 @@ def _own_rows(shard: Shard, own: Mapping[str, Sequence[tuple[int, int, int]]]) -
         for row, col, entry in own.get(path, ()):
             rows[number, row, col] = entry
     return rows.reshape(-1)
-
-
-def member_table(
-    images: Sequence[Image], found: ShardScores, grid: tuple[int, int], stamp: Mapping[str, Any]
-) -> pa.Table:
-    """Rows of scores/members, one an image."""
-    lists = {"patch_scores": (found.scores, pa.float32()), "patch_nearest": (found.nearest, pa.int32())}
-    # The only patch of a bank of one has no leave-one-out score: it does not count in its image's maximum.
-    largest = largest_scores(np.stack(found.scores)[:, None])
-    rows = [image.row() | _audit(audit, grid) for image, audit in zip(images, found.audits, strict=True)]
-    columns: list[pa.Array] = []
-    for field in MEMBER_SCORES:
-        if field.name in lists:
-            columns.append(_list_column(*lists[field.name]))
-        elif field.name == "score":
-            columns.append(pa.array(largest.astype(np.float64), field.type, mask=np.isnan(largest)))
-        elif field.name in ("grid_height", "grid_width"):
-            columns.append(pa.array([grid[field.name == "grid_width"]] * len(rows), field.type))
-        elif field.name in stamp:
-            columns.append(pa.array([stamp[field.name]] * len(rows), field.type))
-        else:
-            columns.append(pa.array([row.get(field.name) for row in rows], field.type))
-    return pa.Table.from_arrays(columns, schema=MEMBER_SCORES)
-
-
-def _audit(audit: Unexplained | None, grid: tuple[int, int]) -> dict[str, Any]:
-    """Columns; nulls for an image that has no audit, or nobody to explain it."""
-    if audit is None or audit.entry < 0:
-        return {}
-    row, col = divmod(audit.patch, grid[1])
-    return {
-        "unexplained": audit.distance,
-        "unexplained_row": row,
-        "unexplained_col": col,
-        "unexplained_nearest": audit.entry,
-    }
-
-
-def _list_column(arrays: list[np.ndarray], kind: pa.DataType) -> pa.ListArray:
-    """A list column; NaN becomes null, and so does entry -1 (a patch that was compared with nothing)."""
-    values = np.concatenate(arrays) if arrays else np.empty(0)
-    missing = np.isnan(values) if values.dtype.kind == "f" else values < 0
-    offsets = np.cumsum([0, *(len(array) for array in arrays)])
-    cells = pa.array(values.astype(kind.to_pandas_dtype()), kind, mask=missing)
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), cells)
-
-
-@dataclass(frozen=True)
-class MemberScores:
-    """A member's scores of one category, read back.
-
-    Attributes:
-        table: the Parquet file without its lists.
-        maps: (B, H, W) float32 patch scores; NaN where a patch has none.
-        nearest: (B, H, W) int32 rows of the bank index; -1 where a patch was compared with nothing.
-    """
-
-    table: pa.Table
-    maps: np.ndarray
-    nearest: np.ndarray
-
-
-def as_member_scores(table: pa.Table) -> MemberScores:
-    height, width = table["grid_height"][0].as_py(), table["grid_width"][0].as_py()
-    scores = table["patch_scores"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    nearest = table["patch_nearest"].combine_chunks().flatten().fill_null(-1).to_numpy()
-    return MemberScores(
-        table.drop_columns(["patch_scores", "patch_nearest"]),
-        scores.astype(np.float32).reshape(-1, height, width),
-        nearest.reshape(-1, height, width),
-    )

@@ -6,36 +6,36 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pyarrow.fs as pafs
 
 from pipelines.config import Member, RunConfig, UsageError
 from pipelines.dataset import find_new, new_images
 from pipelines.drift import append, compare, read_scores
+from pipelines.index import from_anywhere, index
 from pipelines.judging import Order, judge_orders
 from pipelines.lease import leased
 from pipelines.networks import Networks
 from pipelines.progress import Screen
 from pipelines.record import Record
 from pipelines.registry import Registry, find_model
-from pipelines.run import index, scratch_of
 from pipelines.rundir import (
     DRIFT,
     DRIFT_FILE,
     FAILURES,
     FAILURES_FILE,
-    MODEL,
-    folder_name,
+    FUSED_FOLDER,
+    PART_ROWS,
+    Stamp,
+    fused_part,
+    maps_part,
 )
-from pipelines.score import Stamp
 from pipelines.session import ray_session
-from pipelines.stages import Stages
+from pipelines.stages import Stages, scratch_of
 from pipelines.storage import Store, write_rows, write_table
 from pipelines.tasks import sentence_of
-from pipelines.today import PART_ROWS
 from reconpatch.images import SUFFIXES
-from reconpatch.model import Model, from_json, with_false_alarms
+from reconpatch.model import MODEL_FILE, Model, from_json, with_false_alarms
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ class NewImages:
     false_alarms: float | None = None
     maps: bool = False
     scratch: str | None = None
-    scratch_gb: float = 50.0
+    scratch_gb: float = RunConfig.scratch_gb
     strict: bool = False
     workers: int | None = None
-    threads_per_unit: int = 1
-    gpus_per_actor: float = 0.0
+    threads_per_unit: int = RunConfig.threads_per_unit
+    gpus_per_actor: float = RunConfig.gpus_per_actor
     address: str | None = None
 
 
@@ -70,7 +70,7 @@ def score_new(options: NewImages, screen: Screen) -> int:
     """
     images, out = Store.of(options.images), Store.of(options.out)
     place = find_model(Store.of(options.model), options.category)
-    model = from_json(place.read(MODEL))
+    model = from_json(place.read(MODEL_FILE))
     if options.false_alarms is not None:
         model = with_false_alarms(model, options.false_alarms)
     files, warnings = find_new(images)
@@ -109,7 +109,7 @@ def score_new(options: NewImages, screen: Screen) -> int:
         if not record.failed:
             _tell_drift(out, Store.of(options.model), model, stamp, record)
         record.save("partial" if record.failed else "complete")
-        screen.say(f"scores   {out.below('scores/fused').uri}")
+        screen.say(f"scores   {out.below(FUSED_FOLDER).uri}")
         if record.failures:
             screen.say(f"failures {out.below(FAILURES_FILE).uri} ({len(record.failures)} rows)")
     return record.exit_code
@@ -144,7 +144,7 @@ def _config(model: Model, options: NewImages) -> RunConfig:
         image_size=model.image_size,
         categories=(options.category,),
         full_frame=model.full_frame,
-        weights=None if options.weights is None else str(Path(options.weights).resolve()),
+        weights=from_anywhere(options.weights),
         reweight=model.reweight,
         fusion=model.fusion,
         chunk=model.chunk,
@@ -177,13 +177,12 @@ def _score_wave(
     networks: Networks,
 ) -> None:
     images = index(stages, new_images(stages.data, model.category, files), {})
-    folder = folder_name(model.category)
-    maps = f"maps/{folder}/part-{part:05d}" if stages.config.maps else None
+    maps = maps_part(model.category, part) if stages.config.maps else None
     order = Order(model, place, stages.data, tuple(images), maps=maps)
     for _, answer in judge_orders(stages, [order], networks.by_backbone):
         if isinstance(answer, Exception):
             named = f"{len(images)} images from {images[0].image_path} on" if images else "no image"
             stages.record.category_failed(model.category, "judge", f"{named}: {sentence_of(answer)}")
         else:
-            write_table(stages.out, f"scores/fused/{folder}/part-{part:05d}.parquet", answer)
+            write_table(stages.out, fused_part(model.category, part), answer)
     stages.free([model.category])

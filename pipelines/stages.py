@@ -14,11 +14,13 @@ from pipelines.chunks import Chunk
 from pipelines.config import RunConfig
 from pipelines.extract import extract
 from pipelines.fuse import Fusion, fuse_category, model_of
+from pipelines.keys import key_of
 from pipelines.plan import CategoryPlan, Unit, version_of
 from pipelines.progress import Screen, Stage
 from pipelines.record import Record
-from pipelines.rundir import shards_folder
-from pipelines.score import Done, Stamp, score_unit, select_unit
+from pipelines.resources import Done
+from pipelines.rundir import SCRATCH, Stamp, shards_folder
+from pipelines.score import score_unit, select_unit
 from pipelines.session import threads_for
 from pipelines.shares import Shares, Teller
 from pipelines.storage import Store
@@ -38,6 +40,13 @@ class Lost:
     backbone: str
     image_path: str | None
     error: str
+
+
+def scratch_of(config: RunConfig, out: Store) -> Store:
+    """Where features lie: in the run directory, or in a folder of the run's own below --scratch."""
+    if config.scratch is None:
+        return out.below(SCRATCH)
+    return Store.of(config.scratch).below(f"reconpatch-{key_of([out.uri, out.root])[:12]}")
 
 
 @dataclass(frozen=True)

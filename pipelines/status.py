@@ -9,9 +9,8 @@ from typing import Any
 
 from pipelines.config import UsageError
 from pipelines.drift import read_drift
-from pipelines.night import WORK
 from pipelines.progress import Screen
-from pipelines.registry import Registry
+from pipelines.registry import WORK, Registry
 from pipelines.rundir import NIGHT_FILE
 from pipelines.storage import Store, read_rows, side_by_side
 from pipelines.tasks import sentence_of

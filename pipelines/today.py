@@ -13,17 +13,15 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from pipelines.dataset import Image
 from pipelines.judging import Order, judge_orders
 from pipelines.keys import DESCRIBED, described, key_of
 from pipelines.networks import Networks
 from pipelines.plan import cut_waves
-from pipelines.rundir import INDEX_FILE, folder_name, fused_schema
+from pipelines.rundir import INDEX_FILE, PART_ROWS, fused_part, fused_parts, fused_schema, maps_part
 from pipelines.stages import Stages
 from pipelines.storage import Store, metadata_of, read_rows, read_table, write_table
+from pipelines.walk import Image
 from reconpatch.model import Model
-
-PART_ROWS = 100_000
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ class Part:
 
     @property
     def file(self) -> str:
-        return f"scores/fused/{folder_name(self.today.category)}/part-{self.number:05d}.parquet"
+        return fused_part(self.today.category, self.number)
 
     @property
     def key(self) -> str:
@@ -85,7 +83,7 @@ class Before:
             return []
         same = {image.image_path for image in part.images if self._has(image)}
         tables = []
-        for info in self._store.files(f"scores/fused/{folder_name(part.today.category)}"):
+        for info in self._store.files(fused_parts(part.today.category)):
             name = self._store.name_of(info)
             if same and metadata_of(self._store, name).get("judge") == part.today.judge:
                 with suppress(OSError, ValueError):  # what is damaged is judged again
@@ -140,7 +138,7 @@ def judge_today(stages: Stages, todays: Sequence[Today], networks: Networks, bef
 def _remove_others(stages: Stages, todays: Sequence[Today], planned: set[str]) -> None:
     """Parts that a night has left which was cut off when there were more images."""
     for today in todays:
-        for info in stages.out.files(f"scores/fused/{folder_name(today.category)}"):
+        for info in stages.out.files(fused_parts(today.category)):
             if stages.out.name_of(info) not in planned:
                 stages.out.remove(stages.out.name_of(info))
 
@@ -162,7 +160,7 @@ def _judge_parts(stages: Stages, parts: Sequence[Part], networks: Networks, befo
             _write(stages, part, known)
             done[part] = 0
             continue
-        maps = f"maps/{folder_name(part.today.category)}/part-{part.number:05d}" if stages.config.maps else None
+        maps = maps_part(part.today.category, part.number) if stages.config.maps else None
         orders.append(Order(part.today.model, part.today.place, stages.data, missing, maps=maps))
         kept.append((part, known))
     for number, answer in judge_orders(stages, orders, networks.by_backbone):

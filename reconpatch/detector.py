@@ -19,7 +19,17 @@ from reconpatch.backbones import Backbone, load_backbone
 from reconpatch.geometry import Geometry
 from reconpatch.images import preprocess, read_image
 from reconpatch.maps import anomaly_map, to_original
-from reconpatch.model import Judgement, Model, ModelError, from_json, judge
+from reconpatch.model import (
+    ADAPTER_FILE,
+    BANK_FILE,
+    BANK_INDEX_FILE,
+    MODEL_FILE,
+    Judgement,
+    Model,
+    ModelError,
+    from_json,
+    judge,
+)
 from reconpatch.patches import extract_features, feature_channels
 from reconpatch.scoring import MemoryBank, PatchScores
 
@@ -110,9 +120,9 @@ class Detector:
         """
         folder = Path(path)
         try:
-            model = from_json((folder / "model.json").read_bytes())
+            model = from_json((folder / MODEL_FILE).read_bytes())
         except (FileNotFoundError, NotADirectoryError):
-            raise ModelError(f"{folder}: there is no model.json; give models/<category> of a run.") from None
+            raise ModelError(f"{folder}: there is no {MODEL_FILE}; give models/<category> of a run.") from None
         members = []
         for each in model.members:
             backbone = load_backbone(
@@ -221,10 +231,10 @@ def _read_member(
     Raises:
         ValueError: they do not belong together; what the readers raise where a file is damaged.
     """
-    weight = load_file(place / "adapter.safetensors")["f.weight"] if adapted else None
-    entries = load_file(place / "memory_bank.safetensors")["entries"]
+    weight = load_file(place / ADAPTER_FILE)["f.weight"] if adapted else None
+    entries = load_file(place / BANK_FILE)["entries"]
     # Not by path: pyarrow takes a folder name like a=b for a partition.
-    with (place / "bank_index.parquet").open("rb") as file:
+    with (place / BANK_INDEX_FILE).open("rb") as file:
         places = pq.read_table(file).select(_PLACES.names).cast(_PLACES).to_pydict()
     for name, array, width in (
         ("adapter", weight, channels),

@@ -35,6 +35,9 @@ FORMAT = 1  # of model.json; a model of a later format is refused
 # Of the numbers this code computes: raised with a change after which features or scores of before do not compare.
 CODE_VERSION = 2
 FUSIONS = ("patch", "image")
+# A model's folder holds the first, and a folder a member, called as its backbone, the others.
+MODEL_FILE = "model.json"
+ADAPTER_FILE, BANK_FILE, BANK_INDEX_FILE = "adapter.safetensors", "memory_bank.safetensors", "bank_index.parquet"
 
 
 class ModelError(ValueError):

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.config import UsageError
-from pipelines.dataset import Image, list_images
+from pipelines.dataset import list_images
 from pipelines.demo import CELL_KINDS, cell_names, link_cells
 from pipelines.storage import Store
+from pipelines.walk import Image
 from reconpatch.images import read_mask
 
 _TRAIN_CELLS = 0.6  # of the good solar cells

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.dataset import Image
+from pipelines.walk import Image
 from reconpatch.backbones import Backbone, load_backbone
 from reconpatch.defects import paste_defect
 from reconpatch.geometry import Geometry

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.dataset import Image
+from pipelines.walk import Image
 from reconpatch.adapter import embed
 from reconpatch.coreset import farthest_first
 from reconpatch.fusion import fuse_maps, image_scores, modified_z_score, score_statistics

@@ -14,13 +14,12 @@ from pipelines.report.category import Order, page_name, write_category
 from pipelines.report.pages import render_page
 from pipelines.report.render import MEDIA
 from pipelines.report.subject import Subject
-from pipelines.rundir import FAILURES_FILE
+from pipelines.rundir import FAILURES_FILE, REPORT
 from pipelines.session import ray_session
 from pipelines.status import URGENCY, attention
 from pipelines.storage import Store, read_rows, side_by_side
 from pipelines.tasks import run_tasks, sentence_of
 
-REPORT = "report"
 FIGURES = ("png", "svg", "pdf")  # formats
 _PAGES = "pages.json"
 _LOOK = 2  # raised when the same inputs give another page

@@ -13,10 +13,10 @@ from pipelines.report.pages import render_page
 from pipelines.report.render import MEDIA, Card, Renderer, Scale
 from pipelines.report.subject import Subject
 from pipelines.resources import use_threads
-from pipelines.rundir import AUDIT_FILE, MODEL, folder_name
+from pipelines.rundir import AUDIT_FILE, folder_name
 from pipelines.storage import Store, read_rows
 from reconpatch.metrics import d_prime, image_metrics
-from reconpatch.model import Model, from_json
+from reconpatch.model import MODEL_FILE, Model, from_json
 from reconpatch.pictures import counts
 
 _BINS = 24  # of a sparkline
@@ -62,7 +62,7 @@ def write_category(order: Order, report: Store) -> dict[str, Any]:
     place = subject.model(category, every[0]["model_version"]) if every else None
     if place is None:
         return {"category": category, "page": None, "images": 0}
-    model = from_json(place.read(MODEL))
+    model = from_json(place.read(MODEL_FILE))
     rows = [row for row in every if row["split"] != "train"]
     audit = read_rows(place, AUDIT_FILE) if place.exists(AUDIT_FILE) else []
     groups = _groups(rows, model)
@@ -91,7 +91,7 @@ def _beside(order: Order, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[f
     both = [theirs[row["image_path"]] for row in rows if row["image_path"] in theirs]
     if not both:
         return None
-    return _groups(both, from_json(order.beside.model(order.category, both[0]["model_version"]).read(MODEL)))
+    return _groups(both, from_json(order.beside.model(order.category, both[0]["model_version"]).read(MODEL_FILE)))
 
 
 def _groups(rows: Sequence[Mapping[str, Any]], model: Model) -> dict[str, list[float]]:

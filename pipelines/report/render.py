@@ -15,8 +15,8 @@ import numpy.typing as npt
 from PIL import Image as Pillow
 
 from pipelines.keys import key_of
+from pipelines.member_scores import MemberScores
 from pipelines.report.subject import Subject
-from pipelines.score import MemberScores
 from pipelines.storage import Store
 from reconpatch.images import ImageError, read_mask, read_picture
 from reconpatch.maps import anomaly_map, to_original

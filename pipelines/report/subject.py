@@ -10,23 +10,23 @@ from urllib.parse import unquote
 import pyarrow as pa
 
 from pipelines.config import UsageError, stored_config
+from pipelines.member_scores import MemberScores, as_member_scores
 from pipelines.record import read_run
 from pipelines.registry import Registry, find_model
 from pipelines.rundir import (
+    FUSED_FOLDER,
     INDEX_FILE,
     METRICS_FILE,
     NIGHT_FILE,
     RUN,
-    folder_name,
+    fused_parts,
     fused_scores_file,
     maps_file,
+    maps_parts,
     member_scores_file,
     model_folder,
 )
-from pipelines.score import MemberScores, as_member_scores
 from pipelines.storage import Store, metadata_of, read_rows, read_table
-
-_FUSED = "scores/fused"
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,9 @@ class Subject:
     def categories(self) -> list[str]:
         """Those that have scores, sorted."""
         if self.is_run:
-            names = [self.out.name_of(info).removeprefix(f"{_FUSED}/") for info in self.out.files(_FUSED)]
+            names = [self.out.name_of(info).removeprefix(f"{FUSED_FOLDER}/") for info in self.out.files(FUSED_FOLDER)]
             return sorted(unquote(name.removesuffix(".parquet")) for name in names if name.endswith(".parquet"))
-        return sorted(unquote(name) for name in self.out.folders(_FUSED))
+        return sorted(unquote(name) for name in self.out.folders(FUSED_FOLDER))
 
     def rows(self, category: str) -> list[dict[str, Any]]:
         """Rows of scores/fused."""
@@ -137,8 +137,7 @@ class Subject:
         if self.is_run:
             names = [maps_file(category)] if self.out.exists(maps_file(category)) else []
         else:
-            folder = f"maps/{folder_name(category)}"
-            names = [self.out.name_of(info) for info in self.out.files(folder)]
+            names = [self.out.name_of(info) for info in self.out.files(maps_parts(category))]
         tables: list[pa.Table] = [
             read_table(self.out, name, filters=[("image_path", "in", paths)]) for name in names if paths
         ]
@@ -147,4 +146,4 @@ class Subject:
     def _files(self, category: str) -> list[str]:
         if self.is_run:
             return [fused_scores_file(category)]
-        return [self.out.name_of(info) for info in self.out.files(f"{_FUSED}/{folder_name(category)}")]
+        return [self.out.name_of(info) for info in self.out.files(fused_parts(category))]

@@ -8,8 +8,8 @@ import pytest
 
 from pipelines.chunks import View, chunks_of, cut_chunks, features_key
 from pipelines.config import RunConfig, resolve_members
-from pipelines.dataset import Image
 from pipelines.storage import Store
+from pipelines.walk import Image
 
 (MEMBER,) = resolve_members("ensemble", ["tf_efficientnet_lite0"], 96, {})
 CONFIG = RunConfig("ensemble", "data", "out", (MEMBER,), 96)

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 from pipelines.chunks import Chunk, View
 from pipelines.config import RunConfig, resolve_members
-from pipelines.dataset import Image
 from pipelines.estimate import estimated_hours
 from pipelines.keys import Keys
-from pipelines.plan import CategoryPlan, Network, Unit
+from pipelines.networks import Network
+from pipelines.plan import CategoryPlan, Unit
 from pipelines.storage import Store
+from pipelines.walk import Image
 
 (MEMBER,) = resolve_members("ensemble", ["tf_efficientnet_lite0"], 96, {})
 CONFIG = RunConfig("ensemble", "data", "out", (MEMBER,), 96, workers=1)

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 
 from pipelines.config import RunConfig, resolve_members
-from pipelines.dataset import Image
 from pipelines.fit import _fit_unit
 from pipelines.keys import Keys
-from pipelines.plan import Network, Unit
+from pipelines.networks import Network
+from pipelines.plan import Unit
 from pipelines.rundir import adapter_name, checkpoint_file, model_folder, training_name
 from pipelines.shards import write_shard
 from pipelines.storage import Store, write_tensors
+from pipelines.walk import Image
 from reconpatch import adapter
 from tests.pipelines.processes import children
 from tests.pipelines.runs import BACKBONES, call, make_category

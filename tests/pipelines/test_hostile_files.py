@@ -18,6 +18,7 @@ from pipelines.config import DEMO_BACKBONES, RunConfig, UsageError, resolve_memb
 from pipelines.dataset import Listing
 from pipelines.deadline import COSTS, Costs
 from pipelines.gate import Candidate, Terms, rule_all
+from pipelines.index import known_images
 from pipelines.layouts import MVTEC
 from pipelines.learn import learn
 from pipelines.morning import judge
@@ -25,12 +26,10 @@ from pipelines.networks import Networks
 from pipelines.night import Night, NightOptions
 from pipelines.plan import CategoryPlan
 from pipelines.progress import Screen
-from pipelines.record import Record, csv_of
+from pipelines.record import Record, csv_of, show_metrics
 from pipelines.registry import Registry
 from pipelines.report.build import _standing
-from pipelines.run import known_images
-from pipelines.rundir import NIGHT_FILE
-from pipelines.score import Stamp
+from pipelines.rundir import NIGHT_FILE, Stamp
 from pipelines.stages import Stages
 from pipelines.storage import Store
 from reconpatch.model import CODE_VERSION, Model
@@ -231,7 +230,7 @@ ODD = ["part[a]", ":star:", "[/a]", "[bold]x", "[link=http://x]y"]
 def test_names_in_tables_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
     shown = Screen()
     shown.table(["category", "images"], [[name, "1"] for name in ODD])
-    shown.metrics([{"category": name, "model": "ensemble", "n_good": 1, "n_defect": 1} for name in ODD])
+    show_metrics(shown, [{"category": name, "model": "ensemble", "n_good": 1, "n_defect": 1} for name in ODD])
     written = capsys.readouterr().out
     assert all(written.count(name) == 2 for name in ODD)
 

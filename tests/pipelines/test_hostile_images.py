@@ -16,16 +16,16 @@ from PIL import Image as Pillow
 
 from pipelines.chunks import View
 from pipelines.config import RunConfig, resolve_members
-from pipelines.dataset import Image, examine
+from pipelines.dataset import examine
 from pipelines.decode import decode_chunk
+from pipelines.index import index, usable
 from pipelines.masks import read_masks
 from pipelines.progress import Screen
 from pipelines.record import Record
-from pipelines.run import index, usable
-from pipelines.rundir import MODEL, folder_name
-from pipelines.score import Stamp
+from pipelines.rundir import Stamp, folder_name
 from pipelines.stages import Stages
 from pipelines.storage import Store
+from pipelines.walk import Image
 
 (MEMBER,) = resolve_members("ensemble", ["tf_efficientnet_lite0"], 96, {})
 
@@ -111,4 +111,4 @@ def test_a_category_whose_folder_no_disk_can_name_fails_and_the_others_go_on(sta
     left = usable(stages.record, [short, long], images, replace(stages.config, holdout=0.0))
     assert [image.category for image in left] == [short]
     assert stages.record.failed == {long: "index: its name is too long for a folder's; give it a shorter one."}
-    assert not stages.out.exists(f"models/{folder_name(long + long)}/{MODEL}")  # nor is it looked for in vain
+    assert not stages.out.exists(f"models/{folder_name(long + long)}/{MODEL_FILE}")  # nor is it looked for in vain

@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 
 from pipelines import nightly
 from pipelines.config import RunConfig, UsageError, resolve_members
-from pipelines.dataset import Image, examine, find_new, list_images
+from pipelines.dataset import examine, find_new, list_images
 from pipelines.export import _local
 from pipelines.night import NightOptions, place_of
 from pipelines.progress import Screen
 from pipelines.registry import find_model
-from pipelines.rundir import MODEL
 from pipelines.storage import Store
-from reconpatch.model import CODE_VERSION, MemberModel, Model, ModelError, to_json
+from pipelines.walk import Image
+from reconpatch.model import CODE_VERSION, MODEL_FILE, MemberModel, Model, ModelError, to_json
 from tests.object_stores import put, remote
 from tests.pipelines.trees import look, paths, touch
 
@@ -192,11 +192,11 @@ def test_of_a_model_in_an_object_store_its_own_files_are_copied_and_no_others() 
     store = remote()
     for name in ("lite0/memory_bank.safetensors", "../escaped", "lite0/../../escaped", "weights.bin", "train.parquet"):
         put(store, name)
-    put(store, MODEL, to_json(model).encode())
+    put(store, MODEL_FILE, to_json(model).encode())
     with _local(store) as folder:
         there = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-        assert there == ["lite0/memory_bank.safetensors", MODEL]
-    put(store, MODEL, to_json(replace(model, members=(replace(member, backbone="../../x"),))).encode())
+        assert there == ["lite0/memory_bank.safetensors", MODEL_FILE]
+    put(store, MODEL_FILE, to_json(replace(model, members=(replace(member, backbone="../../x"),))).encode())
     with pytest.raises(ValueError, match=r"\.\./\.\./x"), _local(store):
         pass
 

@@ -8,10 +8,12 @@ from dataclasses import fields, replace
 import pytest
 
 from pipelines.config import Member, RunConfig
-from pipelines.dataset import Image
-from pipelines.plan import CategoryPlan, Network, cut_waves, plan_category
-from pipelines.rundir import MODEL, RUN, adapter_name, bank_index_name, fused_scores_file, model_folder
+from pipelines.networks import Network
+from pipelines.plan import CategoryPlan, cut_waves, plan_category
+from pipelines.rundir import RUN, adapter_name, bank_index_name, fused_scores_file, model_folder
 from pipelines.storage import Store, read_rows
+from pipelines.walk import Image
+from reconpatch.model import MODEL_FILE
 from tests.pipelines.runs import BACKBONES, Finished
 
 STAGES = ("extract", "fit", "select", "score", "fuse")
@@ -164,7 +166,7 @@ def test_maps_that_are_wanted_and_not_there_redo_the_fusion(state) -> None:  # t
     [
         (f"{model_folder('cloth')}/{adapter_name(BACKBONES[0])}", "fit"),
         (f"{model_folder('cloth')}/{bank_index_name(BACKBONES[0])}", "select"),
-        (f"{model_folder('cloth')}/{MODEL}", "fuse"),
+        (f"{model_folder('cloth')}/{MODEL_FILE}", "fuse"),
         (fused_scores_file("cloth"), "fuse"),
     ],
 )
