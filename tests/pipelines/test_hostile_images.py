@@ -26,6 +26,7 @@ from pipelines.rundir import Stamp, folder_name
 from pipelines.stages import Stages
 from pipelines.storage import Store
 from pipelines.walk import Image
+from reconpatch.model import MODEL_FILE
 
 (MEMBER,) = resolve_members("ensemble", ["tf_efficientnet_lite0"], 96, {})
 
