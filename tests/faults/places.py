@@ -8,7 +8,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +53,10 @@ class Place:
         place = ("--data", self.data, "--out", self.out)
         return start_alone("ensemble", *place, *RECIPE, "--maps", "--no-report", *self.more)
 
+    def reach(self, running: subprocess.Popen[str], stage: str) -> int:
+        """Wait until a process of the stage is at work; its pid."""
+        return wait_for_process(running, STAGES[stage])
+
     def finish(self, code: int = 0) -> str:
         """Call it, to its end; what it said."""
         running = self.start()
@@ -91,42 +95,53 @@ def finished_units(out: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in kept}
 
 
-def reach(running: subprocess.Popen[str], stage: str) -> int:
-    """Wait until a process of the stage is at work; its pid."""
-    return wait_for_process(running, STAGES[stage])
-
-
 class Work(Protocol):
     """A run or a night, as it is called."""
 
     def start(self) -> subprocess.Popen[str]: ...
 
+    def reach(self, running: subprocess.Popen[str], stage: str) -> int:
+        """Wait until a process of the stage is at work; its pid."""
+        ...
+
     def finish(self) -> object: ...
 
 
-def kill_a_process(work: Work, out: Path, reach: Callable[[subprocess.Popen[str]], int]) -> None:
-    """Start it and kill the process of Ray's that is reached; it goes on to its end."""
+def strike_processes(work: Work, out: Path, stages: Iterable[str]) -> None:
+    """In one call, kill a process of Ray's in each stage; the call goes on to its end."""
     with watched(out):
         running = work.start()
-        os.kill(reach(running), signal.SIGKILL)
+        for stage in stages:
+            os.kill(work.reach(running, stage), signal.SIGKILL)
         output, errors = running.communicate(timeout=300)
     assert running.returncode == 0, output + errors
 
 
-def kill_the_driver(work: Work, out: Path, units: Path, reach: Callable[[subprocess.Popen[str]], int]) -> None:
-    """Start it, kill the driver where a process is reached, and call it again: finished units stay as they are.
+def strike_calls(
+    work: Work,
+    out: Path,
+    units: Path,
+    stages: Iterable[str],
+    strike: Callable[[subprocess.Popen[str], str], None],
+) -> None:
+    """Call it, strike it in a stage so that it ends, and call it again, to be struck in the next; then let it end well.
 
     Args:
-        units: the folder that holds them.
+        units: the folder that holds adapters, banks and members' scores: none that is finished is made again.
+        strike: from the running call and the stage that is reached, to the call's end.
     """
+    made: dict[Path, int] = {}
     with watched(out):
-        running = work.start()
-        reach(running)
-        running.kill()
-        running.communicate(timeout=60)
-        made = finished_units(units)
+        for stage in stages:
+            running = work.start()
+            work.reach(running, stage)
+            strike(running, stage)
+            now = finished_units(units)
+            assert {path: now.get(path) for path in made} == made, stage
+            made = now
         work.finish()
-    assert {path: stamp for path, stamp in finished_units(units).items() if path in made} == made
+    now = finished_units(units)
+    assert {path: now.get(path) for path in made} == made
 
 
 @contextmanager
@@ -150,7 +165,7 @@ def watched(out: Path) -> Iterator[None]:
                 except Exception as error:
                     torn.append(f"{path.relative_to(out)}: {error}")
                     seen.add(stamp)
-            time.sleep(0.01)
+            time.sleep(0.02)
 
     watcher = threading.Thread(target=watch)
     watcher.start()

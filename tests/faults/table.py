@@ -1,7 +1,7 @@
 """The table of faults and stages, with what became of each: python -m tests.faults.table docs/faults.md
 
-Runs the whole suite, about two hours on two cores, and writes the table between the page's marks. With arguments of
-pytest's (tests/faults/test_disk.py, --last-failed) those tests alone run, and what is known of the others stays.
+Runs the whole suite and writes the table between the page's marks. With arguments of pytest's
+(tests/faults/test_disk.py, --last-failed) those tests alone run, and what is known of the others stays.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _KEPT = "faults/outcomes"  # in pytest's cache
 
 
 class Recorder:
-    """What became of every test that is marked with a fault: its name → fault, stage, outcome."""
+    """What became of every test that is marked with a fault: its name → fault, stages, outcome."""
 
     def __init__(self) -> None:
-        self.outcomes: dict[str, tuple[str, str, str]] = {}
+        self.outcomes: dict[str, tuple[str, list[str], str]] = {}
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> object:
@@ -29,8 +29,7 @@ class Recorder:
         report = answer.get_result()  # type: ignore[attr-defined]
         if marker is None or not (report.when == "call" or report.skipped or report.failed):
             return
-        stage = item.callspec.params.get("stage", "all") if hasattr(item, "callspec") else "all"
-        self.outcomes[item.nodeid] = (marker.args[0], stage, report.outcome)
+        self.outcomes[item.nodeid] = (marker.args[0], list(marker.kwargs["stages"]), report.outcome)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Join what earlier calls have found."""
@@ -41,13 +40,14 @@ class Recorder:
         cache.set(_KEPT, self.outcomes)
 
 
-def table(outcomes: dict[str, tuple[str, str, str]]) -> str:
+def table(outcomes: dict[str, tuple[str, list[str], str]]) -> str:
     faults: dict[str, dict[str, list[str]]] = {}
-    for _, (fault, stage, outcome) in sorted(outcomes.items()):
-        faults.setdefault(fault, {}).setdefault(stage, []).append(outcome)
+    for _, (fault, struck, outcome) in sorted(outcomes.items()):
+        for stage in struck:
+            faults.setdefault(fault, {}).setdefault(stage, []).append(outcome)
     lines = ["| fault | " + " | ".join(_STAGES) + " |", "|---" * (1 + len(_STAGES)) + "|"]
     for fault, stages in faults.items():
-        cells = [_cell(stages.get(stage, stages.get("all", []))) for stage in _STAGES]
+        cells = [_cell(stages.get(stage, [])) for stage in _STAGES]
         lines.append(f"| {fault} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

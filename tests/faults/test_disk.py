@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.places import Place, finished_units, reach, watched
+from tests.faults.places import STAGES, Place, strike_calls
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds Ray's processes in /proc")]
 _SIZE = 96  # MB
@@ -43,21 +43,17 @@ def fill(disk: Path) -> Path:
     return ballast
 
 
-@pytest.mark.fault("disk full")
-@pytest.mark.parametrize("stage", ["extract", "fit", "select", "score", "fuse"])
-def test_with_room_again_the_next_call_goes_on(calm: Place, struck: Place, disk: Path, stage: str) -> None:
+@pytest.mark.fault("disk full", stages=tuple(STAGES))
+def test_with_room_again_the_next_call_goes_on(calm: Place, struck: Place, disk: Path) -> None:
     place = Place(struck.data, str(disk / "run"))
-    out = Path(place.out)
-    with watched(out):
-        running = place.start()
-        reach(running, stage)
+
+    def fill_up(running: subprocess.Popen[str], stage: str) -> None:
         ballast = fill(disk)
         output, errors = running.communicate(timeout=300)
-        assert running.returncode == 1, output + errors
-        assert "No space left on device" in errors
+        assert running.returncode == 1, stage + output + errors
+        assert "No space left on device" in errors, stage
         assert "Traceback" not in errors
         ballast.unlink()
-        made = finished_units(out)
-        place.finish()
+
+    strike_calls(place, disk, Path(place.out), STAGES, fill_up)
     assert place.outcome() == calm.outcome()
-    assert {path: stamp for path, stamp in finished_units(out).items() if path in made} == made

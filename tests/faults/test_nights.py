@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.storage import Store
-from tests.faults.places import CATEGORIES, RECIPE, content, kill_a_process, kill_the_driver, make_data
+from tests.faults.places import CATEGORIES, RECIPE, content, make_data, strike_calls, strike_processes
 from tests.pipelines.processes import start_alone, wait_for_process
 
 pytestmark = [
@@ -80,16 +80,17 @@ def struck(calm: Place, tmp_path: Path) -> Place:
     return Place(tmp_path)
 
 
-@pytest.mark.fault("a night: kill -9 of the stage's process")
-@pytest.mark.parametrize("stage", list(STAGES))
-def test_a_killed_process_of_rays_costs_nothing(calm: Place, struck: Place, stage: str) -> None:
-    kill_a_process(struck, struck.root, lambda running: struck.reach(running, stage))
+@pytest.mark.fault("a night: kill -9 of the stage's process", stages=tuple(STAGES))
+def test_killed_processes_of_rays_cost_nothing(calm: Place, struck: Place) -> None:
+    strike_processes(struck, struck.root, STAGES)
     assert struck.outcome() == calm.outcome()
 
 
-@pytest.mark.fault("a night: kill -9 of the driver")
-@pytest.mark.parametrize("stage", list(STAGES))
-def test_after_a_killed_driver_the_next_call_goes_on(calm: Place, struck: Place, stage: str) -> None:
-    units = struck.root / "registry" / ".work"
-    kill_the_driver(struck, struck.root, units, lambda running: struck.reach(running, stage))
+@pytest.mark.fault("a night: kill -9 of the driver", stages=tuple(STAGES))
+def test_after_a_killed_driver_the_next_call_goes_on(calm: Place, struck: Place) -> None:
+    def kill(running: subprocess.Popen[str], stage: str) -> None:
+        running.kill()
+        running.communicate(timeout=60)
+
+    strike_calls(struck, struck.root, struck.root / "registry" / ".work", STAGES, kill)
     assert struck.outcome() == calm.outcome()

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from pipelines.storage import Store
-from tests.faults.places import Place, outcome_of
+from tests.faults.places import STAGES, Place, outcome_of
 from tests.faults.proxy import Weather, proxied
 from tests.object_stores import copy_into, options_of
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.fault("an object store in bad weather")
+@pytest.mark.fault("an object store in bad weather", stages=tuple(STAGES))
 @pytest.mark.parametrize(
     ("name", "weather"),
     [
