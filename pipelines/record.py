@@ -124,17 +124,23 @@ class Record:
             | {name: self.before[name] for name in _STORY if name in self.before},
         )
 
-    def close(self, metrics: list[dict[str, Any]]) -> None:
-        """The run's last files, the table, and where everything lies."""
+    def close(self, metrics: list[dict[str, Any]] | None = None) -> None:
+        """The last files, the table, and where everything lies.
+
+        Args:
+            metrics: rows of metrics.parquet; None for what has neither metrics nor models of its own.
+        """
         write_rows(self.out, FAILURES_FILE, self.failures, FAILURES)
-        write_rows(self.out, METRICS_FILE, metrics, METRICS)
-        self.out.write(METRICS_CSV, csv_of(metrics, METRICS.names))
+        if metrics is not None:
+            write_rows(self.out, METRICS_FILE, metrics, METRICS)
+            self.out.write(METRICS_CSV, csv_of(metrics, METRICS.names))
         self.save("partial" if self.failed else "complete")
         if metrics:
             show_metrics(self.screen, metrics)
         self.screen.say(f"scores   {self.out.below(FUSED_FOLDER).uri}")
-        self.screen.say(f"models   {self.out.below(MODELS_FOLDER).uri}")
-        self.screen.say(f"metrics  {self.out.below(METRICS_FILE).uri} (and .csv)")
+        if metrics is not None:
+            self.screen.say(f"models   {self.out.below(MODELS_FOLDER).uri}")
+            self.screen.say(f"metrics  {self.out.below(METRICS_FILE).uri} (and .csv)")
         if self.failures:
             self.screen.say(f"failures {self.out.below(FAILURES_FILE).uri} ({len(self.failures)} rows)")
 

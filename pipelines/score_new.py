@@ -22,9 +22,6 @@ from pipelines.registry import Registry, find_model
 from pipelines.rundir import (
     DRIFT,
     DRIFT_FILE,
-    FAILURES,
-    FAILURES_FILE,
-    FUSED_FOLDER,
     PART_ROWS,
     Stamp,
     fused_part,
@@ -105,13 +102,9 @@ def score_new(options: NewImages, screen: Screen) -> int:
             record.save("interrupted")
             raise
         stages.scratch.remove_folder()
-        write_rows(out, FAILURES_FILE, record.failures, FAILURES)
         if not record.failed:
             _tell_drift(out, Store.of(options.model), model, stamp, record)
-        record.save("partial" if record.failed else "complete")
-        screen.say(f"scores   {out.below(FUSED_FOLDER).uri}")
-        if record.failures:
-            screen.say(f"failures {out.below(FAILURES_FILE).uri} ({len(record.failures)} rows)")
+        record.close()
     return record.exit_code
 
 

@@ -282,9 +282,15 @@ def read_table(
             raise (OSError if isinstance(error, OSError) else UsageError)(sentence) from error
 
 
-def read_rows(store: Store, name: str, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = read_table(store, name, columns).to_pylist()
+def read_rows(store: Store, name: str) -> list[dict[str, Any]]:
+    """A Parquet file's rows, a dict each. Raises as `read_table`."""
+    rows: list[dict[str, Any]] = read_table(store, name).to_pylist()
     return rows
+
+
+def rows_if_there(store: Store, name: str) -> list[dict[str, Any]]:
+    """As `read_rows`; none where there is no such file."""
+    return read_rows(store, name) if store.exists(name) else []
 
 
 def metadata_of(store: Store, name: str) -> dict[str, str]:

@@ -19,7 +19,7 @@ from pipelines.networks import Networks
 from pipelines.plan import cut_waves
 from pipelines.rundir import INDEX_FILE, PART_ROWS, fused_part, fused_parts, fused_schema, maps_part
 from pipelines.stages import Stages
-from pipelines.storage import Store, metadata_of, read_rows, read_table, write_table
+from pipelines.storage import Store, metadata_of, read_table, rows_if_there, write_table
 from pipelines.walk import Image
 from reconpatch.model import Model
 
@@ -74,7 +74,7 @@ class Before:
 
     def __init__(self, store: Store | None) -> None:
         self._store = store
-        rows = [] if store is None or not store.exists(INDEX_FILE) else read_rows(store, INDEX_FILE)
+        rows = [] if store is None else rows_if_there(store, INDEX_FILE)
         self.index = {str(row["image_path"]): row for row in rows}
 
     def rows(self, part: Part) -> list[pa.Table]:

@@ -17,7 +17,7 @@ from pipelines.report.subject import Subject
 from pipelines.rundir import FAILURES_FILE, REPORT
 from pipelines.session import ray_session
 from pipelines.status import URGENCY, attention
-from pipelines.storage import Store, read_rows, side_by_side
+from pipelines.storage import Store, rows_if_there, side_by_side
 from pipelines.tasks import run_tasks, sentence_of
 
 FIGURES = ("png", "svg", "pdf")  # formats
@@ -159,7 +159,6 @@ def _overview(subject: Subject, summaries: Mapping[str, dict[str, Any]], night: 
         rows.append(row)
     if night:
         rows.sort(key=lambda row: (row["urgency"], row["category"]))
-    failures = read_rows(subject.out, FAILURES_FILE) if subject.out.exists(FAILURES_FILE) else []
     return render_page(
         "index.html",
         root=".",
@@ -168,7 +167,7 @@ def _overview(subject: Subject, summaries: Mapping[str, dict[str, Any]], night: 
         members=[member["backbone"] for member in told["config"]["members"]],
         rows=rows,
         failed=failed,
-        unreadable=[row for row in failures if row["image_path"] is not None],
+        unreadable=[row for row in rows_if_there(subject.out, FAILURES_FILE) if row["image_path"] is not None],
         labelled=any(row["defective"] for row in rows),
         night=bool(night),
     )

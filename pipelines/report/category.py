@@ -14,7 +14,7 @@ from pipelines.report.render import MEDIA, Card, Renderer, Scale
 from pipelines.report.subject import Subject
 from pipelines.resources import use_threads
 from pipelines.rundir import AUDIT_FILE, folder_name
-from pipelines.storage import Store, read_rows
+from pipelines.storage import Store, rows_if_there
 from reconpatch.metrics import d_prime, image_metrics
 from reconpatch.model import MODEL_FILE, Model, from_json
 from reconpatch.pictures import counts
@@ -64,7 +64,7 @@ def write_category(order: Order, report: Store) -> dict[str, Any]:
         return {"category": category, "page": None, "images": 0}
     model = from_json(place.read(MODEL_FILE))
     rows = [row for row in every if row["split"] != "train"]
-    audit = read_rows(place, AUDIT_FILE) if place.exists(AUDIT_FILE) else []
+    audit = rows_if_there(place, AUDIT_FILE)
     groups = _groups(rows, model)
     scale = _scale(groups, model)
     renderer = Renderer(subject, category, model, scale, order.index, report.below(MEDIA), order.before)
