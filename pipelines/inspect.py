@@ -62,15 +62,14 @@ def inspect(
     store = Store.of_data(data)
     listing = list_images(store, categories, layout)
     with ThreadPoolExecutor(cpu_count()) as pool, screen.stage("inspect", len(listing.images), "images") as stage:
-        examined = []
+        examined: dict[str, list[Examined]] = {category: [] for category in listing.categories}
         for each in pool.map(lambda image: examine(store, image, bit_depth), listing.images):
-            examined.append(each)
+            examined[each.image.category].append(each)
             stage.advance()
     if listing.layout != MVTEC:
         screen.say(f"layout   {listing.layout}")
     found = []
-    for category in listing.categories:
-        mine = [each for each in examined if each.image.category == category]
+    for category, mine in examined.items():
         found.append(_findings(store, category, mine, holdout))
         _show(screen, found[-1])
     for sentence in listing.warnings:
