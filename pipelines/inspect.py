@@ -15,6 +15,7 @@ from pipelines.progress import Screen
 from pipelines.storage import Store
 from pipelines.walk import UNREADABLE, Image, reason_of
 from reconpatch.images import read_mask
+from reconpatch.thresholds import FEWEST_CONTENTS
 
 _NAMED = 5  # of a kind of oddity, so many are named and the others counted
 
@@ -103,7 +104,8 @@ def _findings(store: Store, category: str, examined: Sequence[Examined], holdout
     )
     _masks(store, images, findings)
     if findings.fit and holdout and not findings.holdout:
-        findings.note("no image is held out, no threshold can be promised", ["fewer than 10 good images differ"])
+        few = f"fewer than {FEWEST_CONTENTS} good images differ"
+        findings.note("no image is held out, no threshold can be promised", [few])
     return findings
 
 
