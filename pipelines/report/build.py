@@ -10,7 +10,7 @@ from pipelines.config import UsageError, stored_config
 from pipelines.keys import key_of
 from pipelines.progress import Screen
 from pipelines.record import Record
-from pipelines.report.category import Order, page_name, write_category
+from pipelines.report.category import PageOrder, page_name, write_category
 from pipelines.report.pages import render_page
 from pipelines.report.render import MEDIA
 from pipelines.report.subject import Subject
@@ -67,7 +67,7 @@ def write_report(
         media = None if before is None else before.below(MEDIA)
         mine = index.get(category, {}), metrics.get(category, []), night.get(category, {})
         other = beside if category in shared else None
-        return Order(subject, category, *mine, around, other, media, figures), report
+        return PageOrder(subject, category, *mine, around, other, media, figures), report
 
     sentences = []
     if due:

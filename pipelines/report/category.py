@@ -25,7 +25,7 @@ GROUPS = ("heldout", "good", "defective", "unlabelled")
 
 
 @dataclass(frozen=True)
-class Order:
+class PageOrder:
     """What one category's page is made of.
 
     Attributes:
@@ -54,7 +54,7 @@ def page_name(category: str) -> str:
     return f"categories/{folder_name(category)}.html"
 
 
-def write_category(order: Order, report: Store) -> dict[str, Any]:
+def write_category(order: PageOrder, report: Store) -> dict[str, Any]:
     """Write a category's page and pictures; returns what the overview says of it."""
     use_threads(1)
     subject, category = order.subject, order.category
@@ -83,7 +83,7 @@ def write_category(order: Order, report: Store) -> dict[str, Any]:
     return summary
 
 
-def _beside(order: Order, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[float]] | None:
+def _beside(order: PageOrder, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[float]] | None:
     """The other run's scores of the same images, by what the images are known to be."""
     if order.beside is None:
         return None
@@ -112,7 +112,11 @@ def _scale(groups: Mapping[str, Sequence[float]], model: Model) -> Scale:
 
 
 def _summary(
-    order: Order, model: Model, rows: Sequence[Mapping[str, Any]], groups: Mapping[str, Sequence[float]], scale: Scale
+    order: PageOrder,
+    model: Model,
+    rows: Sequence[Mapping[str, Any]],
+    groups: Mapping[str, Sequence[float]],
+    scale: Scale,
 ) -> dict[str, Any]:
     """What the overview says: plain values, kept as JSON for the next report."""
     judged = [row for row in rows if row["is_anomaly"] is not None]
@@ -147,7 +151,7 @@ def _summary(
 
 
 def _page(
-    order: Order,
+    order: PageOrder,
     model: Model,
     rows: Sequence[Mapping[str, Any]],
     groups: Mapping[str, Sequence[float]],
