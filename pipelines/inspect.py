@@ -40,6 +40,7 @@ class Findings:
     odd: dict[str, list[str]] = field(default_factory=dict)
 
     def note(self, kind: str, where: Iterable[str]) -> None:
+        """Add places of a kind of oddity; nothing where there are none."""
         if places := list(where):
             self.odd.setdefault(kind, []).extend(places)
 

@@ -61,6 +61,7 @@ class Record:
     _unreadable: set[str] = field(default_factory=set)
 
     def warn(self, sentence: str) -> None:
+        """Say what is odd, now and in run.json."""
         self.warnings.append(masked(sentence))
         self.screen.warn(sentence)
 
@@ -83,6 +84,7 @@ class Record:
 
     @property
     def exit_code(self) -> int:
+        """1 where a category failed or, with `--strict`, an image could not be read."""
         unreadable = any(row["image_path"] is not None for row in self.failures)
         return 1 if self.failed or (self.config.strict and unreadable) else 0
 
@@ -98,9 +100,15 @@ class Record:
         return self.stages.setdefault(name, {"seconds": 0.0, "peak_bytes": 0})
 
     def note(self, unit: tuple[str, str], stage: str, seconds: float, detail: dict[str, Any]) -> None:
+        """What a stage of a unit took, and what it found."""
         self.units.setdefault("/".join(unit), {})[stage] = {"seconds": round(seconds, 3), **detail}
 
     def save(self, status: str) -> None:
+        """Write run.json.
+
+        Args:
+            status: 'running', 'interrupted', 'partial' or 'complete'.
+        """
         seconds = (datetime.now(UTC) - self.started_at).total_seconds()
         self.out.write_json(
             RUN,

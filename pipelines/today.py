@@ -39,6 +39,7 @@ class Today:
 
     @property
     def category(self) -> str:
+        """That of its model."""
         return self.model.category
 
     @property
@@ -57,10 +58,12 @@ class Part:
 
     @property
     def file(self) -> str:
+        """Its name below the night's folder."""
         return fused_part(self.today.category, self.number)
 
     @property
     def key(self) -> str:
+        """Of all that its rows depend on."""
         contents = [(image.image_path, image.content_sha256) for image in self.images]
         return key_of([self.today.judge, contents])
 
