@@ -15,7 +15,7 @@ from rich.console import Console
 
 from benchmarks import coreset, extraction, job, memory, patches, scale, scaling, scoring, startup, training
 from benchmarks.compare import Row, environment, show, show_cells
-from benchmarks.nights import Costs
+from benchmarks.costs import NightCosts
 
 _NAMES = ("coreset", "patches", "scoring", "training", "extraction", "startup", "memory", "job", "scaling")
 _WIDTH = 200  # of the table where the terminal's is not known
@@ -47,7 +47,7 @@ def main(names: tuple[str, ...], threads: int, data: Path | None, plot: Path | N
     rows: list[Row] = []
     for name in names or _NAMES:
         if name == "scale":
-            known = Costs.load(costs) if costs is not None and costs.exists() else None
+            known = NightCosts.load(costs) if costs is not None and costs.exists() else None
             for title, header, lines in scale.tables(known, threads, costs):
                 show_cells(title, header, lines, console)
             continue

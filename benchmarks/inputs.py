@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import tempfile
 from functools import lru_cache
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipelines.config import UsageError
+from pipelines.demo import cells_folder
 from reconpatch.backbones import load_backbone
 from reconpatch.geometry import Geometry
 from reconpatch.images import preprocess, read_image
@@ -22,11 +21,12 @@ _BATCH = 16
 
 
 def elpv_images() -> list[Path]:
-    """All 2,624 images of the package elpv-dataset, by name."""
-    package = importlib.util.find_spec("elpv_dataset")
-    if package is None or package.origin is None:
-        raise UsageError("The benchmarks' images are missing: pip install 'reconpatch-ray[demo]'.")
-    return sorted((Path(package.origin).parent / "data" / "images").glob("*.png"))
+    """All 2,624 images of the package elpv-dataset, by name.
+
+    Raises:
+        UsageError: the package is not installed.
+    """
+    return sorted((cells_folder() / "images").glob("*.png"))
 
 
 def batch_of(paths: list[Path]) -> np.ndarray:

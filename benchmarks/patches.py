@@ -9,9 +9,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.compare import Row, faster, medians
 from benchmarks.peers import unfold_patch_features
-from reconpatch.patches import patch_features
+from reconpatch.patches import CHANNELS, patch_features
 
-_CHANNELS = 1024
 # (images, levels' (C, H, W), the target's s)
 _SHAPES: dict[str, tuple[int, list[tuple[int, int, int]]]] = {
     "WRN-101, 480": (1, [(512, 60, 60), (1024, 30, 30)]),
@@ -34,7 +33,7 @@ def _against(network: str, maps: list[torch.Tensor], patch_size: int, threads: i
     seconds = medians(
         {
             "ours": lambda: patch_features(maps, patch_size),
-            "unfold": lambda: unfold_patch_features(theirs, patch_size, _CHANNELS),
+            "unfold": lambda: unfold_patch_features(theirs, patch_size, CHANNELS),
         },
         rounds=5,
     )

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
-from benchmarks.nights import STAGES, Costs, Network, Night, check, measure, network_of, works
+from benchmarks.costs import STAGES, NetworkCosts, NightCosts, NightSize, works
+from benchmarks.nights import check, measure, timed_network
 from pipelines.config import DEMO_BACKBONES, ENSEMBLE_BACKBONES, resolve_members
 
 _SIZES = (  # categories, images a day
@@ -35,7 +36,7 @@ class Ensemble:
     """Networks that work together, by the default recipe."""
 
     name: str
-    networks: tuple[Network, ...]
+    networks: tuple[NetworkCosts, ...]
 
     @property
     def scratch(self) -> float:
@@ -71,12 +72,12 @@ def ensembles() -> list[Ensemble]:
     found = []
     for backbones, size in ((DEMO_BACKBONES, 224), (ENSEMBLE_BACKBONES, 480)):
         members = resolve_members("ensemble", backbones, size, {})
-        networks = [network_of(member, size) for member in members]
+        networks = [timed_network(member, size) for member in members]
         found.append(Ensemble(f"{', '.join(backbones)} at {size} px", tuple(networks)))
     return found
 
 
-def needs(costs: Costs, ensemble: Ensemble, night: Night) -> Needs:
+def needs(costs: NightCosts, ensemble: Ensemble, night: NightSize) -> Needs:
     """What a night takes with some ensemble, from what nights with one small network took."""
     cpu: dict[str, float] = dict.fromkeys(STAGES, 0.0)
     gpu: dict[str, float] = dict.fromkeys(STAGES, 0.0)
@@ -129,11 +130,11 @@ def breaks(found: Needs, many: int) -> str:
     return ""
 
 
-def tell(costs: Costs, ensemble: Ensemble) -> tuple[list[str], list[list[str]]]:
+def tell(costs: NightCosts, ensemble: Ensemble) -> tuple[list[str], list[list[str]]]:
     """A table of nights from 10 to 100,000 categories and 10^4 to 10^8 images a day."""
     lines = []
     for categories, images in _SIZES:
-        night = Night(categories, max(1, round(_CHANGED * categories)), _GOOD, -(-images // categories))
+        night = NightSize(categories, max(1, round(_CHANGED * categories)), _GOOD, -(-images // categories))
         found = needs(costs, ensemble, night)
         left = _NIGHT - found.driver
         busy, few = sum(found.cpu.values()), sum(found.gpu.values())
@@ -171,7 +172,7 @@ def tell(costs: Costs, ensemble: Ensemble) -> tuple[list[str], list[list[str]]]:
 
 
 def tables(
-    costs: Costs | None, threads: int, keep: Path | None
+    costs: NightCosts | None, threads: int, keep: Path | None
 ) -> Iterator[tuple[str, Sequence[str], Sequence[Sequence[str]]]]:
     """What is printed, each with what it is of: the check where the costs are measured now, the costs, the sizes."""
     if costs is None:

@@ -41,7 +41,7 @@ def cell_names(kind: str) -> tuple[list[str], list[str]]:
     Raises:
         UsageError: the package is not installed.
     """
-    with (_source() / "labels.csv").open() as lines:
+    with (cells_folder() / "labels.csv").open() as lines:
         rows = [line.split() for line in lines]
     chosen = [(path, float(probability)) for path, probability, cell in rows if cell == kind]
     chosen.sort(key=lambda row: hashlib.sha256(row[0].encode()).hexdigest())
@@ -63,7 +63,12 @@ def link_cells(
         _link(names, folder / place)
 
 
-def _source() -> Path:
+def cells_folder() -> Path:
+    """The folder of the package that holds labels.csv and images.
+
+    Raises:
+        UsageError: the package is not installed.
+    """
     package = importlib.util.find_spec("elpv_dataset")
     if package is None or package.origin is None:
         raise UsageError("The images of solar cells are missing: pip install 'reconpatch-ray[demo]'.")
@@ -76,6 +81,6 @@ def _link(names: Sequence[str], folder: Path) -> None:
         if not old.is_symlink():
             raise UsageError(f"{old}: is not one of the demo's links; give the demo another --out.")
         old.unlink()
-    source = _source()
+    source = cells_folder()
     for name in names:
         (folder / Path(name).name).symlink_to((source / name).resolve())

@@ -19,7 +19,7 @@ def geometry_of(image: Image, model: Model) -> Geometry:
     """How a picture lies on a model's grid."""
     if image.height is None or image.width is None:
         raise ValueError(f"{image.image_path} has scores but was never read.")
-    return Geometry.of(image.height, image.width, model.image_size, model.full_frame)
+    return model.geometry(image.height, image.width)
 
 
 def read_entries(model: Model, place: Store) -> list[dict[str, list[Any]]]:

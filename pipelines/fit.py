@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import ray
@@ -19,60 +19,15 @@ from ray.train.torch import TorchTrainer
 from pipelines.config import RunConfig
 from pipelines.plan import Unit
 from pipelines.resources import measured, use_threads
-from pipelines.rundir import TRAINING, adapter_name, model_folder, training_name
+from pipelines.rundir import TRAINING, adapter_name, checkpoint_file, model_folder, training_name
 from pipelines.shards import read_category
 from pipelines.shares import Shares, Teller
-from pipelines.storage import Store, write_rows, write_tensors
+from pipelines.storage import Store, read_tensors, tensors_key, write_rows, write_tensors
 from pipelines.tasks import beside_driver
+from pipelines.unit_queue import Fitted, UnitQueue
 from reconpatch.adapter import Adapter, train_adapter
 
 _NEVER = 1e9  # seconds
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """What became of a unit's adapter: its schedule and cost, or the error that ended it."""
-
-    unit: tuple[str, str]
-    schedule: dict[str, Any] = field(default_factory=dict)
-    last_loss: float | None = None
-    seconds: float = 0.0
-    peak_bytes: int = 0
-    error: str | None = None
-
-
-class UnitQueue:
-    """Hands units to workers, largest first, and takes back what a dead worker held.
-
-    A worker of a group that was restarted says `join` first: what its rank had in hand when the group ended was never
-    finished, nor was what ranks had that the group, now smaller, has no more. It goes to the front of the queue again.
-    """
-
-    def __init__(self, units: Sequence[Unit]) -> None:
-        self._waiting = sorted(units, key=lambda unit: (-unit.fit_images, unit.name))
-        self._held: dict[int, Unit] = {}
-        self._done: list[Fitted] = []
-
-    def join(self, rank: int, size: int) -> None:
-        """A worker begins, in a group of that size."""
-        for lost in [held for held in self._held if held == rank or held >= size]:
-            self._waiting.insert(0, self._held.pop(lost))
-
-    def take(self, rank: int) -> Unit | None:
-        """The next unit; None where none is waiting."""
-        if not self._waiting:
-            return None
-        self._held[rank] = self._waiting.pop(0)
-        return self._held[rank]
-
-    def finish(self, rank: int, fitted: Fitted) -> None:
-        """What became of the unit that a worker had in hand."""
-        self._held.pop(rank, None)
-        self._done.append(fitted)
-
-    def done(self) -> list[Fitted]:
-        """What has been finished, in the order of finishing."""
-        return list(self._done)
 
 
 def fit_adapters(
@@ -92,7 +47,8 @@ def fit_adapters(
     Returns:
         One `Fitted` a unit, also for units that a killed worker group never got to.
     """
-    queue: Any = ray.remote(UnitQueue).options(**beside_driver()).remote(list(units))
+    sizes = {unit.name: unit.fit_images for unit in units}
+    queue: Any = ray.remote(UnitQueue).options(**beside_driver()).remote(sizes)
     shares: Any = ray.remote(Shares).options(**beside_driver()).remote()
     # Ray shows and exports it: no addresses, which may hold credentials.
     placeless = replace(config, data="", out="", scratch=None)
@@ -102,7 +58,14 @@ def fit_adapters(
     scaling: Any = ray.train.ScalingConfig  # Ray's stubs know the older one
     trainer = TorchTrainer(
         _work,
-        train_loop_config={"queue": queue, "shares": shares, "config": placeless, "out": out, "scratch": scratch},
+        train_loop_config={
+            "queue": queue,
+            "units": {unit.name: unit for unit in units},
+            "shares": shares,
+            "config": placeless,
+            "out": out,
+            "scratch": scratch,
+        },
         scaling_config=scaling(
             # When a node is lost, the others go on with fewer; a group that grew again would lose what it has in hand.
             num_workers=(1, min(workers, len(units))),
@@ -162,13 +125,14 @@ def _work(loop: dict[str, Any]) -> None:
     group = ray.train.get_context()
     rank = group.get_world_rank()
     ray.get(queue.join.remote(rank, group.get_world_size()))
-    while (unit := ray.get(queue.take.remote(rank))) is not None:
-        fitted = _fit_unit(unit, config, loop["out"], loop["scratch"], Teller(loop["shares"], unit.name))
+    while (name := ray.get(queue.take.remote(rank))) is not None:
+        fitted = _fit_unit(loop["units"][name], config, loop["out"], loop["scratch"], Teller(loop["shares"], name))
         ray.get(queue.finish.remote(rank, fitted))
     ray.train.report({})
 
 
 def _fit_unit(unit: Unit, config: RunConfig, out: Store, scratch: Store, on_step: Callable[[int, int], None]) -> Fitted:
+    kept, key = checkpoint_file(*unit.name), f"{unit.keys.adapter} on {config.device}"
     try:
         with measured() as usage:
             rows = read_category(scratch, unit.fit_shards)
@@ -178,11 +142,14 @@ def _fit_unit(unit: Unit, config: RunConfig, out: Store, scratch: Store, on_step
                 per_image=rows.grid[0] * rows.grid[1],
                 device=config.device,
                 on_step=on_step,
+                begun=read_tensors(scratch, kept) if tensors_key(scratch, kept) == key else None,
+                keep=lambda arrays: write_tensors(scratch, kept, arrays, key),
             )
             place = out.below(model_folder(unit.category))
             write_rows(place, training_name(unit.backbone), _curve(unit, adapter), TRAINING)
             # Last, since its key says that the unit is fitted.
             write_tensors(place, adapter_name(unit.backbone), {"f.weight": adapter.weight}, unit.keys.adapter)
+            scratch.remove(kept)
     except Exception as error:  # one unit's failure is a row of failures.parquet; the others go on
         return Fitted(unit.name, error=f"{type(error).__name__}: {error}")
     return Fitted(

@@ -8,7 +8,6 @@ import numpy as np
 
 from pipelines.storage import Store
 from pipelines.walk import UNREADABLE, Image, reason_of
-from reconpatch.geometry import Geometry
 from reconpatch.images import preprocess_mask, read_mask
 from reconpatch.model import Model
 
@@ -31,7 +30,7 @@ def read_masks(data: Store, images: Sequence[Image], model: Model) -> tuple[dict
                 f"{image.mask_path}: the mask is {mask.shape[1]} x {mask.shape[0]} and its image {image.width} x "
                 f"{image.height}; it is stretched over the image."
             )
-        seen = preprocess_mask(mask, Geometry.of(mask.shape[0], mask.shape[1], model.image_size, model.full_frame))
+        seen = preprocess_mask(mask, model.geometry(*mask.shape))
         masks[image.image_path] = seen
         if not mask.any():
             warnings.append(f"{image.mask_path}: the mask of a defect is empty.")

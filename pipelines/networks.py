@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pipelines.config import Member, RunConfig
 from reconpatch.backbones import Backbone, find_weights, load_backbone
 from reconpatch.model import MemberModel, Model
-from reconpatch.patches import CHANNELS
+from reconpatch.patches import feature_channels
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Network:
     @classmethod
     def of(cls, backbone: Backbone, member: Member | MemberModel, image_size: int) -> Network:
         """That of a backbone which a member looks at pictures with."""
-        channels = sum(backbone.channels) if member.aggregation == "concat" else CHANNELS
+        channels = feature_channels(backbone.channels, member.aggregation)
         side = -(-image_size // min(backbone.strides))  # or one less, where a network does not pad
         return cls(backbone.weights_source, backbone.weights_sha256, side**2, channels)
 

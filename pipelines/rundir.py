@@ -314,3 +314,8 @@ def maps_file(category: str) -> str:
 def shards_folder(category: str) -> str:
     """In scratch; a folder a backbone below it."""
     return f"features/{folder_name(category)}"
+
+
+def checkpoint_file(category: str, backbone: str) -> str:
+    """In scratch: where a training that is interrupted goes on."""
+    return f"checkpoints/{folder_name(category)}/{backbone}.safetensors"

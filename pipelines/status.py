@@ -14,8 +14,8 @@ from pipelines.registry import WORK, Registry
 from pipelines.rundir import NIGHT_FILE
 from pipelines.storage import Store, rows_if_there, side_by_side
 from pipelines.tasks import sentence_of
+from reconpatch.drift import DRIFTED
 
-_DRIFTED = 1e-3  # Kolmogorov-Smirnov's p-value: one in a thousand mornings without a change
 _COLUMNS = ("category", "attention", "model", "days", "learned", "judged", "images", "anomalies", "unreadable", "ks")
 _OF_NIGHT = ("learned", "judged", "reasons", "images", "anomalies", "unreadable")
 _OF_DRIFT = ("ks", "ks_p_value", "above_threshold", "rare")
@@ -104,7 +104,7 @@ def attention(row: Mapping[str, Any]) -> str:
     for word in ("failed", "refused", "held back", "deferred"):
         if word in told:
             return word
-    if row["ks_p_value"] is not None and row["ks_p_value"] < _DRIFTED:
+    if row["ks_p_value"] is not None and row["ks_p_value"] < DRIFTED:
         return "drifted"
     if row["unreadable"]:
         return "unreadable images"

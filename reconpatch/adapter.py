@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
-from adamp import AdamP
 
 from reconpatch.arrays import Array, as_tensor
 from reconpatch.collapse import Spread, require_spread, spread
@@ -18,8 +17,10 @@ from reconpatch.losses import relaxed_contrastive_loss
 from reconpatch.schedule import AdapterConfig, Schedule, schedule
 from reconpatch.similarity import similarity
 from reconpatch.starts import start_map
+from reconpatch.training_state import State, initial_state, state_of, tensors_of
 
 LOOK_EVERY = 100
+KEEP_EVERY = 30.0  # seconds: what a training that is interrupted may lose
 _BLOCK = 1 << 14  # rows that `embed` takes at a time
 
 
@@ -51,6 +52,8 @@ def train_adapter(
     weigh: Callable[[torch.Tensor], torch.Tensor] | None = None,
     device: str | torch.device = "cpu",
     on_step: Callable[[int, int], None] | None = None,
+    begun: Mapping[str, np.ndarray] | None = None,
+    keep: Callable[[dict[str, np.ndarray]], None] | None = None,
 ) -> Adapter:
     """Train f on the patch features of one category. The same seed on the same device gives the same f.
 
@@ -64,6 +67,9 @@ def train_adapter(
         weigh: from (N, D) z̄ to (N, N) ω; by default eq. 6.
         device: where to compute.
         on_step: called after each step with its number, from 1, and the number of steps.
+        begun: what `keep` was given by a training of the same features and configuration on the same kind of device,
+            which was interrupted: it goes on there, and ends with the same f.
+        keep: called every `KEEP_EVERY` seconds with all that is needed to go on from here.
 
     Returns:
         The trained layer, see `Adapter`.
@@ -85,16 +91,24 @@ def train_adapter(
         start = torch.from_numpy(matrix).to(device)
         if plan.steps == 0:
             return Adapter(matrix, plan, np.empty(0, np.float32), {})
-    state = _initial_state(features.shape[1], config, torch.device(device))
+    if begun is None:
+        state = initial_state(features.shape[1], config, torch.device(device))
+    else:
+        state = state_of(begun, config, torch.device(device))
+    done = len(state.losses)
     weigh = weigh or partial(similarity, sigma=config.sigma, k=config.neighbours, alpha=config.alpha)
     if draw is None and config.batch_images:
         draw = partial(_of_images, len(features), per_image, config)
-    batches = _batches(len(features), config, plan.steps) if draw is None else map(draw, range(plan.steps))
-    for rows in batches:
+    steps = range(done, plan.steps)
+    kept_at = time.monotonic()
+    for rows in _batches(len(features), config, steps) if draw is None else map(draw, steps):
         patches = torch.from_numpy(features[rows]).to(device, torch.float32)
         _step(state, patches if start is None else patches @ start.T, config, plan, weigh)
         if on_step is not None:
             on_step(len(state.losses), plan.steps)
+        if keep is not None and time.monotonic() >= kept_at + KEEP_EVERY:
+            keep(tensors_of(state))
+            kept_at = time.monotonic()
     weight = state.f.detach() if start is None else state.f.detach() @ start
     return Adapter(_narrowest(weight), plan, np.array(state.losses, dtype=np.float32), state.spreads)
 
@@ -128,40 +142,12 @@ def embed(features: Array, weight: np.ndarray | None) -> Array:
     return embedded
 
 
-@dataclass(frozen=True)
-class _State:
-    """All that a step changes; with the configuration, all that is needed to go on from here.
-
-    len(losses) is the number of steps done. f is (D, C'), g is (D, D); the bars are their EMA copies.
-    """
-
-    f: torch.Tensor
-    g: torch.Tensor
-    f_bar: torch.Tensor
-    g_bar: torch.Tensor
-    optimiser: Any
-    losses: list[float] = field(default_factory=list)
-    spreads: dict[int, Spread] = field(default_factory=dict)
-
-
-def _initial_state(width: int, config: AdapterConfig, device: torch.device) -> _State:
-    """Semi-orthogonal layers: for D ≥ C' training starts at the distances of the features themselves."""
-    generator = torch.Generator().manual_seed(config.seed)
-    f, g = (
-        torch.nn.init.orthogonal_(torch.empty(shape), generator=generator).to(device)
-        for shape in ((config.dim, width), (config.dim, config.dim))
-    )
-    parameters = [f.requires_grad_(), g.requires_grad_()]
-    optimiser = AdamP(parameters, lr=config.lr, weight_decay=config.weight_decay)
-    return _State(f, g, f.detach().clone(), g.detach().clone(), optimiser)
-
-
-def _batches(n: int, config: AdapterConfig, steps: int) -> Iterator[np.ndarray]:
+def _batches(n: int, config: AdapterConfig, steps: range) -> Iterator[np.ndarray]:
     """The rows of each step. An epoch's order depends on the seed and its number, on nothing before."""
     per_epoch = math.ceil(n / config.batch_size)
-    for step in range(steps):
+    for step in steps:
         epoch, batch = divmod(step, per_epoch)
-        if batch == 0:
+        if batch == 0 or step == steps.start:
             order = np.random.default_rng((config.seed, epoch)).permutation(n)
         # The loss does not see the order within a batch; a memory-mapped file is read faster forwards.
         yield np.sort(order[batch * config.batch_size : (batch + 1) * config.batch_size])
@@ -180,7 +166,7 @@ def _of_images(n: int, per_image: int, config: AdapterConfig, step: int) -> np.n
 
 
 def _step(
-    state: _State,
+    state: State,
     patches: torch.Tensor,
     config: AdapterConfig,
     plan: Schedule,

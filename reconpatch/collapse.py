@@ -57,9 +57,16 @@ def spread(z_bar: torch.Tensor, sigma: float | None, k: int) -> Spread:
 
 
 def require_spread(now: Spread, start: Spread, step: int) -> None:
-    """ValueError where a batch that was spread at the start is not any more; the sentence says how it shows.
+    """Compare a batch's spread with that of the first batch.
 
     A category whose patches are alike from the start (a blank background) has not collapsed.
+
+    Args:
+        now, start: of this step's batch and of the first step's.
+        step: its number, from 1.
+
+    Raises:
+        ValueError: the batch was spread at the start and is not any more; the sentence says how it shows.
     """
     seen = []
     if now.weight > _ALIKE > start.weight:

@@ -64,6 +64,16 @@ def resampled_means(
     return np.asarray(((rows @ pairs) * columns).sum(axis=1))
 
 
+def interval(resampled: Sequence[float] | npt.NDArray[np.float64]) -> tuple[float, float]:
+    """The bootstrap's 95 % interval of a number: what lies between the 2.5 % and 97.5 % quantiles of its resamples.
+
+    Args:
+        resampled: (n,) the number, computed of each resample.
+    """
+    low, high = np.quantile(resampled, [(1.0 - _SHARE) / 2.0, (1.0 + _SHARE) / 2.0])
+    return float(low), float(high)
+
+
 def auroc_difference(ours: npt.ArrayLike, other: npt.ArrayLike, labels: npt.ArrayLike) -> Difference:
     """The difference of two correlated areas under ROC curves, by DeLong's variance.
 
@@ -89,6 +99,8 @@ def auroc_difference(ours: npt.ArrayLike, other: npt.ArrayLike, labels: npt.Arra
 def mean_difference(differences: Sequence[Difference]) -> Difference:
     """The mean of differences that have nothing to do with each other: categories of other images.
 
+    Its standard error is sqrt(Σ deviation²) / n, its interval that of a normal distribution.
+
     Raises:
         ValueError: there is none.
     """
@@ -105,7 +117,6 @@ def resampled_differences(
     other: npt.ArrayLike,
     labels: npt.ArrayLike,
     resamples: int = 1000,
-    seed: int = 0,
 ) -> dict[str, Difference]:
     """Differences of any metrics, over images drawn anew, good and defective ones apart, the same for both.
 
@@ -119,7 +130,7 @@ def resampled_differences(
     truth = np.asarray(labels, np.int64)
     both = [np.asarray(each, np.float64) for each in (ours, other)]
     good, defective = np.flatnonzero(truth == 0), np.flatnonzero(truth == 1)
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     whole = [metrics(each, truth) for each in both]
     drawn: dict[str, list[float]] = {}
     for _ in range(resamples):
@@ -133,9 +144,7 @@ def resampled_differences(
     for name, values in drawn.items():
         ours_of_all, other_of_all = whole[0][name], whole[1][name]
         if ours_of_all is not None and other_of_all is not None:
-            low, high = np.quantile(values, [(1.0 - _SHARE) / 2.0, (1.0 + _SHARE) / 2.0])
-            value = ours_of_all - other_of_all
-            found[name] = Difference(value, float(low), float(high), float(np.std(values)))
+            found[name] = Difference(ours_of_all - other_of_all, *interval(values), float(np.std(values)))
     return found
 
 

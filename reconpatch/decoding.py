@@ -70,7 +70,15 @@ def _limit_lifted() -> Iterator[None]:
 
 @contextmanager
 def opened(data: bytes) -> Iterator[Image.Image]:
-    """The picture, header read, of a format, size and number of frames that are read."""
+    """The picture, its header read and its pixels not; Pillow's own limit on pixels is off meanwhile.
+
+    Args:
+        data: the whole file.
+
+    Raises:
+        ImageError: the file is empty, no picture, of another format, above 200 megapixels, or stored in a way that
+            takes far more memory or time than its pixels.
+    """
     if not data:
         raise ImageError("The file is empty; copy or export it again.")
     with _limit_lifted():
@@ -113,6 +121,7 @@ def _require_bounded(picture: Image.Image, data: bytes) -> None:
 
 @contextmanager
 def damage_named() -> Iterator[None]:
+    """What Pillow raises within, a lack of memory aside, becomes an ImageError that calls the file damaged."""
     try:
         yield
     except MemoryError:
@@ -134,6 +143,7 @@ def stored_bits(picture: Image.Image, data: bytes) -> int:
 
 
 def tiff_tag(picture: Image.Image, tag: int) -> Array:
+    """What a TIFF's directory says under a tag's number: a number or several; None where it says nothing."""
     return picture.tag_v2.get(tag)  # type: ignore[attr-defined]
 
 
@@ -159,12 +169,18 @@ def frame_count(picture: Image.Image, data: bytes) -> int:
 
 
 def decode(picture: Image.Image) -> Image.Image:
+    """The same picture, its pixels in memory.
+
+    Raises:
+        ImageError: they are damaged or cut off.
+    """
     with damage_named():
         picture.load()
     return picture
 
 
 def orientation(picture: Image.Image) -> int:
+    """EXIF's number for how the stored pixels are turned or mirrored, 1 to 8; 1, as shown, where nothing is told."""
     try:
         # Not the PNG reader's own getexif: it decodes the pixels first.
         return int(Image.Image.getexif(picture).get(_ORIENTATION, 1))

@@ -30,7 +30,7 @@ from reconpatch.model import (
     from_json,
     judge,
 )
-from reconpatch.patches import CHANNELS, extract_features
+from reconpatch.patches import extract_features, feature_channels
 from reconpatch.scoring import MemoryBank, PatchScores
 
 # Of bank_index.parquet, what a verdict tells.
@@ -72,8 +72,14 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Member:
-    """One network of a loaded model: its adapter's weight (None: identity), its bank, and where each entry is from."""
+class LoadedMember:
+    """One network of a loaded model.
+
+    Attributes:
+        weight: (D, C') float32 of its adapter; None for the identity.
+        bank: with entries (M, D).
+        places: where each entry is from: image_path, row and col, M of each.
+    """
 
     backbone: Backbone
     weight: npt.NDArray[np.float32] | None
@@ -83,11 +89,16 @@ class Member:
 
 @dataclass(frozen=True, eq=False)
 class Detector:
-    """A category's model, loaded: `Detector.load(path).score(image)`."""
+    """A category's model, loaded: `Detector.load(path).score(image)`.
+
+    Attributes:
+        chunk: images of a forward pass, see `load`.
+        members: in the order of the model's.
+    """
 
     model: Model
     chunk: int
-    members: tuple[Member, ...]
+    members: tuple[LoadedMember, ...]
 
     @classmethod
     def load(
@@ -118,7 +129,7 @@ class Detector:
                 each.backbone, each.levels, image_size=model.image_size, weights=weights, device=device
             )
             each.require_weights(backbone.weights_source, backbone.weights_sha256)
-            channels = sum(backbone.channels) if each.aggregation == "concat" else CHANNELS
+            channels = feature_channels(backbone.channels, each.aggregation)
             place = folder / each.backbone
             try:
                 weight, entries, places = _read_member(place, channels, adapted=each.dim > 0)
@@ -126,7 +137,7 @@ class Detector:
             except (OSError, KeyError, ValueError, TypeError, SafetensorError, pa.ArrowException) as error:
                 reason = " ".join(str(error).split())[:200]
                 raise ModelError(f"{place}: the model is not whole ({reason}); fit it again.") from error
-            members.append(Member(backbone, weight, bank, places))
+            members.append(LoadedMember(backbone, weight, bank, places))
         return cls(model, chunk, tuple(members))
 
     def score(self, image: str | Path | bytes | npt.NDArray[np.float32]) -> Verdict:
@@ -137,6 +148,7 @@ class Detector:
 
         Raises:
             ImageError: the file cannot be read.
+            ValueError: an array of another shape or of integers.
         """
         if isinstance(image, str | Path):
             image = Path(image).read_bytes()
@@ -175,9 +187,15 @@ class Detector:
         )
 
     def network_input(self, image: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], Geometry]:
-        """What the networks see of a picture (H, W, 3) in [0, 1]: (chunk, 3, S, S) float32, the first its own, the
-        others black; and how it came there."""
-        geometry = Geometry.of(image.shape[0], image.shape[1], self.model.image_size, self.model.full_frame)
+        """What the networks see of a picture, and how it came there.
+
+        Args:
+            image: (H, W, 3) float32 in [0, 1].
+
+        Returns:
+            (chunk, 3, S, S) float32, the first image its own and the others black; and where its pixels are in that.
+        """
+        geometry = self.model.geometry(*image.shape[:2])
         batch = np.zeros((self.chunk, 3, self.model.image_size, self.model.image_size), np.float32)
         batch[0] = np.asarray(preprocess(image, geometry))
         return batch, geometry

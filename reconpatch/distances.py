@@ -29,6 +29,9 @@ def rounding(x: torch.Tensor) -> float:
     It holds for any order of the D sums (Higham, Accuracy and Stability, section 3.1), so for every BLAS, and leaves
     32 eps for the norms, the centring and the rounding of the difference that decides. A bound that does not grow
     with D is not enough: equal terms are all rounded the same way.
+
+    Args:
+        x: (n, D) float32 or float64; only D and the dtype count.
     """
     bound = (x.shape[1] / 2.0 + 32.0) * torch.finfo(x.dtype).eps
     if x.dtype == torch.float32 and torch.get_float32_matmul_precision() != "highest":
@@ -37,7 +40,14 @@ def rounding(x: torch.Tensor) -> float:
 
 
 def require_finite(norms: torch.Tensor) -> None:
-    """ValueError unless all squared norms are finite, with room for the distances computed from them."""
+    """Refuse rows whose distances would not be finite.
+
+    Args:
+        norms: (n,) their squared norms.
+
+    Raises:
+        ValueError: one is not finite, or leaves no room for the distances computed from it.
+    """
     if not bool((norms < torch.finfo(norms.dtype).max / 16.0).all()):  # false for NaN as well
         raise ValueError("A value is not finite, or so large that its square is not; check where the rows came from.")
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from scipy.stats import ks_2samp
 
 QUANTILES = (0.1, 0.5, 0.9)
+DRIFTED = 1e-3  # a Kolmogorov-Smirnov p-value below it: one in a thousand mornings on which nothing has changed
 _RARE = 0.05  # p-values below it are one in twenty among images like the held-out ones
 
 

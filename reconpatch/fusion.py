@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F  # noqa: N812 (torch's own name for it)
 
@@ -136,6 +137,24 @@ def largest_scores(maps: Array) -> Array:
     flat = as_tensor(maps).flatten(1)
     found = flat.masked_fill(flat.isnan(), -torch.inf).amax(1)
     return like(torch.where(flat.isnan().all(1), torch.nan, found), maps)
+
+
+def image_scores(
+    fused: npt.NDArray[np.floating], members: Sequence[npt.NDArray[np.floating]], fusion: str
+) -> npt.NDArray[np.float64]:
+    """Each image's score: the largest patch of its fused map, or the mean of what is largest in each member's map.
+
+    Args:
+        fused: (B, H, W), of `fuse_maps`.
+        members: what it was fused from.
+        fusion: 'patch', or 'image', for which the members' maps are normalised by their image scores.
+
+    Returns:
+        (B,) float64; NaN where no patch has a score.
+    """
+    if fusion == "patch":
+        return np.asarray(largest_scores(fused), np.float64)
+    return np.asarray(np.mean([largest_scores(each) for each in members], axis=0, dtype=np.float64))
 
 
 def find_peaks(fused: Array, members: Sequence[Array]) -> Peaks:

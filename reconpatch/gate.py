@@ -76,7 +76,6 @@ def rule(
     labels: npt.ArrayLike,
     false_alarms: float,
     margin: float = 0.02,
-    seed: int = 0,
 ) -> Ruling:
     """Let a candidate pass or refuse it.
 
@@ -85,7 +84,6 @@ def rule(
         labels: (m,) 0 good, 1 defective, of `Evidence.real`.
         false_alarms: a, the wished false-alarm rate.
         margin: of AUROC by which a candidate may be worse than the champion.
-        seed: of the resamples.
 
     Raises:
         ValueError: evidence of different images.
@@ -104,7 +102,7 @@ def rule(
         few = f"{n} held-out good images, fewer than {FEWEST}: nothing is proven."
         return Ruling("unproven", (few,), n)
     reasons += _promise(candidate.good, false_alarms)
-    comparisons = [] if champion is None else _comparisons(candidate, champion, truth, margin, seed)
+    comparisons = [] if champion is None else _comparisons(candidate, champion, truth, margin)
     reasons += [
         f"AUROC of {each.of} defects {each.candidate:.4f}, the champion's {each.champion:.4f}: worse by more than "
         f"{margin:g} in {each.worse:.0%} of resamples."
@@ -154,7 +152,7 @@ def _promise(good: npt.NDArray[np.float64], false_alarms: float) -> list[str]:
 
 
 def _comparisons(
-    candidate: Evidence, champion: Evidence, labels: npt.NDArray[np.int64], margin: float, seed: int
+    candidate: Evidence, champion: Evidence, labels: npt.NDArray[np.int64], margin: float
 ) -> list[Comparison]:
     pasted = np.repeat([0, 1], len(candidate.good))
     ours, theirs = (np.concatenate([each.good, each.copies]) for each in (candidate, champion))
@@ -164,7 +162,7 @@ def _comparisons(
     found = []
     for of, ours, theirs, truth in asked:
         mine, other = wins(ours, truth), wins(theirs, truth)
-        gains = resampled_means(mine - other, np.random.default_rng(seed))
+        gains = resampled_means(mine - other, np.random.default_rng(0))
         worse = float((gains < -margin).mean())
         found.append(Comparison(of, float(mine.mean()), float(other.mean()), worse))
     return found

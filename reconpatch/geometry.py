@@ -31,6 +31,9 @@ class Geometry:
         height, width: of the picture as shown, in pixels.
         resize: R.
         crop: S, at most R.
+
+    Raises:
+        ValueError: a side below 1, or S above R.
     """
 
     height: int
@@ -53,16 +56,20 @@ class Geometry:
         return round((self.resize - self.crop) / 2)
 
     def to_network(self, rows: Array, cols: Array) -> tuple[Array, Array]:
-        """The picture's coordinates in the network's input; those outside [0, S) were cut off."""
+        """The picture's coordinates (n,), in pixels, in the network's input; those outside [0, S) were cut off."""
         return rows * self.resize / self.height - self.offset, cols * self.resize / self.width - self.offset
 
     def to_original(self, rows: Array, cols: Array) -> tuple[Array, Array]:
-        """The network's coordinates in the picture as shown."""
+        """The network's coordinates (n,), in pixels, in the picture as shown; the way back of `to_network`."""
         return (rows + self.offset) * self.height / self.resize, (cols + self.offset) * self.width / self.resize
 
     def patch_centre(self, row: int, col: int, grid: tuple[int, int]) -> tuple[int, int]:
         """The picture's pixel (row, column) under the centre of patch (row, col) of a (H, W) grid over the crop."""
         return self._pixel_under(int(row), grid[0], self.height), self._pixel_under(int(col), grid[1], self.width)
+
+    def patches_side(self, patches: int, grid: tuple[int, int]) -> float:
+        """Pixels of the picture's longer side that so many patches, of a (H, W) grid over the crop, cover in a row."""
+        return patches * self.crop / grid[0] * max(self.height, self.width) / self.resize
 
     def looked_at(self) -> tuple[slice, slice]:
         """Rows and columns of the picture whose centres lie in the crop."""

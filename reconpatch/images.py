@@ -24,11 +24,10 @@ from reconpatch.decoding import (
     tiff_tag,
     upright,
 )
-from reconpatch.geometry import Geometry, resize_for
+from reconpatch.geometry import Geometry
 
 __all__ = [
     "SUFFIXES",
-    "Geometry",
     "ImageError",
     "Picture",
     "preprocess",
@@ -36,7 +35,6 @@ __all__ = [
     "read_image",
     "read_mask",
     "read_picture",
-    "resize_for",
 ]
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
@@ -67,7 +65,7 @@ class Picture:
 
 
 def read_image(data: bytes, bit_depth: int = 16) -> npt.NDArray[np.float32]:
-    """The pixels of `read_picture`."""
+    """The pixels of `read_picture`, (H, W, 3) float32 in [0, 1]; takes and raises what it does."""
     return read_picture(data, bit_depth).pixels
 
 

@@ -25,7 +25,14 @@ _EIGHT_CONNECTED = np.ones((3, 3), dtype=bool)
 
 @dataclass(frozen=True)
 class ImageMetrics:
-    """Metrics over images; None where not defined."""
+    """Metrics over images; None where not defined.
+
+    Attributes:
+        auroc: area under the ROC curve, in [0, 1].
+        ap: average precision, in [0, 1].
+        f1max: the largest F1 over all thresholds, in [0, 1].
+        d_prime: eq. 12, 0 or more.
+    """
 
     auroc: float | None
     ap: float | None
@@ -35,7 +42,12 @@ class ImageMetrics:
 
 @dataclass(frozen=True)
 class PixelMetrics:
-    """Metrics over the pixels of all images; None where not defined."""
+    """Metrics over the pixels of all images; None where not defined.
+
+    Attributes:
+        auroc, ap, f1max: as of `ImageMetrics`.
+        aupro: area under the per-region-overlap curve, in [0, 1]; see `aupro`.
+    """
 
     auroc: float | None
     ap: float | None
@@ -89,7 +101,14 @@ def roc(scores: Array, labels: Array) -> tuple[npt.NDArray[np.float64], npt.NDAr
 
 
 def precision_and_recall(scores: Array, labels: Array) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Precision and recall at each defective image's score, the highest score first; (m,) each."""
+    """Precision and recall at each defective image's score, the highest score first.
+
+    Args:
+        scores, labels: as of `image_metrics`; both classes are there.
+
+    Returns:
+        (m,) float64 each, m the distinct scores of defective images.
+    """
     curve = _curve(*_by_class(scores, labels))
     return (curve.found / (curve.found + curve.false))[::-1], (curve.found / curve.n_defective)[::-1]
 
@@ -97,9 +116,6 @@ def precision_and_recall(scores: Array, labels: Array) -> tuple[npt.NDArray[np.f
 def f1_max(scores: Array, labels: Array) -> float | None:
     """The largest F1 over all thresholds; takes and raises what `image_metrics` does."""
     return _f1_max(_curve(*_by_class(scores, labels)))
-
-
-image_f1_max = f1_max
 
 
 def d_prime(scores: Array, labels: Array) -> float | None:

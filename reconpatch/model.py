@@ -22,10 +22,12 @@ from reconpatch.fusion import (
     ScoreStatistics,
     find_peaks,
     fuse_maps,
+    image_scores,
     largest_scores,
     modified_z_score,
     score_statistics,
 )
+from reconpatch.geometry import Geometry
 from reconpatch.patches import AGGREGATIONS
 from reconpatch.thresholds import conformal_threshold, p_values
 
@@ -70,7 +72,14 @@ class MemberModel:
     grid: tuple[int, int] | None = None
 
     def require_weights(self, source: str, sha256: str) -> None:
-        """ModelError unless the weights that were found, and where, are those that this member was fitted with."""
+        """Compare the weights that were found with those that this member was fitted with.
+
+        Args:
+            source, sha256: where they are from and their digest, as `Backbone` says them.
+
+        Raises:
+            ModelError: they are others.
+        """
         if sha256 != self.weights_sha256:
             raise ModelError(
                 f"{self.backbone}: the weights from {source} have SHA-256 {sha256[:12]}, but the model was fitted with "
@@ -107,6 +116,10 @@ class Model:
     holdout_scores: tuple[float, ...] = ()
     threshold: float | None = None
     false_alarm_bound: float | None = None
+
+    def geometry(self, height: int, width: int) -> Geometry:
+        """How a picture of that many rows and columns lies on the networks' input."""
+        return Geometry.of(height, width, self.image_size, self.full_frame)
 
 
 @dataclass(frozen=True)
@@ -153,7 +166,15 @@ def normalise(model: Model, fit_maps: Sequence[npt.NDArray[np.float32]]) -> tupl
 
 
 def calibrate(model: Model, holdout_scores: npt.ArrayLike) -> Model:
-    """The model with its held-out fused image scores, and the threshold and bound that follow from them."""
+    """The model with its held-out fused image scores, and the threshold and bound that follow from them.
+
+    Args:
+        model: whose wished false-alarm rate counts.
+        holdout_scores: (n,) in any order; none where nothing is held out.
+
+    Raises:
+        ValueError: a score that is not finite.
+    """
     scores = np.sort(np.asarray(holdout_scores, dtype=np.float64))
     threshold = conformal_threshold(scores, model.false_alarms)
     return replace(
@@ -165,12 +186,23 @@ def calibrate(model: Model, holdout_scores: npt.ArrayLike) -> Model:
 
 
 def with_false_alarms(model: Model, false_alarms: float) -> Model:
-    """The model with another wished false-alarm rate: no image is looked at again."""
+    """The model with another wished false-alarm rate: no image is looked at again.
+
+    Raises:
+        ValueError: a rate outside (0, 1).
+    """
     return calibrate(replace(model, false_alarms=false_alarms), model.holdout_scores)
 
 
 def normalised_scores(model: Model, scores: Sequence[Array]) -> list[Array]:
-    """The members' patch scores as modified z-scores s̄, eq. 11; of any shapes, arrays or tensors.
+    """The members' patch scores as modified z-scores s̄, eq. 11.
+
+    Args:
+        model: with its members' statistics.
+        scores: one array or tensor a member, in the members' order, each of any shape.
+
+    Returns:
+        As many, of the same shapes and kinds.
 
     Raises:
         ModelError: a member without statistics.
@@ -196,7 +228,7 @@ def judge(model: Model, maps: Sequence[npt.NDArray[np.float32]]) -> Judgement:
     normalised = normalised_scores(model, maps)
     fused = fuse_maps(normalised)
     largest = np.stack([largest_scores(each) for each in normalised]).astype(np.float64)
-    scores = largest_scores(fused).astype(np.float64) if model.fusion == "patch" else largest.mean(axis=0)
+    scores = image_scores(fused, normalised, model.fusion)
     return Judgement(
         scores=scores,
         fused=np.asarray(fused, dtype=np.float32),

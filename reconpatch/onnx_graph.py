@@ -35,7 +35,14 @@ class ExportError(ValueError):
 
 
 class NearestEntries(torch.nn.Module):
-    """`MemoryBank.query` without blocks: the same formula on patches (n, D), and (n,) scores of equation 10."""
+    """`MemoryBank.query` without blocks, as torch can trace it.
+
+    Attributes:
+        entries: (M, D) of the bank, as they are.
+        shift: (D,) their mean.
+        columns, norms: (D, M) and (M,), the entries about it and their squared norms.
+        neighbours: (M, min(b, M)) int64, N_b of every entry.
+    """
 
     entries: torch.Tensor
     shift: torch.Tensor
@@ -54,6 +61,7 @@ class NearestEntries(torch.nn.Module):
         self.register_buffer("neighbours", bank.neighbours[:, : bank.n_neighbors].contiguous())
 
     def forward(self, patches: torch.Tensor) -> torch.Tensor:
+        """Patch scores s of equation 10: (n, D) of the bank's dtype to (n,)."""
         products = self.norms - 2.0 * ((patches - self.shift) @ self.columns)
         count = min(_CANDIDATES, self.entries.shape[0])
         # By ascending row, so that the first of equals is the lowest.
@@ -93,7 +101,7 @@ class ScoringGraph(torch.nn.Module):
             features before they are rounded, (B, H'·W', C'), for the check.
         """
         model = self.detector.model
-        seen = resized(image, Geometry.of(1, 1, model.image_size, model.full_frame))
+        seen = resized(image, model.geometry(1, 1))
         unrounded, maps = [], []
         for member, each, bank in zip(self.detector.members, model.members, self.banks, strict=True):
             levels = member.backbone.level_maps(seen)
@@ -189,7 +197,11 @@ def trace(detector: Detector) -> Any:
 
 
 def without_features(proto: Any) -> bytes:
-    """The file that is deployed: `score` and `map` are its only outputs."""
+    """The file that is deployed: `score` and `map` are its only outputs.
+
+    Args:
+        proto: of `trace`.
+    """
     import onnx
 
     deployed = onnx.ModelProto()
@@ -204,7 +216,7 @@ def metadata(model: Model) -> dict[str, str]:
 
     `threshold` and `false_alarm_bound` are missing where the model has no held-out images to promise anything from.
     """
-    geometry = Geometry.of(1, 1, model.image_size, model.full_frame)
+    geometry = model.geometry(1, 1)
     known = {
         "category": model.category,
         "model_version": model.version,

@@ -24,6 +24,11 @@ CHANNELS = 1024  # C' of patchcore
 _PIECE = 256  # outputs that are summed at a time
 
 
+def feature_channels(level_channels: Sequence[int], aggregation: str) -> int:
+    """C' of the patch features of levels with that many channels: their sum with 'concat', else 1024."""
+    return sum(level_channels) if aggregation == "concat" else CHANNELS
+
+
 def patch_features(
     level_maps: Sequence[Array], patch_size: int = 3, aggregation: str = "patchcore", channels: int = CHANNELS
 ) -> Array:

@@ -94,7 +94,16 @@ def close_up(pixels: npt.NDArray[np.float32], row: int, col: int, side: int, siz
 
 
 def counts(scores: npt.NDArray[np.float64], low: float, high: float, bins: int) -> npt.NDArray[np.int64]:
-    """How many scores fall into each of `bins` equal steps from low to high; those beyond count in the outermost."""
+    """How many scores fall into each of `bins` equal steps from low to high; those beyond count in the outermost.
+
+    Args:
+        scores: (n,) finite.
+        low, high: ends of the first and of the last step.
+        bins: at least 1.
+
+    Returns:
+        (bins,) int64, n in all.
+    """
     found, _ = np.histogram(np.clip(scores, low, high), bins=bins, range=(low, max(high, low + 1e-9)))
     return np.asarray(found, np.int64)
 

@@ -34,18 +34,14 @@ class Threshold:
     rank: int
     n: int
 
-    def keeps(self, false_alarms: float) -> bool:
-        """Whether the bound is as low as was wished; with fewer than `images_needed` it cannot be."""
-        return bound_keeps(self.false_alarm_bound, false_alarms)
-
 
 def bound_keeps(false_alarm_bound: float, false_alarms: float) -> bool:
-    """Whether a bound is as low as the wished rate, but for rounding."""
+    """Whether a bound is as low as the wished rate, but for rounding; with fewer than `images_needed` it cannot be."""
     return false_alarm_bound <= false_alarms * (1.0 + 1e-12)
 
 
 def images_needed(false_alarms: float) -> int:
-    """The fewest held-out images whose bound can be a: ⌈1/a - 1⌉."""
+    """The fewest held-out images whose bound can be the wished rate a, above 0: ⌈1/a - 1⌉."""
     return math.ceil(1.0 / false_alarms - 1.0 - 1e-9)
 
 

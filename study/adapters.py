@@ -20,7 +20,7 @@ _TOGETHER = 8  # a patch and its nearest of other images in a batch of neighbour
 
 
 @dataclass(frozen=True)
-class Adapter:
+class AdapterRecipe:
     """f.
 
     Attributes:
@@ -37,7 +37,7 @@ class Adapter:
 
 
 def weight_of(
-    rows: npt.NDArray[np.float16], adapter: Adapter, per_image: int, seed: int
+    rows: npt.NDArray[np.float16], adapter: AdapterRecipe, per_image: int, seed: int
 ) -> npt.NDArray[np.float32] | None:
     """f's weight, as `embed` takes it; None for the identity."""
     if adapter.config is None:

@@ -23,7 +23,6 @@ from reconpatch.patches import extract_features
 from study.data import Category, digest
 
 LITE = ("tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2")
-FRAMES = ("crop", "whole", "padded")
 _BATCH = 16
 
 

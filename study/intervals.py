@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from reconpatch.comparison import RESAMPLES, resampled_means, wins
-
-_SHARE = 0.95
+from reconpatch.comparison import RESAMPLES, interval, resampled_means, wins
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,7 @@ class Gain:
         return f"{self.mean:+.2f} [{self.low:+.2f}, {self.high:+.2f}]"
 
 
-def gain(ours: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]], seed: int = 0) -> Gain:
+def gain(ours: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]]) -> Gain:
     """Mean over categories of the difference of image AUROC, over the same images.
 
     Seeds are averaged; images are drawn anew, good and defective apart, the same ones for both recipes. The interval
@@ -39,7 +37,7 @@ def gain(ours: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]],
         ValueError: the rows are of other categories, seeds or images.
     """
     categories = sorted({row["category"] for row in ours})
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     point, spread = 0.0, np.zeros(RESAMPLES)
     for category in categories:
         mine, theirs = (
@@ -51,8 +49,7 @@ def gain(ours: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]],
         pairs = _mean_wins(mine) - _mean_wins(theirs)
         point += 100.0 * float(pairs.mean()) / len(categories)
         spread += 100.0 * resampled_means(pairs, random) / len(categories)
-    low, high = np.quantile(spread, [(1.0 - _SHARE) / 2.0, (1.0 + _SHARE) / 2.0])
-    return Gain(point, float(low), float(high))
+    return Gain(point, *interval(spread))
 
 
 def _mean_wins(rows: Sequence[Mapping[str, Any]]) -> npt.NDArray[np.float64]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from reconpatch.metrics import image_auroc
 from study.intervals import gain
-from study.promises import Met, cross_fitted, held_out
+from study.promises import Met, cross_fitted, with_holdout
 
 Rows = Sequence[Mapping[str, Any]]
 Found = dict[str, list[dict[str, Any]]]  # rows by recipe
@@ -137,9 +137,9 @@ def over_categories(rows: Rows) -> float:
 def _holdout(trials: Mapping[str, Rows]) -> str:
     folds = [row for name, rows in trials.items() if name.startswith("20 %") for row in rows]
     found = {
-        "10 % held out": held_out(trials["10 %"]),
-        "20 % held out": held_out(trials["20 %, fold 0"]),
-        "own entries left out": held_out(trials["none"]),
+        "10 % held out": with_holdout(trials["10 %"]),
+        "20 % held out": with_holdout(trials["20 %, fold 0"]),
+        "own entries left out": with_holdout(trials["none"]),
         "cross-fitted": cross_fitted(trials["none"], folds),
     }
     lines = [_met(name, met) for name, mets in found.items() for met in mets]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from reconpatch.schedule import AdapterConfig
 from reconpatch.starts import STARTS
-from study.adapters import Adapter
+from study.adapters import AdapterRecipe
 from study.features import LITE, View
 from study.trial import Recipe
 
@@ -71,16 +71,16 @@ _FOUR = replace(_EPOCH, batch_images=4)
 ADAPTERS: Mapping[str, Recipe] = {
     name: replace(_ON, adapter=adapter)
     for name, adapter in {
-        "identity": Adapter(),
-        "random, D = 256": Adapter(replace(_STANDARD, start="raw"), turned=True),
-        **{start: Adapter(replace(_STANDARD, start=start)) for start in STARTS[1:]},
-        **{f"{start}, trained": Adapter(replace(_EPOCH, start=start)) for start in STARTS},
-        "standard, trained, ω shuffled": Adapter(_EPOCH, shuffled=True),
-        "standard, trained on neighbours": Adapter(_EPOCH, neighbours=True),
-        **{f"{start}, trained on four images": Adapter(replace(_FOUR, start=start)) for start in STARTS},
-        "standard, four images, ω shuffled": Adapter(_FOUR, shuffled=True),
+        "identity": AdapterRecipe(),
+        "random, D = 256": AdapterRecipe(replace(_STANDARD, start="raw"), turned=True),
+        **{start: AdapterRecipe(replace(_STANDARD, start=start)) for start in STARTS[1:]},
+        **{f"{start}, trained": AdapterRecipe(replace(_EPOCH, start=start)) for start in STARTS},
+        "standard, trained, ω shuffled": AdapterRecipe(_EPOCH, shuffled=True),
+        "standard, trained on neighbours": AdapterRecipe(_EPOCH, neighbours=True),
+        **{f"{start}, trained on four images": AdapterRecipe(replace(_FOUR, start=start)) for start in STARTS},
+        "standard, four images, ω shuffled": AdapterRecipe(_FOUR, shuffled=True),
         **{
-            f"standard, four images, {name}": Adapter(replace(_FOUR, **changed))  # type: ignore[arg-type]
+            f"standard, four images, {name}": AdapterRecipe(replace(_FOUR, **changed))  # type: ignore[arg-type]
             for name, changed in {
                 "rate 1e-4": {"lr": 1e-4},
                 "rate 1e-2": {"lr": 1e-2},
@@ -105,8 +105,8 @@ ADAPTERS: Mapping[str, Recipe] = {
 _PAPER = replace(_STANDARD, start="raw", epochs=60, max_steps=0, lr=1e-4, gamma=0.999)
 STEPS: Mapping[str, Recipe] = {
     "identity": _ON,
-    "60 epochs, all steps": replace(_ON, adapter=Adapter(_PAPER)),
-    "60 epochs in 3,000 steps": replace(_ON, adapter=Adapter(replace(_PAPER, max_steps=3000))),
+    "60 epochs, all steps": replace(_ON, adapter=AdapterRecipe(_PAPER)),
+    "60 epochs in 3,000 steps": replace(_ON, adapter=AdapterRecipe(replace(_PAPER, max_steps=3000))),
 }
 
 # Hold-out: all good images, so that small rates can be promised.
@@ -132,13 +132,13 @@ CHOICES: Mapping[str, Recipe] = {
 # What `--recipe default --image-size 320` does with the small ensemble, and what it is compared with.
 DEFAULT = Recipe(
     tuple(View(backbone, 320, "whole") for backbone in LITE),
-    Adapter(replace(_FOUR, start="raw", gamma=0.999, max_steps=3000)),
+    AdapterRecipe(replace(_FOUR, start="raw", gamma=0.999, max_steps=3000)),
     coreset=0.02,
 )
 FINALS: Mapping[str, Recipe] = {
     "PatchCore ensemble, crop 224, 1 %": PLAIN,
     "default ensemble": DEFAULT,
-    "default ensemble, identity": replace(DEFAULT, adapter=Adapter()),
+    "default ensemble, identity": replace(DEFAULT, adapter=AdapterRecipe()),
     **{f"default, {view.backbone}": replace(DEFAULT, views=(view,)) for view in DEFAULT.views},
 }
 

@@ -40,7 +40,7 @@ class Met:
         return float(found.low), float(found.high)
 
 
-def held_out(rows: Sequence[Mapping[str, Any]]) -> list[Met]:
+def with_holdout(rows: Sequence[Mapping[str, Any]]) -> list[Met]:
     """Thresholds from each trial's own held-out images."""
     return [met for row in rows for met in _met(row, np.array(row["holdout_scores"]))]
 

@@ -15,12 +15,12 @@ import numpy.typing as npt
 from pipelines.walk import Image
 from reconpatch.adapter import embed
 from reconpatch.coreset import farthest_first
-from reconpatch.fusion import fuse_maps, largest_scores, modified_z_score, score_statistics
+from reconpatch.fusion import fuse_maps, image_scores, modified_z_score, score_statistics
 from reconpatch.maps import anomaly_map
 from reconpatch.metrics import image_auroc, image_metrics
 from reconpatch.schedule import AdapterConfig
 from reconpatch.scoring import MemoryBank
-from study.adapters import Adapter, weight_of
+from study.adapters import AdapterRecipe, weight_of
 from study.data import Category, digest, half_of
 from study.features import View, features, on_picture
 from study.robust import isolation, supported
@@ -50,7 +50,7 @@ class Recipe:
     """
 
     views: tuple[View, ...] = (View(),)
-    adapter: Adapter = field(default_factory=Adapter)
+    adapter: AdapterRecipe = field(default_factory=AdapterRecipe)
     coreset: float = 0.01
     reweight: int = 9
     fusion: str = "patch"
@@ -118,8 +118,8 @@ def run_trial(category: Category, recipe: Recipe, seed: int, half: str, place: P
 
 
 def _name(category: Category, recipe: Recipe, seed: int, half: str) -> str:
-    """Fields of `Recipe`, `View` and `Adapter` at their defaults are left out, so that a new field changes no older
-    trial's name; a default that changes makes all trials old, therefore."""
+    """Fields of `Recipe`, `View` and `AdapterRecipe` at their defaults are left out, so that a new field changes no
+    older trial's name; a default that changes makes all trials old, therefore."""
     told = [category.name, [_changed(view) for view in recipe.views], _changed(recipe.adapter), _changed(recipe)]
     return digest(json.dumps([*told, seed, half]))[:24]
 
@@ -163,9 +163,7 @@ def _fuse(
         modified_z_score(scores, each.median, each.mad, each.beta) for scores, each in zip(maps, members, strict=True)
     ]
     fused = np.asarray(fuse_maps(normalised), np.float32)
-    if fusion == "patch":
-        return largest_scores(fused).astype(np.float64), fused
-    return np.mean([largest_scores(each) for each in normalised], axis=0).astype(np.float64), fused
+    return image_scores(fused, normalised, fusion), fused
 
 
 def _member(category: Category, recipe: Recipe, view: View, seed: int, half: str, place: Place) -> MemberResult:

@@ -6,9 +6,14 @@ from collections.abc import Iterator
 
 import pyarrow.fs as pafs
 import pytest
+from hypothesis import settings
 from moto.server import ThreadedMotoServer
 
 from tests.object_stores import options_of
+
+# How long an example takes says more of the machine, and of what it has not loaded yet, than of what is tested.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session", autouse=True)

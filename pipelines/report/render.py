@@ -18,7 +18,6 @@ from pipelines.keys import key_of
 from pipelines.member_scores import MemberScores
 from pipelines.report.subject import Subject
 from pipelines.storage import Store
-from reconpatch.geometry import Geometry
 from reconpatch.images import ImageError, read_mask, read_picture
 from reconpatch.maps import anomaly_map, to_original
 from reconpatch.model import Model, judge, normalised_scores
@@ -137,7 +136,7 @@ class Renderer:
         if path in self._grids:
             fused, size = self._grids[path][0], self.model.image_size
             on = small_size(picture[0], picture[1], _MAP_SIDE)
-            geometry = Geometry.of(*on, size, self.model.full_frame)
+            geometry = self.model.geometry(*on)
             values = np.asarray(to_original(anomaly_map(fused, size), geometry))
             sharp = np.asarray(to_original(anomaly_map(fused, size, sigma=0.0), geometry))
         elif path in self._pixel_maps:
@@ -172,9 +171,9 @@ class Renderer:
 
         def draw() -> npt.NDArray[np.uint8]:
             good = self._pixels(nearest, learned=True)
-            geometry = Geometry.of(good.shape[0], good.shape[1], self.model.image_size, self.model.full_frame)
+            geometry = self.model.geometry(*good.shape[:2])
             place = geometry.patch_centre(row["nearest_row"], row["nearest_col"], grid)
-            side = max(16, round(_PATCHES * geometry.crop / grid[0] * max(good.shape[:2]) / geometry.resize))
+            side = max(16, round(geometry.patches_side(_PATCHES, grid)))
             return np.concatenate(
                 [
                     close_up(pixels, row["peak_row"], row["peak_col"], side, _CLOSE_UP),

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.nights import LARGE, SMALL, STAGES, Costs, Network, Night, fit, seconds
+from benchmarks.costs import LARGE, SMALL, STAGES, NetworkCosts, NightCosts, NightSize, fit, seconds
 from benchmarks.scale import Ensemble, breaks, needs, nodes
 
-NETWORK = Network(cells=784, width=152, dim=152, coreset=0.02, epochs=1, forward=0.02)
-COSTS = Costs(
+NETWORK = NetworkCosts(cells=784, width=152, dim=152, coreset=0.02, epochs=1, forward=0.02)
+COSTS = NightCosts(
     network=NETWORK,
     start=dict.fromkeys(STAGES, 1.0),
     category=dict.fromkeys(STAGES, 0.5),
@@ -35,18 +35,18 @@ def test_costs_are_found_again_from_what_nights_took() -> None:
 
 def test_costs_are_kept_as_they_are(tmp_path: Path) -> None:
     COSTS.save(tmp_path / "costs.json")
-    assert Costs.load(tmp_path / "costs.json") == COSTS
+    assert NightCosts.load(tmp_path / "costs.json") == COSTS
 
 
 def test_more_cores_shorten_all_but_the_driver() -> None:
-    night = Night(categories=100, learned=5, good=200, today=100)
+    night = NightSize(categories=100, learned=5, good=200, today=100)
     few, many = seconds(COSTS, night, 2), seconds(COSTS, night, 200)
     assert few["driver"] == many["driver"]
     assert all(many[stage] < few[stage] for stage in STAGES if stage != "driver")
 
 
 def test_two_networks_take_twice_what_is_done_for_each_and_once_what_is_not() -> None:
-    night = Night(categories=100, learned=5, good=200, today=100)
+    night = NightSize(categories=100, learned=5, good=200, today=100)
     one, two = (needs(COSTS, Ensemble("", (NETWORK,) * number), night) for number in (1, 2))
     for stage in ("extract", "fit", "select", "score", "judge"):
         assert two.cpu[stage] == pytest.approx(2 * one.cpu[stage])
@@ -57,14 +57,14 @@ def test_two_networks_take_twice_what_is_done_for_each_and_once_what_is_not() ->
 
 
 def test_a_graphics_card_takes_the_networks_and_leaves_the_decoding() -> None:
-    found = needs(COSTS, SMALL_ENSEMBLE, Night(categories=10, learned=1, good=200, today=1000))
+    found = needs(COSTS, SMALL_ENSEMBLE, NightSize(categories=10, learned=1, good=200, today=1000))
     assert found.card > 0
     assert 0 < found.gpu["extract"] < found.cpu["extract"]
     assert found.gpu["index"] == found.cpu["index"]
 
 
 def test_what_gives_way_first() -> None:
-    few = needs(COSTS, SMALL_ENSEMBLE, Night(10, 1, 200, 1000))
+    few = needs(COSTS, SMALL_ENSEMBLE, NightSize(10, 1, 200, 1000))
     assert breaks(few, 1) == ""
     assert breaks(few, 1000) == "nodes"
     assert breaks(replace(few, scratch=3e12), 2) == "scratch: waves"

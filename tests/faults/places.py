@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import pyarrow.parquet as pq
 from safetensors import safe_open
@@ -29,7 +31,7 @@ STAGES = {
     "score": "score_unit",
     "fuse": "fuse_category",
 }
-RECIPE = ("--backbone", BACKBONES[0], "--image-size", "96", "--coreset", "0.2", "--epochs", "200", "--max-steps", "300")
+RECIPE = ("--backbone", BACKBONES[0], "--image-size", "96", "--coreset", "0.2", "--epochs", "200", "--max-steps", "100")
 _TELL_OF_THE_CALL = ("run_id", "scored_at")
 
 
@@ -92,6 +94,39 @@ def finished_units(out: Path) -> dict[Path, int]:
 def reach(running: subprocess.Popen[str], stage: str) -> int:
     """Wait until a process of the stage is at work; its pid."""
     return wait_for_process(running, STAGES[stage])
+
+
+class Work(Protocol):
+    """A run or a night, as it is called."""
+
+    def start(self) -> subprocess.Popen[str]: ...
+
+    def finish(self) -> object: ...
+
+
+def kill_a_process(work: Work, out: Path, reach: Callable[[subprocess.Popen[str]], int]) -> None:
+    """Start it and kill the process of Ray's that is reached; it goes on to its end."""
+    with watched(out):
+        running = work.start()
+        os.kill(reach(running), signal.SIGKILL)
+        output, errors = running.communicate(timeout=300)
+    assert running.returncode == 0, output + errors
+
+
+def kill_the_driver(work: Work, out: Path, units: Path, reach: Callable[[subprocess.Popen[str]], int]) -> None:
+    """Start it, kill the driver where a process is reached, and call it again: finished units stay as they are.
+
+    Args:
+        units: the folder that holds them.
+    """
+    with watched(out):
+        running = work.start()
+        reach(running)
+        running.kill()
+        running.communicate(timeout=60)
+        made = finished_units(units)
+        work.finish()
+    assert {path: stamp for path, stamp in finished_units(units).items() if path in made} == made
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The table of faults and stages, with what became of each: python -m tests.faults.table docs/faults.md
 
-Runs the whole suite, about an hour on two cores, and writes the table between the page's marks.
+Runs the whole suite, about two hours on two cores, and writes the table between the page's marks. With arguments of
+pytest's (tests/faults/test_disk.py, --last-failed) those tests alone run, and what is known of the others stays.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ import pytest
 
 _BEGIN, _END = "<!-- faults -->", "<!-- /faults -->"
 _STAGES = ("index", "extract", "fit", "select", "score", "fuse", "gate", "today")
+_KEPT = "faults/outcomes"  # in pytest's cache
 
 
 class Recorder:
-    """What became of every test that is marked with a fault."""
+    """What became of every test that is marked with a fault: its name → fault, stage, outcome."""
 
     def __init__(self) -> None:
-        self.outcomes: dict[str, dict[str, list[str]]] = {}
+        self.outcomes: dict[str, tuple[str, str, str]] = {}
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> object:
@@ -28,12 +30,23 @@ class Recorder:
         if marker is None or not (report.when == "call" or report.skipped or report.failed):
             return
         stage = item.callspec.params.get("stage", "all") if hasattr(item, "callspec") else "all"
-        self.outcomes.setdefault(marker.args[0], {}).setdefault(stage, []).append(report.outcome)
+        self.outcomes[item.nodeid] = (marker.args[0], stage, report.outcome)
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Join what earlier calls have found."""
+        cache = session.config.cache
+        assert cache is not None
+        earlier = {name: tuple(outcome) for name, outcome in cache.get(_KEPT, {}).items()}
+        self.outcomes = earlier | self.outcomes
+        cache.set(_KEPT, self.outcomes)
 
 
-def table(outcomes: dict[str, dict[str, list[str]]]) -> str:
+def table(outcomes: dict[str, tuple[str, str, str]]) -> str:
+    faults: dict[str, dict[str, list[str]]] = {}
+    for _, (fault, stage, outcome) in sorted(outcomes.items()):
+        faults.setdefault(fault, {}).setdefault(stage, []).append(outcome)
     lines = ["| fault | " + " | ".join(_STAGES) + " |", "|---" * (1 + len(_STAGES)) + "|"]
-    for fault, stages in outcomes.items():
+    for fault, stages in faults.items():
         cells = [_cell(stages.get(stage, stages.get("all", []))) for stage in _STAGES]
         lines.append(f"| {fault} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -47,9 +60,9 @@ def _cell(outcomes: list[str]) -> str:
     return ", ".join(f"{outcomes.count(each)} {each}" for each in sorted(set(outcomes)))
 
 
-def main(page: Path) -> int:
+def main(page: Path, arguments: list[str]) -> int:
     recorder = Recorder()
-    code = pytest.main(["tests/faults", "-m", "", "-q"], plugins=[recorder])
+    code = pytest.main([*(arguments or ["tests/faults"]), "-m", "", "-q"], plugins=[recorder])
     text = page.read_text()
     before, after = text.partition(_BEGIN)[0], text.partition(_END)[2]
     page.write_text(f"{before}{_BEGIN}\n{table(recorder.outcomes)}\n{_END}{after}")
@@ -57,4 +70,4 @@ def main(page: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))

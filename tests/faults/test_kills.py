@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from pathlib import Path
 
 import pytest
 
-from tests.faults.places import STAGES, Place, finished_units, reach, watched
+from tests.faults.places import STAGES, Place, finished_units, kill_a_process, kill_the_driver, reach, watched
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds Ray's processes in /proc")]
 
@@ -16,11 +15,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(not Path("/proc").is_dir(), r
 @pytest.mark.fault("kill -9 of the stage's process")
 @pytest.mark.parametrize("stage", list(STAGES))
 def test_a_killed_process_of_rays_costs_nothing(calm: Place, struck: Place, stage: str) -> None:
-    with watched(Path(struck.out)):
-        running = struck.start()
-        os.kill(reach(running, stage), signal.SIGKILL)
-        output, errors = running.communicate(timeout=300)
-    assert running.returncode == 0, output + errors
+    kill_a_process(struck, Path(struck.out), lambda running: reach(running, stage))
     assert struck.outcome() == calm.outcome()
 
 
@@ -28,23 +23,14 @@ def test_a_killed_process_of_rays_costs_nothing(calm: Place, struck: Place, stag
 @pytest.mark.parametrize("stage", list(STAGES))
 def test_after_a_killed_driver_the_next_call_goes_on(calm: Place, struck: Place, stage: str) -> None:
     out = Path(struck.out)
-    with watched(out):
-        running = struck.start()
-        reach(running, stage)
-        running.kill()
-        running.communicate(timeout=60)
-        made = finished_units(out)
-        struck.finish()
+    kill_the_driver(struck, out, out, lambda running: reach(running, stage))
     assert struck.outcome() == calm.outcome()
-    assert {path: stamp for path, stamp in finished_units(out).items() if path in made} == made
 
 
-@pytest.mark.fault("SIGINT and SIGTERM to the driver")
+@pytest.mark.fault("SIGINT or SIGTERM, in turn, to the driver")
 @pytest.mark.parametrize("stage", list(STAGES))
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_after_an_interruption_the_next_call_goes_on(
-    calm: Place, struck: Place, stage: str, sent: signal.Signals, code: int
-) -> None:
+def test_after_an_interruption_the_next_call_goes_on(calm: Place, struck: Place, stage: str) -> None:
+    sent, code = ((signal.SIGINT, 130), (signal.SIGTERM, 143))[list(STAGES).index(stage) % 2]
     out = Path(struck.out)
     with watched(out):
         running = struck.start()

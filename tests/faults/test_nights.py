@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import subprocess
 import time
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.storage import Store
-from tests.faults.places import CATEGORIES, RECIPE, content, finished_units, make_data, watched
+from tests.faults.places import CATEGORIES, RECIPE, content, kill_a_process, kill_the_driver, make_data
 from tests.pipelines.processes import start_alone, wait_for_process
 
 pytestmark = [
@@ -85,23 +83,13 @@ def struck(calm: Place, tmp_path: Path) -> Place:
 @pytest.mark.fault("a night: kill -9 of the stage's process")
 @pytest.mark.parametrize("stage", list(STAGES))
 def test_a_killed_process_of_rays_costs_nothing(calm: Place, struck: Place, stage: str) -> None:
-    with watched(struck.root):
-        running = struck.start()
-        os.kill(struck.reach(running, stage), signal.SIGKILL)
-        output, errors = running.communicate(timeout=300)
-    assert running.returncode == 0, output + errors
+    kill_a_process(struck, struck.root, lambda running: struck.reach(running, stage))
     assert struck.outcome() == calm.outcome()
 
 
 @pytest.mark.fault("a night: kill -9 of the driver")
 @pytest.mark.parametrize("stage", list(STAGES))
 def test_after_a_killed_driver_the_next_call_goes_on(calm: Place, struck: Place, stage: str) -> None:
-    with watched(struck.root):
-        running = struck.start()
-        struck.reach(running, stage)
-        running.kill()
-        running.communicate(timeout=60)
-        made = finished_units(struck.root / "registry" / ".work")
-        struck.finish()
+    units = struck.root / "registry" / ".work"
+    kill_the_driver(struck, struck.root, units, lambda running: struck.reach(running, stage))
     assert struck.outcome() == calm.outcome()
-    assert all(path.stat().st_mtime_ns == before for path, before in made.items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -28,3 +29,10 @@ def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """Both categories, two members, adapters trained, maps and report written, one worker."""
     options = ensemble_options(data, tmp_path_factory.mktemp("runs") / "one", "--maps", "--workers", "1", "--report")
     return call_alone(*options)
+
+
+@pytest.fixture
+def copied(finished: Finished, tmp_path: Path) -> Path:
+    """A copy of the finished run, to go on with."""
+    shutil.copytree(finished.out, tmp_path / "run")
+    return tmp_path / "run"

@@ -45,7 +45,7 @@ def children(pid: int) -> Iterator[tuple[int, str]]:
 
 
 def wait_for_process(
-    running: subprocess.Popen[str], name: str, seconds: float = 120, *, among: int | None = None
+    running: subprocess.Popen[str], name: str, seconds: float = 300, *, among: int | None = None
 ) -> int:
     """Wait until a process of Ray's with some name is at work while another runs; its pid.
 

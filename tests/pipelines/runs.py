@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import ray
 from click.testing import CliRunner
 from PIL import Image
@@ -74,6 +75,18 @@ def files(out: Path) -> dict[str, tuple[int, int]]:
     }
 
 
+def rows_of(file: Path) -> list[dict]:
+    rows: list[dict] = pq.read_table(file).to_pylist()
+    return rows
+
+
+def lasting_rows(file: Path) -> list[dict]:
+    """A file's rows, but for what tells of the call itself."""
+    return [
+        {name: value for name, value in row.items() if name not in ("run_id", "scored_at")} for row in rows_of(file)
+    ]
+
+
 @dataclass(frozen=True)
 class Finished:
     """A finished call of the command line."""
@@ -105,11 +118,13 @@ def _out(arguments: Sequence[str]) -> Path:
     return Path(arguments[arguments.index("--out") + 1]) if "--out" in arguments else Path()
 
 
-def ensemble_options(data: Path | str, out: Path | str, *more: str) -> tuple[str, ...]:
-    members = [option for backbone in BACKBONES for option in ("--backbone", backbone)]
+def ensemble_options(
+    data: Path | str, out: Path | str, *more: str, backbones: Sequence[str] = BACKBONES
+) -> tuple[str, ...]:
+    members = [option for backbone in backbones for option in ("--backbone", backbone)]
     size = ("--image-size", str(SIZE), "--epochs", "60", "--max-steps", "40", "--coreset", "0.05", "--no-report")
     return ("ensemble", "--data", str(data), "--out", str(out), *size, *members, *more)
 
 
-def ensemble(data: Path | str, out: Path | str, *more: str) -> Finished:
-    return call(*ensemble_options(data, out, *more))
+def ensemble(data: Path | str, out: Path | str, *more: str, backbones: Sequence[str] = BACKBONES) -> Finished:
+    return call(*ensemble_options(data, out, *more, backbones=backbones))

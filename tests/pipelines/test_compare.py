@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.pipelines.runs import Finished, call
+from tests.pipelines.runs import Finished, call, rows_of
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +33,7 @@ def other(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_differs_is_told_with_its_interval(finished: Finished, other: Path, tmp_path: Path) -> None:
     done = call("compare", str(finished.out), str(other), "--out", str(tmp_path / "said"))
     assert done.code == 0, done.stderr
-    rows = {
-        (row["category"], row["metric"]): row for row in pq.read_table(tmp_path / "said/metrics.parquet").to_pylist()
-    }
+    rows = {(row["category"], row["metric"]): row for row in rows_of(tmp_path / "said/metrics.parquet")}
     auroc = rows["cloth", "image_auroc"]
     assert auroc["interval"] == "DeLong"
     assert auroc["low"] < auroc["difference"] < min(0.0, auroc["high"])
@@ -51,7 +49,7 @@ def test_images_that_changed_sides_are_listed_and_whether_rightly(
     finished: Finished, other: Path, tmp_path: Path
 ) -> None:
     assert call("compare", str(finished.out), str(other), "--out", str(tmp_path / "said")).code == 0
-    changed = pq.read_table(tmp_path / "said" / "changed.parquet").to_pylist()
+    changed = rows_of(tmp_path / "said" / "changed.parquet")
     assert {row["label"] for row in changed} == {0, 1}
     for row in changed:
         assert row["is_anomaly_a"] != row["is_anomaly_b"]
@@ -62,28 +60,24 @@ def test_images_that_changed_sides_are_listed_and_whether_rightly(
 
 def test_a_run_and_itself_do_not_differ(finished: Finished, tmp_path: Path) -> None:
     assert call("compare", str(finished.out), str(finished.out), "--out", str(tmp_path / "said")).code == 0
-    rows = pq.read_table(tmp_path / "said" / "metrics.parquet").to_pylist()
+    rows = rows_of(tmp_path / "said" / "metrics.parquet")
     assert {row["difference"] for row in rows} == {0.0}
     assert pq.read_table(tmp_path / "said" / "changed.parquet").num_rows == 0
 
 
-def test_images_of_other_contents_are_left_out(finished: Finished, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    shutil.copytree(finished.out, out)
-    table = pq.read_table(out / "index.parquet")
+def test_images_of_other_contents_are_left_out(finished: Finished, copied: Path) -> None:
+    table = pq.read_table(copied / "index.parquet")
     rows = table.to_pylist()
     next(row for row in rows if row["split"] == "test")["content_sha256"] = "other"
-    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), out / "index.parquet")
-    done = call("compare", str(finished.out), str(out))
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), copied / "index.parquet")
+    done = call("compare", str(finished.out), str(copied))
     assert done.code == 0
     assert "1 images are left out" in done.stderr
-    assert (out / "compare" / "index.html").exists()
+    assert (copied / "compare" / "index.html").exists()
 
 
-def test_runs_that_share_nothing_are_refused(finished: Finished, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    shutil.copytree(finished.out, out)
-    shutil.rmtree(out / "scores" / "fused")
-    done = call("compare", str(finished.out), str(out))
+def test_runs_that_share_nothing_are_refused(finished: Finished, copied: Path) -> None:
+    shutil.rmtree(copied / "scores" / "fused")
+    done = call("compare", str(finished.out), str(copied))
     assert done.code == 2
     assert "no image that both have scored" in done.stderr

@@ -11,20 +11,10 @@ import pytest
 from PIL import Image as Pillow
 
 from pipelines.config import UsageError
-from pipelines.dataset import Listing, assign_parts, examine, find_new, list_images, new_images, trust
+from pipelines.dataset import assign_parts, examine, find_new, list_images, new_images, trust
 from pipelines.storage import Store
 from pipelines.walk import Image
-
-
-def touch(root: Path, *names: str) -> None:
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"x")
-
-
-def look(root: Path, *categories: str) -> Listing:
-    return list_images(Store.of(str(root)), categories)
+from tests.pipelines.trees import look, paths, touch
 
 
 def listed(root: Path) -> dict[str, Image]:
@@ -59,7 +49,7 @@ def test_hidden_and_foreign_files_are_passed_over_without_a_word(tmp_path: Path)
     touch(tmp_path, ".cache/train/good/x.png", "notes/readme.md", "nut/test/.hidden/x.png")
     (tmp_path / "nut/test/empty").mkdir(parents=True)
     listing = look(tmp_path)
-    assert [image.image_path for image in listing.images] == ["nut/train/good/a.png"]
+    assert paths(listing) == ["nut/train/good/a.png"]
     assert listing.warnings == ()
 
 

@@ -11,19 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from tests.pipelines.runs import Finished, call
-
-
-@pytest.fixture
-def copied(finished: Finished, tmp_path: Path) -> Path:
-    shutil.copytree(finished.out, tmp_path / "run", copy_function=shutil.copy2)
-    return tmp_path / "run"
-
-
-def rows(out: Path, name: str) -> list[dict]:
-    kept = [column for column in pq.read_schema(out / name).names if column not in ("run_id", "scored_at")]
-    return pq.read_table(out / name, columns=kept).to_pylist()
-
+from tests.pipelines.runs import Finished, call, lasting_rows
 
 STORY = ("run_id", "command", "started_at", "seconds", "status")
 FUSED = ("scores/fused/cloth.parquet", "scores/fused/a%3Db x%2520y.parquet")
@@ -35,7 +23,7 @@ def test_the_same_comes_out_again(finished: Finished, copied: Path) -> None:
     done = call("evaluate", "--run", str(copied), "--maps")
     assert done.code == 0, done.stderr
     for name in (*FUSED, "metrics.parquet", "index.parquet", "failures.parquet", "models/cloth/train.parquet"):
-        assert rows(copied, name) == rows(finished.out, name), name
+        assert lasting_rows(copied / name) == lasting_rows(finished.out / name), name
     for name in ("models/cloth/model.json",):
         assert (copied / name).read_bytes() == (finished.out / name).read_bytes()
     ours, theirs = (pq.read_table(run / "maps/cloth.parquet")["map"].combine_chunks() for run in (copied, finished.out))
@@ -51,12 +39,12 @@ def test_another_false_alarm_rate_needs_no_retraining(finished: Finished, copied
     rank = min(int(np.ceil((len(held) + 1) * 0.6 - 1e-9)), len(held))
     assert model["threshold"] == held[rank - 1]
     assert model["false_alarm_bound"] == pytest.approx(1 - rank / (len(held) + 1))
-    same = [column for column in rows(copied, FUSED[0])[0] if column not in ("threshold", "is_anomaly")]
-    for ours, theirs in zip(rows(copied, FUSED[0]), rows(finished.out, FUSED[0]), strict=True):
+    same = [column for column in lasting_rows(copied / FUSED[0])[0] if column not in ("threshold", "is_anomaly")]
+    for ours, theirs in zip(lasting_rows(copied / FUSED[0]), lasting_rows(finished.out / FUSED[0]), strict=True):
         assert [ours[column] for column in same] == [theirs[column] for column in same]
         if ours["split"] == "test":
             assert ours["is_anomaly"] == (ours["score"] > model["threshold"])
-    assert rows(copied, "metrics.parquet") == rows(finished.out, "metrics.parquet")
+    assert lasting_rows(copied / "metrics.parquet") == lasting_rows(finished.out / "metrics.parquet")
 
 
 def test_masks_that_changed_change_the_pixel_metrics_alone(
@@ -68,7 +56,9 @@ def test_masks_that_changed_change_the_pixel_metrics_alone(
         Image.fromarray(np.asarray(Image.open(path))[::-1].copy()).save(path)
     done = call("evaluate", "--run", str(copied), "--data", str(moved))
     assert done.code == 0, done.stderr
-    for ours, theirs in zip(rows(copied, "metrics.parquet"), rows(finished.out, "metrics.parquet"), strict=True):
+    for ours, theirs in zip(
+        lasting_rows(copied / "metrics.parquet"), lasting_rows(finished.out / "metrics.parquet"), strict=True
+    ):
         same = ours["category"] != "cloth"
         assert (ours["pixel_auroc"] == theirs["pixel_auroc"]) == same
         assert ours["image_auroc"] == theirs["image_auroc"]

@@ -1,65 +1,35 @@
-"""The queue of units: largest first, and nothing is lost when a worker dies; and nothing stays of Ray Train."""
+"""Units are fitted: from their checkpoints where a worker died, and nothing stays of Ray Train."""
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from pipelines.config import resolve_members
-from pipelines.fit import Fitted, UnitQueue
+from pipelines.config import RunConfig, resolve_members
+from pipelines.fit import _fit_unit
 from pipelines.keys import Keys
 from pipelines.networks import Network
 from pipelines.plan import Unit
+from pipelines.rundir import adapter_name, checkpoint_file, model_folder, training_name
+from pipelines.shards import write_shard
+from pipelines.storage import Store, write_tensors
 from pipelines.walk import Image
+from reconpatch import adapter
 from tests.pipelines.processes import children
 from tests.pipelines.runs import BACKBONES, call, make_category
 
 
-def units(*images: int) -> list[Unit]:
+def one_unit() -> Unit:
     (member,) = resolve_members("ensemble", ["tf_efficientnet_lite0"], 224, {})
     keys, network = Keys("", "", "", "", ""), Network("", "", 1, 1)
-    fit = [tuple(Image("", "train", "good", str(image), part="fit") for image in range(count)) for count in images]
-    return [
-        Unit(f"c{number}", member, keys, network, mine, (), (), True, True, True) for number, mine in enumerate(fit)
-    ]
-
-
-def test_the_largest_unit_goes_first() -> None:
-    queue = UnitQueue(units(5, 50, 20))
-    taken = [queue.take(0) for _ in range(4)]
-    assert [unit and unit.fit_images for unit in taken] == [50, 20, 5, None]
-
-
-def test_what_a_dead_worker_held_is_handed_out_again_first() -> None:
-    queue = UnitQueue(units(5, 50, 20))
-    held = queue.take(0)
-    other = queue.take(1)
-    queue.join(0, 2)
-    queue.join(1, 2)
-    assert [queue.take(0), queue.take(1)] == [other, held]
-
-
-def test_what_ranks_held_that_are_no_more_is_handed_out_again() -> None:
-    queue = UnitQueue(units(5, 50, 20))
-    held = [queue.take(rank) for rank in range(2)]
-    queue.join(0, 1)
-    assert {unit.name for unit in (queue.take(0), queue.take(0)) if unit} == {unit.name for unit in held if unit}
-
-
-def test_a_finished_unit_is_never_handed_out_again() -> None:
-    queue = UnitQueue(units(5, 50))
-    first = queue.take(0)
-    assert first is not None
-    queue.finish(0, Fitted(first.name))
-    assert queue.done() == [Fitted(first.name)]
-    queue.join(0, 1)
-    second = queue.take(0)
-    assert second is not None
-    assert second.name != first.name
-    assert queue.take(0) is None
+    images = tuple(Image("", "train", "good", str(image), part="fit") for image in range(4))
+    return Unit("cloth", member, keys, network, images, ("shard",), (), True, True, True)
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds Ray's processes in /proc")
@@ -73,3 +43,46 @@ def test_when_a_wave_is_fitted_nothing_stays_of_ray_train(tmp_path: Path) -> Non
     while left := [command for _, command in children(os.getpid()) if any(name in command for name in names)]:
         assert time.monotonic() < until, left
         time.sleep(0.5)
+
+
+def test_a_unit_whose_worker_died_goes_on_from_its_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adapter, "KEEP_EVERY", 0)
+    scratch, unit = Store.of(str(tmp_path / "scratch")), one_unit()
+    features = np.random.default_rng(0).normal(size=(4, 16, 6)).astype(np.float16)
+    write_shard(scratch, "shard", list("0123"), list(features), (4, 4))
+    unit = replace(unit, member=replace(unit.member, dim=8, epochs=50))
+    config = RunConfig("ensemble", "", "", (unit.member,), 96, batch_size=16, max_steps=40)
+    steps: list[int] = []
+
+    def until(last: int) -> Callable[[int, int], None]:
+        def on_step(step: int, of: int) -> None:
+            steps.append(step)
+            if step == last:
+                raise KeyboardInterrupt  # which no unit survives
+
+        return on_step
+
+    whole, parts = Store.of(str(tmp_path / "whole")), Store.of(str(tmp_path / "parts"))
+    assert _fit_unit(unit, config, whole, scratch, until(0)).error is None
+    assert steps == list(range(1, 41))
+    steps.clear()
+    for last in (15, 31):
+        with pytest.raises(KeyboardInterrupt):
+            _fit_unit(unit, config, parts, scratch, until(last))
+    assert _fit_unit(unit, config, parts, scratch, until(0)).error is None
+    assert steps == [*range(1, 16), *range(15, 32), *range(31, 41)]  # a step is told of before it is kept
+    for name in (adapter_name(unit.backbone), training_name(unit.backbone)):
+        place = model_folder(unit.category)
+        assert whole.below(place).read(name) == parts.below(place).read(name)
+    assert not list((tmp_path / "scratch" / "checkpoints").rglob("*.safetensors"))
+
+
+def test_a_checkpoint_of_another_training_is_not_gone_on_from(tmp_path: Path) -> None:
+    scratch, unit = Store.of(str(tmp_path)), one_unit()
+    write_shard(scratch, "shard", list("0123"), list(np.ones((4, 4, 6), np.float16)), (2, 2))
+    write_tensors(scratch, checkpoint_file(*unit.name), {"f": np.zeros((2, 2))}, "another key")
+    unit = replace(unit, member=replace(unit.member, dim=8, epochs=5))
+    config = RunConfig("ensemble", "", "", (unit.member,), 96, batch_size=16, max_steps=4)
+    steps: list[int] = []
+    _fit_unit(unit, config, scratch, scratch, lambda step, of: steps.append(step))
+    assert steps[:1] == [1]

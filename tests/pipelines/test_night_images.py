@@ -8,14 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 
 from pipelines import lease, morning
 from pipelines.lease import leased
 from pipelines.storage import Store
 from tests.pipelines.nights import Factory, Morning
-from tests.pipelines.runs import BACKBONES, make_category, save, texture
+from tests.pipelines.runs import BACKBONES, make_category, rows_of, save, texture
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +49,7 @@ def test_images_of_a_folder_of_their_own_are_judged_and_its_strangers_named(else
 
 
 def test_their_maps_are_written(elsewhere: Morning) -> None:
-    maps = pq.read_table(elsewhere.scores / "maps" / "bolt" / "part-00000-00000.parquet").to_pylist()
+    maps = rows_of(elsewhere.scores / "maps" / "bolt" / "part-00000-00000.parquet")
     assert [row["image_path"] for row in maps] == sorted(elsewhere.rows("bolt"))
     assert all(len(row["map"]) == row["height"] * row["width"] for row in maps)
 
@@ -74,7 +73,7 @@ def test_an_image_that_vanishes_after_the_index_is_a_failure_and_the_others_are_
     assert found.done.code == 0, found.done.stderr
     assert found.judged_now("cloth") == {"cloth/incoming/4.png"}
     assert (found.told["cloth"]["images"], found.told["cloth"]["unreadable"]) == (4, 1)
-    failures = pq.read_table(found.scores / "failures.parquet").to_pylist()
+    failures = rows_of(found.scores / "failures.parquet")
     assert [(row["stage"], row["image_path"]) for row in failures] == [("extract", "cloth/incoming/3.png")]
 
 

@@ -12,7 +12,7 @@ import pytest
 from pipelines.lease import leased
 from pipelines.storage import Store
 from tests.pipelines.nights import RECIPE, Factory, Morning
-from tests.pipelines.runs import BACKBONES, call, make_category, other_parts, save, texture
+from tests.pipelines.runs import BACKBONES, call, make_category, other_parts, rows_of, save, texture
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +121,7 @@ def test_what_has_not_changed_is_not_done_again(first: Morning, second: Morning)
 
 
 def test_a_corrupt_file_is_a_row_of_failures_and_the_others_are_judged(second: Morning) -> None:
-    failures = pq.read_table(second.scores / "failures.parquet").to_pylist()
+    failures = rows_of(second.scores / "failures.parquet")
     assert [row["image_path"] for row in failures] == ["nut/test/good/broken.png"]
     assert (second.told["nut"]["unreadable"], second.told["nut"]["images"]) == (1, 6)
 
@@ -144,7 +144,7 @@ def test_mislabelled_images_are_named_and_the_champion_stays(factory: Factory, s
     assert "good images are unlike all the others" in told["reasons"]
     assert third.current["cloth"] == second.current["cloth"]
     kept = factory.registry / "cloth" / told["candidate"]
-    audit = pq.read_table(kept / "audit.parquet").to_pylist()
+    audit = rows_of(kept / "audit.parquet")
     odd = [row["image_path"] for row in audit if row["is_suspicious"]]
     assert set(odd) <= {f"cloth/train/good/odd{number}.png" for number in range(4)}
     assert len(odd) >= 2
@@ -183,7 +183,7 @@ def _drift_files(factory: Factory) -> list[Path]:
 
 
 def test_every_night_writes_its_drift_down(factory: Factory, fourth: Morning) -> None:
-    rows = [row for path in _drift_files(factory) for row in pq.read_table(path).to_pylist()]
+    rows = [row for path in _drift_files(factory) for row in rows_of(path)]
     assert len(rows) == 4
     assert [row["run_id"] for row in rows][-1] == fourth.scores.name
     assert all(0.0 <= row["ks"] <= 1.0 and row["images"] == 6 for row in rows)
@@ -198,10 +198,10 @@ def test_score_takes_the_model_that_is_in_force(factory: Factory, fourth: Mornin
     images = str(factory.data / "bolt" / "test")
     place = ("--model", str(factory.registry), "--images", images, "--out", str(tmp_path / "out"))
     assert call("score", *place, "--category", "bolt").code == 0
-    (drift,) = pq.read_table(tmp_path / "out" / "drift.parquet").to_pylist()
+    (drift,) = rows_of(tmp_path / "out" / "drift.parquet")
     assert drift["ks"] == fourth.told["bolt"]["ks"]
     assert drift["run_id"] in {path.stem.rpartition("-")[2] + drift["run_id"][12:] for path in _drift_files(factory)}
-    table = pq.read_table(tmp_path / "out" / "scores" / "fused" / "bolt" / "part-00000.parquet").to_pylist()
+    table = rows_of(tmp_path / "out" / "scores" / "fused" / "bolt" / "part-00000.parquet")
     theirs = fourth.rows("bolt")
     assert {f"bolt/test/{row['image_path']}": row["score"] for row in table} == {
         path: row["score"] for path, row in theirs.items()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.storage import Store, read_rows, read_table, read_tensors
+from tests.object_stores import copy_into
 from tests.pipelines.runs import BACKBONES, Finished, call, ensemble
 
 CATEGORY = "a=b x%20y"
@@ -17,9 +18,7 @@ FOLDER = "a%3Db x%2520y"
 def remote(data: Path, bucket: str) -> tuple[Store, Finished, str]:
     """The category with an odd name, fitted from an object store into an object store."""
     base, query = bucket.split("?")
-    source, local = Store.of(f"{base}/data%20in?{query}"), Store.of(str(data))
-    for info in local.files(CATEGORY):
-        source.write(local.name_of(info), local.read(local.name_of(info)))
+    copy_into(str(data), f"{base}/data%20in?{query}", CATEGORY)
     out = f"{base}/run=1?{query}"
     done = ensemble(f"{base}/data%20in?{query}", out, "--maps")
     return Store.of(out), done, out
@@ -82,9 +81,7 @@ def test_new_images_are_scored_from_there(
 def test_a_night_is_the_same_there(data: Path, bucket: str, tmp_path: Path) -> None:
     """Images, registry and scores in the store: the same versions, the same rows, and the second night has no work."""
     base, query = bucket.split("?")
-    source, local = Store.of(f"{base}/night/data?{query}"), Store.of(str(data))
-    for info in local.files(CATEGORY):
-        source.write(local.name_of(info), local.read(local.name_of(info)))
+    copy_into(str(data), f"{base}/night/data?{query}", CATEGORY)
     recipe = ("--category", CATEGORY, "--backbone", BACKBONES[0], "--image-size", "96", "--epochs", "0")
     there = ("--registry", f"{base}/night/registry?{query}", "--scores", f"{base}/night/scores?{query}")
     here = ("--registry", str(tmp_path / "registry"), "--scores", str(tmp_path / "scores"))

@@ -7,7 +7,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 
 from pipelines.config import ENSEMBLE_BACKBONES, SINGLE_BACKBONE, RunConfig, resolve_members
@@ -15,7 +14,7 @@ from pipelines.paper_tables import RUNS
 from pipelines.paper_values import CATEGORIES, GROUPS, IMAGE, PIXEL, TABLES, PaperTable, Row
 from pipelines.rundir import METRICS, METRICS_FILE
 from pipelines.storage import Store, named_below, write_rows
-from tests.pipelines.runs import BACKBONES, SIZE, Finished, call, files, make_category
+from tests.pipelines.runs import BACKBONES, SIZE, Finished, call, files, make_category, rows_of
 
 BY_CATEGORY = [(table, row) for table in TABLES if table.by_category for row in table.rows if row.published]
 
@@ -93,7 +92,7 @@ def done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 
 
 def figures(out: Path) -> dict[tuple[int, str, str, str], tuple[float | None, float | None]]:
-    rows = pq.read_table(out / "tables.parquet").to_pylist()
+    rows = rows_of(out / "tables.parquet")
     return {(row["table"], row["row"], row["category"], row["metric"]): (row["published"], row["ours"]) for row in rows}
 
 
@@ -142,7 +141,7 @@ def test_what_was_changed_stands_above_the_tables(done: Callable[..., Any]) -> N
     assert [(member.levels, member.epochs) for member in identity.members] == [((1, 2, 3), 0)]
     assert f"ours: {BACKBONES[0]}; 96 px; 3 epochs; 7 steps at most." in finished.stdout
     assert f"ours: {BACKBONES[0]}, {BACKBONES[1]}; 96 px; 3 epochs; 7 steps at most." in finished.stdout
-    runs = {row["row"]: row["run"] for row in pq.read_table(finished.out / "tables.parquet").to_pylist()}
+    runs = {row["row"]: row["run"] for row in rows_of(finished.out / "tables.parquet")}
     assert runs["ReConPatch 480"] == "ensemble-320"  # the same run at the same size
 
 
@@ -204,7 +203,7 @@ def test_ours_are_the_figures_of_ordinary_runs(small: tuple[Path, Finished]) -> 
     assert {path.name for path in finished.out.iterdir() if path.is_dir()} == set(runs.values())
     found = figures(finished.out)
     for row, run in runs.items():
-        rows = pq.read_table(finished.out / run / "metrics.parquet").to_pylist()
+        rows = rows_of(finished.out / run / "metrics.parquet")
         measured = [each[IMAGE] for each in rows if each["model"] == "ensemble" and each["category"] != "mean"]
         assert found[6, row, "mean of 2, published of 15", IMAGE][1] == pytest.approx(100 * fmean(measured))
     assert found[6, "ReConPatch 480", "mean of 2, published of 15", PIXEL][0] == 98.67
@@ -237,4 +236,4 @@ def test_the_command_line_resolves_the_same_runs(small: tuple[Path, Finished]) -
 
 
 def members(out: Path) -> list[dict[str, Any]]:
-    return [row for row in pq.read_table(out / "metrics.parquet").to_pylist() if row["model"] == BACKBONES[0]]
+    return [row for row in rows_of(out / "metrics.parquet") if row["model"] == BACKBONES[0]]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.pipelines.runs import Finished, call_alone
+from tests.pipelines.runs import Finished, call_alone, rows_of
 
 pytestmark = pytest.mark.slow
 
@@ -21,7 +21,7 @@ def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 def test_broken_cells_score_above_whole_ones(two_workers: Finished) -> None:
     """The floors lie about two standard errors (0.02 and 0.03 at 50 + 50 images) below what was measured."""
     assert two_workers.code == 0, two_workers.stderr
-    rows = pq.read_table(two_workers.out / "metrics.parquet").to_pylist()
+    rows = rows_of(two_workers.out / "metrics.parquet")
     auroc = {(row["category"], row["model"]): row["image_auroc"] for row in rows}
     assert auroc["elpv_mono", "ensemble"] > 0.91
     assert auroc["elpv_poly", "ensemble"] > 0.83

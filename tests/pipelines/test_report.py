@@ -9,11 +9,10 @@ from html import escape
 from pathlib import Path
 from urllib.parse import unquote
 
-import pyarrow.parquet as pq
 import pytest
 
 from pipelines.report.gallery import galleries
-from tests.pipelines.runs import SCRIPT, Finished, call
+from tests.pipelines.runs import SCRIPT, Finished, call, rows_of
 
 
 def row(path: str, score: float, label: int | None, called: bool | None) -> dict:
@@ -94,10 +93,10 @@ def test_the_overviews_numbers_are_the_parquets(finished: Finished) -> None:
     told = {
         name: each["summary"] for name, each in json.loads((finished.out / "report/pages.json").read_text()).items()
     }
-    metrics = pq.read_table(finished.out / "metrics.parquet").to_pylist()
+    metrics = rows_of(finished.out / "metrics.parquet")
     for category, summary in told.items():
         (whole,) = [each for each in metrics if each["category"] == category and each["model"] == "ensemble"]
-        rows = pq.read_table(finished.out / "scores" / "fused").to_pylist()
+        rows = rows_of(finished.out / "scores" / "fused")
         rows = [each for each in rows if each["category"] == category and each["split"] == "test"]
         assert summary["image_auroc"] == whole["image_auroc"]
         assert summary["images"] == len(rows)
@@ -109,30 +108,26 @@ def test_the_overviews_numbers_are_the_parquets(finished: Finished) -> None:
 def test_a_page_holds_the_scores_of_all_its_images(finished: Finished) -> None:
     text = pages(finished.out)["categories/cloth.html"]
     data = data_of(text)
-    rows = [each for each in pq.read_table(finished.out / "scores/fused/cloth.parquet").to_pylist()]
+    rows = rows_of(finished.out / "scores/fused/cloth.parquet")
     tested = {each["image_path"]: each["score"] for each in rows if each["split"] == "test"}
     assert {path: score for path, score, _ in data["images"]} == pytest.approx(tested, rel=1e-4)
     assert len(data["groups"]["good"]) + len(data["groups"]["defective"]) == len(tested)
 
 
-def test_a_report_that_stands_is_not_made_again_and_a_changed_category_is(finished: Finished, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    shutil.copytree(finished.out, out)
-    page, other = (out / "report" / "categories" / name for name in ("cloth.html", "a%3Db x%2520y.html"))
+def test_a_report_that_stands_is_not_made_again_and_a_changed_category_is(copied: Path) -> None:
+    page, other = (copied / "report" / "categories" / name for name in ("cloth.html", "a%3Db x%2520y.html"))
     before = page.stat().st_mtime_ns, other.stat().st_mtime_ns
-    assert call("report", "--run", str(out)).code == 0
+    assert call("report", "--run", str(copied)).code == 0
     assert (page.stat().st_mtime_ns, other.stat().st_mtime_ns) == before
     other.unlink()
-    assert call("report", "--run", str(out)).code == 0
+    assert call("report", "--run", str(copied)).code == 0
     assert page.stat().st_mtime_ns == before[0]
     assert other.exists()
 
 
-def test_another_runs_scores_can_be_shown_beside(finished: Finished, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    shutil.copytree(finished.out, out)
-    assert call("report", "--run", str(out), "--beside", str(finished.out)).code == 0
-    data = data_of(pages(out)["categories/cloth.html"])
+def test_another_runs_scores_can_be_shown_beside(finished: Finished, copied: Path) -> None:
+    assert call("report", "--run", str(copied), "--beside", str(finished.out)).code == 0
+    data = data_of(pages(copied)["categories/cloth.html"])
     assert data["beside"] == data["groups"]
 
 

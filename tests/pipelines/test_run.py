@@ -18,26 +18,22 @@ from safetensors.torch import save_file
 from pipelines import rundir
 from reconpatch.fusion import modified_z_score, score_statistics
 from reconpatch.metrics import image_metrics
-from tests.pipelines.runs import BACKBONES, Finished, ensemble
+from tests.pipelines.runs import BACKBONES, Finished, ensemble, rows_of
 
 CATEGORIES = ("a=b x%20y", "cloth")
 FOLDERS = {"a=b x%20y": "a%3Db x%2520y", "cloth": "cloth"}
 
 
-def rows(path: Path) -> list[dict]:
-    return pq.read_table(path).to_pylist()
-
-
 def fused(run: Finished, category: str) -> list[dict]:
-    return rows(run.out / "scores" / "fused" / f"{FOLDERS[category]}.parquet")
+    return rows_of(run.out / "scores" / "fused" / f"{FOLDERS[category]}.parquet")
 
 
 def member(run: Finished, category: str, backbone: str) -> list[dict]:
-    return rows(run.out / "scores" / "members" / FOLDERS[category] / f"{backbone}.parquet")
+    return rows_of(run.out / "scores" / "members" / FOLDERS[category] / f"{backbone}.parquet")
 
 
 def fit_images(run: Finished, category: str) -> int:
-    index = rows(run.out / "index.parquet")
+    index = rows_of(run.out / "index.parquet")
     return sum(row["category"] == category and row["part"] == "fit" for row in index)
 
 
@@ -113,7 +109,7 @@ def test_no_file_holds_a_nan(finished: Finished) -> None:
 
 
 def test_the_index_describes_every_readable_image(finished: Finished, data: Path) -> None:
-    index = {row["image_path"]: row for row in rows(finished.out / "index.parquet")}
+    index = {row["image_path"]: row for row in rows_of(finished.out / "index.parquet")}
     assert len(index) == (12 + 10) + (10 + 10)
     good = index["cloth/train/good/003.png"]
     assert (good["split"], good["defect"], good["label"]) == ("train", "good", 0)
@@ -130,13 +126,13 @@ def test_the_index_describes_every_readable_image(finished: Finished, data: Path
 
 
 def test_unreadable_images_are_named_and_cost_nothing_else(finished: Finished) -> None:
-    failures = {row["image_path"]: row for row in rows(finished.out / "failures.parquet")}
+    failures = {row["image_path"]: row for row in rows_of(finished.out / "failures.parquet")}
     assert set(failures) == {"cloth/train/good/broken.png", "cloth/test/good/cut.png"}
     assert all(row["error"] and row["category"] == "cloth" for row in failures.values())
     scored = {row["image_path"] for row in fused(finished, "cloth")}
     assert len(scored) == 12 + 10
     assert not scored & set(failures)
-    known = {row["image_path"] for row in rows(finished.out / "models/cloth/train.parquet")}
+    known = {row["image_path"] for row in rows_of(finished.out / "models/cloth/train.parquet")}
     assert known == {f"cloth/train/good/{number:03d}.png" for number in range(12)}
     for path in failures:
         assert f"warning: {path}" in finished.stderr
@@ -147,7 +143,7 @@ def test_fused_rows_are_complete(finished: Finished, category: str) -> None:
     index = {
         backbone: {
             (place["image_path"], place["row"], place["col"])
-            for place in rows(finished.out / "models" / FOLDERS[category] / backbone / "bank_index.parquet")
+            for place in rows_of(finished.out / "models" / FOLDERS[category] / backbone / "bank_index.parquet")
         }
         for backbone in BACKBONES
     }
@@ -195,7 +191,7 @@ def test_the_nearest_good_patch_is_what_the_peak_was_compared_with(finished: Fin
         loudest = max(BACKBONES, key=lambda backbone: maps[backbone][peak])
         assert row["nearest_backbone"] == loudest
         entry = members[loudest][number]["patch_nearest"][peak]
-        place = rows(finished.out / "models" / FOLDERS[category] / loudest / "bank_index.parquet")[entry]
+        place = rows_of(finished.out / "models" / FOLDERS[category] / loudest / "bank_index.parquet")[entry]
         assert [row[f"nearest_{name}"] for name in ("image", "row", "col")] == [
             place[name] for name in ("image_path", "row", "col")
         ]
@@ -233,7 +229,7 @@ def test_fusion_is_equation_11_over_the_members_files(finished: Finished, catego
 
 
 def test_a_members_score_is_the_largest_of_its_patches(finished: Finished) -> None:
-    bank = len(rows(finished.out / "models/cloth" / BACKBONES[0] / "bank_index.parquet"))
+    bank = len(rows_of(finished.out / "models/cloth" / BACKBONES[0] / "bank_index.parquet"))
     for row in member(finished, "cloth", BACKBONES[0]):
         assert (row["grid_height"], row["grid_width"]) == (12, 12)
         assert len(row["patch_scores"]) == len(row["patch_nearest"]) == 144
@@ -243,7 +239,7 @@ def test_a_members_score_is_the_largest_of_its_patches(finished: Finished) -> No
 
 def test_a_bank_entry_is_scored_against_the_others(finished: Finished) -> None:
     """Leave-one-out: a patch that is in the bank neither names itself nor scores 0."""
-    index = rows(finished.out / "models/cloth" / BACKBONES[0] / "bank_index.parquet")
+    index = rows_of(finished.out / "models/cloth" / BACKBONES[0] / "bank_index.parquet")
     assert len(index) == round(0.05 * fit_images(finished, "cloth") * 144)
     scored = {row["image_path"]: row for row in member(finished, "cloth", BACKBONES[0])}
     for entry, place in enumerate(index):
@@ -270,7 +266,7 @@ def test_models_are_tensors_without_pickle_and_json(finished: Finished) -> None:
 
 def test_the_training_can_be_followed_step_by_step(finished: Finished) -> None:
     for backbone in BACKBONES:
-        table = rows(finished.out / "models" / "cloth" / backbone / "training.parquet")
+        table = rows_of(finished.out / "models" / "cloth" / backbone / "training.parquet")
         assert [(row["category"], row["backbone"], row["step"]) for row in table] == [
             ("cloth", backbone, step) for step in range(1, 41)
         ]
@@ -283,7 +279,7 @@ def test_the_training_can_be_followed_step_by_step(finished: Finished) -> None:
 
 
 def test_metrics_are_those_of_the_scores(finished: Finished) -> None:
-    table = rows(finished.out / "metrics.parquet")
+    table = rows_of(finished.out / "metrics.parquet")
     assert [(row["category"], row["model"]) for row in table] == [
         (category, model) for category in CATEGORIES for model in ("ensemble", *BACKBONES)
     ]
@@ -303,7 +299,7 @@ def test_metrics_are_those_of_the_scores(finished: Finished) -> None:
 
 
 def test_maps_lie_on_the_pictures_own_pixels(finished: Finished, data: Path) -> None:
-    maps = rows(finished.out / "maps" / "cloth.parquet")
+    maps = rows_of(finished.out / "maps" / "cloth.parquet")
     assert len(maps) == 10
     for row in maps:
         assert (row["height"], row["width"]) == (120, 110)
@@ -313,28 +309,6 @@ def test_maps_lie_on_the_pictures_own_pixels(finished: Finished, data: Path) -> 
     on_picture = np.array(blot["map"], dtype=np.float32).reshape(120, 110)
     mask = np.asarray(Image.open(data / "cloth/ground_truth/blot/001_mask.png")) > 0
     assert on_picture[mask].mean() > 3 * np.abs(on_picture[~mask]).mean()
-
-
-def contents(run: Finished) -> dict[str, object]:
-    """Every Parquet file's rows, without what names the run and its time, and every tensor."""
-    found: dict[str, object] = {}
-    for path in sorted(run.out.rglob("*.parquet")):
-        table = pq.read_table(path)
-        kept = [name for name in table.column_names if name not in ("run_id", "scored_at", "map")]
-        found[path.relative_to(run.out).as_posix()] = table.select(kept).to_pylist()
-    for path in sorted(run.out.rglob("*.safetensors")):
-        tensors = load_file(path)
-        found[path.relative_to(run.out).as_posix()] = {name: tensors[name].tobytes() for name in tensors}
-    return found
-
-
-def test_two_workers_give_the_same_as_one(finished: Finished, data: Path, tmp_path: Path) -> None:
-    again = ensemble(data, tmp_path / "two", "--maps", "--workers", "2")
-    assert again.code == 0, again.stderr
-    one, two = contents(finished), contents(again)
-    assert list(one) == list(two)
-    for name in one:
-        assert one[name] == two[name], name
 
 
 def test_a_vision_transformer_is_a_member_and_grids_are_fused_on_the_finest(data: Path, tmp_path: Path) -> None:
@@ -351,7 +325,7 @@ def test_a_vision_transformer_is_a_member_and_grids_are_fused_on_the_finest(data
     for number, row in enumerate(fused(run, "cloth")):
         if row["nearest_backbone"] == name:
             place = member(run, "cloth", name)[number]
-            index = rows(run.out / "models/cloth" / name / "bank_index.parquet")
+            index = rows_of(run.out / "models/cloth" / name / "bank_index.parquet")
             named = {(index[entry]["image_path"], index[entry]["row"]) for entry in place["patch_nearest"]}
             assert (row["nearest_image"], row["nearest_row"]) in named
     test = [row for row in fused(run, "cloth") if row["split"] == "test"]
@@ -365,7 +339,7 @@ def test_the_identity_adapter_is_patchcore_and_one_category_can_be_asked_for(dat
     assert not (run.out / "models/cloth" / BACKBONES[0] / "adapter.safetensors").exists()
     entries = load_file(run.out / "models/cloth" / BACKBONES[0] / "memory_bank.safetensors")["entries"]
     assert np.array_equal(entries, entries.astype(np.float16).astype(np.float32))  # the features themselves
-    assert {row["category"] for row in rows(run.out / "metrics.parquet")} == {"cloth"}
+    assert {row["category"] for row in rows_of(run.out / "metrics.parquet")} == {"cloth"}
     members = np.array([[row["score"] for row in member(run, "cloth", backbone)] for backbone in BACKBONES])
     fit = np.array([row["part"] == "fit" for row in fused(run, "cloth")])
     expected = []

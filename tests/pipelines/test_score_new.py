@@ -7,13 +7,12 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 
 from reconpatch import Detector
 from reconpatch.images import read_image
 from reconpatch.model import ModelError
-from tests.pipelines.runs import Finished, call
+from tests.pipelines.runs import Finished, call, rows_of
 
 COLUMNS = (
     "score",
@@ -32,7 +31,7 @@ COLUMNS = (
 @pytest.fixture(scope="module")
 def batch(finished: Finished) -> dict[str, dict]:
     """image_path → fused row of the test images of one category."""
-    table = pq.read_table(finished.out / "scores/fused/cloth.parquet").to_pylist()
+    table = rows_of(finished.out / "scores/fused/cloth.parquet")
     return {row["image_path"]: row for row in table if row["split"] == "test"}
 
 
@@ -47,7 +46,7 @@ def scored(finished: Finished, data: Path, tmp_path_factory: pytest.TempPathFact
 
 def test_new_images_get_the_rows_that_the_batch_would_give_them(scored: Finished, batch: dict[str, dict]) -> None:
     assert scored.code == 0, scored.stderr
-    rows = pq.read_table(scored.out / "scores/fused/cloth/part-00000.parquet").to_pylist()
+    rows = rows_of(scored.out / "scores/fused/cloth/part-00000.parquet")
     assert {f"cloth/test/{row['image_path']}" for row in rows} == set(batch)
     for row in rows:
         theirs = batch[f"cloth/test/{row['image_path']}"]
@@ -57,11 +56,11 @@ def test_new_images_get_the_rows_that_the_batch_would_give_them(scored: Finished
 
 
 def test_maps_and_failures_are_there_and_the_features_are_gone(scored: Finished, finished: Finished) -> None:
-    maps = pq.read_table(scored.out / "maps/cloth/part-00000-00000.parquet").to_pylist()
-    theirs = {row["image_path"]: row["map"] for row in pq.read_table(finished.out / "maps/cloth.parquet").to_pylist()}
+    maps = rows_of(scored.out / "maps/cloth/part-00000-00000.parquet")
+    theirs = {row["image_path"]: row["map"] for row in rows_of(finished.out / "maps/cloth.parquet")}
     for row in maps:
         assert np.array_equal(row["map"], theirs[f"cloth/test/{row['image_path']}"], equal_nan=True)
-    failures = pq.read_table(scored.out / "failures.parquet").to_pylist()
+    failures = rows_of(scored.out / "failures.parquet")
     assert [row["image_path"] for row in failures] == ["good/cut.png"]
     assert not (scored.out / "_scratch").exists()
 
@@ -92,7 +91,7 @@ def detector(finished: Finished) -> Detector:
 def test_with_the_same_chunk_the_detector_gives_the_batchs_numbers_exactly(
     detector: Detector, batch: dict[str, dict], data: Path, finished: Finished
 ) -> None:
-    maps = {row["image_path"]: row for row in pq.read_table(finished.out / "maps/cloth.parquet").to_pylist()}
+    maps = {row["image_path"]: row for row in rows_of(finished.out / "maps/cloth.parquet")}
     for path, row in batch.items():
         found = detector.score(data / path)
         assert [getattr(found, name) for name in COLUMNS] == [row[name] for name in COLUMNS]

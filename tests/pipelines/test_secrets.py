@@ -18,7 +18,9 @@ from pipelines.progress import Screen
 from pipelines.record import Record
 from pipelines.secrets import is_masked, masked
 from pipelines.storage import Store, read_rows
-from tests.pipelines.runs import make_category
+from tests.object_stores import copy_into, options_of
+from tests.pipelines.processes import start_alone
+from tests.pipelines.runs import ensemble_options, make_category
 
 BUCKET = "s3://AKIA:SECRET@bucket/"
 
@@ -136,3 +138,26 @@ def test_what_a_run_leaves_to_be_read_has_no_secret(tmp_path: Path, monkeypatch:
     assert told["config"]["data"] == told["origin"]["images"] == "s3://***@bucket/data"
     assert told["command"][2:] == ["--data", "s3://***@bucket/data", "--out=s3://***@bucket/x?sig=***"]
     assert "SECRET" not in str(read_rows(out, "failures.parquet"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/tmp/ray").is_dir(), reason="looks where Ray writes its logs on Linux")
+def test_no_file_of_a_run_nor_ray_s_own_logs_hold_a_key(object_store: tuple[str, int], tmp_path: Path) -> None:
+    """The object store on loopback takes any key; what the machine has of it afterwards is searched."""
+    make_category(tmp_path / "data" / "cloth", seed=0, train=10, good=3, defects=3)
+    options = options_of(*object_store)
+    copy_into(str(tmp_path / "data"), f"s3://lake/secrets/data?{options}")
+    place = f"s3://AKIAKEY:veryverysecret@lake/secrets/{{}}?{options}"
+    addresses = ("--scratch", place.format("scratch"), "--maps", "--report")
+    running = start_alone(*ensemble_options(place.format("data"), place.format("run"), *addresses))
+    output, errors = running.communicate(timeout=400)
+    assert running.returncode == 0, output + errors
+    run = Store.of(f"s3://lake/secrets/run?{options}")
+    written = {run.name_of(info): run.read(run.name_of(info)) for info in run.files()}
+    assert {"run.json", "report/index.html", "metrics.csv"} <= written.keys()
+    sessions = list(Path("/tmp/ray").glob(f"session_*_{running.pid}"))
+    assert sessions
+    logs = {str(path): path.read_bytes() for path in sessions[0].rglob("*") if path.is_file()}
+    assert any(logs.values())
+    told = written | logs | {"standard output": output.encode(), "standard error": errors.encode()}
+    assert [name for name, content in told.items() if b"veryverysecret" in content] == []

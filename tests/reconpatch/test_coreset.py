@@ -114,7 +114,7 @@ def test_every_point_knows_its_two_nearest_entries(kind, ratio):
     assert not found.nearest_distance[found.indices].any()
 
 
-@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(1, 30), st.integers(1, 3), st.floats(0.01, 1.0), st.integers(0, 2**32 - 1))
 def test_ties_on_small_grids_go_to_the_lowest_index(n, width, ratio, seed):
     random = np.random.default_rng(seed)

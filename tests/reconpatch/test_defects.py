@@ -21,7 +21,7 @@ def picture(height: int, width: int, seed: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(height=st.integers(16, 160), width=st.integers(16, 160), seed=st.integers(0, 10**6))
 def test_a_defect_is_where_its_mask_is_and_can_be_seen(kind: str, height: int, width: int, seed: int) -> None:
     image = picture(height, width, seed)

@@ -128,7 +128,7 @@ def test_a_path_without_a_model_is_named(folder: Path, path: str) -> None:
         Detector.load(folder / path)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), name=st.sampled_from(["model.json", f"{LITE}/memory_bank.safetensors"]))
 def test_one_byte_that_fell_over_or_an_end_that_is_cut_off_is_a_model_or_refused(
     folder: Path, data: st.DataObject, name: str

@@ -154,7 +154,7 @@ def test_nearest_rows_do_not_depend_on_the_blocks_nor_on_who_looks_for_candidate
 
 
 @pytest.mark.usefixtures("way")
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_nearest_rows_with_ties_and_exclusions_on_small_grids(data):
     m, n, width = data.draw(st.integers(1, 70)), data.draw(st.integers(1, 6)), data.draw(st.integers(1, 3))

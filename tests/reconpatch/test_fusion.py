@@ -9,7 +9,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconpatch.fusion import find_peaks, fuse_maps, largest_scores, modified_z_score, score_statistics
+from reconpatch.fusion import (
+    find_peaks,
+    fuse_maps,
+    image_scores,
+    largest_scores,
+    modified_z_score,
+    score_statistics,
+)
 
 
 def naive_statistics(scores):
@@ -92,7 +99,7 @@ def test_a_denominator_that_is_not_positive_is_refused(mad, beta):
         modified_z_score(np.ones(2), 0.0, mad, beta)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(st.integers(0, 1000), min_size=3, max_size=40), st.integers(1, 100), st.integers(0, 100))
 def test_z_scores_are_blind_to_scale_and_offset(scores, scale, offset):
     scores = np.array(scores, np.float64)
@@ -200,3 +207,14 @@ def test_the_largest_score_leaves_out_patches_without_one():
     assert found[0] == 3.0
     assert np.isnan(found[1])
     assert isinstance(largest_scores(torch.from_numpy(maps)), torch.Tensor)
+
+
+def test_an_image_score_is_the_largest_of_the_fused_map_or_the_mean_of_each_members_largest():
+    members = [
+        np.array([[[1.0, 5.0]], [[2.0, 0.0]]], np.float32),
+        np.array([[[3.0, 1.0]], [[np.nan, 1.0]]], np.float32),
+    ]
+    assert image_scores(fuse_maps(members), members, "patch").tolist() == [3.0, 0.5]
+    found = image_scores(fuse_maps(members), members, "image")
+    assert found.tolist() == [4.0, 1.5]
+    assert found.dtype == np.float64

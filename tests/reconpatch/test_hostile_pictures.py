@@ -95,7 +95,7 @@ def damaged(draw: st.DrawFn) -> bytes:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of directories that are cut off
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(damaged() | st.binary(max_size=64))
 def test_whatever_the_bytes_a_picture_is_read_or_refused(data: bytes) -> None:
     for read in (read_picture, read_mask):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 from torch.nn.functional import interpolate
 
-from reconpatch.images import Geometry
+from reconpatch.geometry import Geometry
 from reconpatch.maps import anomaly_map, to_original
 
 
@@ -94,7 +94,7 @@ def naive_original(network_map: np.ndarray, geometry: Geometry) -> np.ndarray:
     return result
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 40), st.booleans())
 def test_the_original_grid_is_sampled_at_its_pixels_centres(height, width, size, full_frame):
     geometry = Geometry.of(height, width, size, full_frame)

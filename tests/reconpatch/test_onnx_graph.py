@@ -17,7 +17,7 @@ from onnx import numpy_helper
 from reconpatch.adapter import embed
 from reconpatch.backbones import Backbone
 from reconpatch.coreset import select_coreset
-from reconpatch.detector import Detector, Member
+from reconpatch.detector import Detector, LoadedMember
 from reconpatch.geometry import Geometry
 from reconpatch.images import preprocess
 from reconpatch.model import CODE_VERSION, MemberModel, Model, ModelError, calibrate, normalise
@@ -91,7 +91,7 @@ def fitted(
         chosen = select_coreset(rows, ratio=entries / len(rows)).indices
         bank = MemoryBank(rows[chosen], model.reweight)
         places = {"image_path": ["x"] * len(chosen), "row": [0] * len(chosen), "col": [0] * len(chosen)}
-        members.append(Member(backbone, weight, bank, places))
+        members.append(LoadedMember(backbone, weight, bank, places))
         maps.append(bank.score(rows).reshape(6, *grid))
     model, _ = normalise(model, maps)
     detector = Detector(model, 1, tuple(members))

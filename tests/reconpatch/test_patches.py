@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from reconpatch.patches import patch_features
+from reconpatch.patches import AGGREGATIONS, feature_channels, patch_features
 
 
 def level_maps(batch: int, sizes: list[tuple[int, int, int]], seed: int = 0) -> list[torch.Tensor]:
@@ -112,3 +112,9 @@ def test_bad_options_are_named(arguments: tuple[int, str], sentence: str) -> Non
 def test_no_maps_is_an_error() -> None:
     with pytest.raises(ValueError, match="at least one level map"):
         patch_features([], 3)
+
+
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+def test_channels_are_told_before_there_are_features(aggregation: str) -> None:
+    maps = level_maps(1, [(24, 4, 4), (40, 2, 2)])
+    assert patch_features(maps, 3, aggregation).shape[2] == feature_channels([24, 40], aggregation)

@@ -135,7 +135,7 @@ def test_distance_zero_scores_zero():
     assert MemoryBank(bank).score(bank).tolist() == [0.0] * len(bank)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.integers(1, 20), st.integers(1, 12), st.floats(-3.0, 5.0), st.integers(0, 2**32 - 1))
 def test_laws(m, b, magnitude, seed):
     random = np.random.default_rng(seed)

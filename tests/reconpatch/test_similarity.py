@@ -129,7 +129,7 @@ options = {
 }
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(z=reals | small_integers, **options)
 def test_weights_are_symmetric_and_within_0_and_1(z, k, alpha, sigma):
     w = similarity(z, sigma, k, alpha)
@@ -138,7 +138,7 @@ def test_weights_are_symmetric_and_within_0_and_1(z, k, alpha, sigma):
     np.testing.assert_array_equal(w, w.T)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(z=small_integers, seed=st.integers(0, 99), **options)
 def test_the_order_of_the_rows_does_not_matter(z, seed, k, alpha, sigma):
     order = np.random.default_rng(seed).permutation(len(z))
@@ -146,14 +146,14 @@ def test_the_order_of_the_rows_does_not_matter(z, seed, k, alpha, sigma):
     np.testing.assert_allclose(similarity(z[order], sigma, k, alpha), expected, atol=1e-6)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(z=small_integers, shift=st.integers(-(2**20), 2**20), **options)
 def test_where_the_origin_is_does_not_matter(z, shift, k, alpha, sigma):
     expected = similarity(z, sigma, k, alpha)
     np.testing.assert_allclose(similarity(z + np.float32(shift), sigma, k, alpha), expected, atol=1e-6)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(z=small_integers, power=st.integers(-20, 20), k=options["k"], alpha=options["alpha"])
 def test_with_the_scale_of_the_batch_units_do_not_matter(z, power, k, alpha):
     expected = similarity(z, None, k, alpha)

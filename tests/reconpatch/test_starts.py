@@ -69,7 +69,7 @@ def test_of_one_image_every_other_row_counts_as_another_s() -> None:
 
 
 @pytest.mark.parametrize("kind", STARTS)
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(images=st.integers(1, 5), per_image=st.integers(1, 6), channels=st.integers(1, 5), seed=st.integers(0, 99))
 def test_the_total_variance_stays_and_everything_is_finite(
     kind: str, images: int, per_image: int, channels: int, seed: int

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconpatch.thresholds import conformal_threshold, held_out, images_needed, p_values
+from reconpatch.thresholds import bound_keeps, conformal_threshold, held_out, images_needed, p_values
 
 
 def digests(n: int) -> list[str]:
@@ -67,14 +67,14 @@ def test_the_threshold_is_the_smallest_score_that_keeps_the_rate(scores: list[fl
     value, bound = plain_threshold(scores, a)
     assert found.value == value
     assert found.false_alarm_bound == pytest.approx(bound, abs=1e-12)
-    assert found.keeps(a) == (bound <= a + 1e-12)
+    assert bound_keeps(found.false_alarm_bound, a) == (bound <= a + 1e-12)
 
 
 @pytest.mark.parametrize(("n", "keeps"), [(98, False), (99, True), (10, False), (1000, True)])
 def test_one_percent_takes_ninety_nine_held_out_images(n: int, keeps: bool) -> None:
     found = conformal_threshold(np.arange(n), 0.01)
     assert found is not None
-    assert found.keeps(0.01) == keeps
+    assert bound_keeps(found.false_alarm_bound, 0.01) == keeps
     assert found.n == n
     assert images_needed(0.01) == 99
     if not keeps:

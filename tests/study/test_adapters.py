@@ -11,7 +11,7 @@ from reconpatch.adapter import train_adapter
 from reconpatch.schedule import AdapterConfig
 from reconpatch.similarity import similarity
 from reconpatch.starts import start_map
-from study.adapters import Adapter, _nearest_of_others, _neighbours, _shuffled, weight_of
+from study.adapters import AdapterRecipe, _nearest_of_others, _neighbours, _shuffled, weight_of
 
 rows = np.random.default_rng(0).normal(size=(40 * 9, 6)).astype(np.float16)
 
@@ -45,8 +45,8 @@ def test_the_control_has_the_same_weights_for_other_pairs() -> None:
 
 def test_without_training_f_is_the_start_and_its_random_turn_keeps_the_distances() -> None:
     config = AdapterConfig(start="standard", dim=8, epochs=0)
-    assert weight_of(rows, Adapter(), 9, 0) is None
-    weights = [weight_of(rows, Adapter(config, turned=turned), 9, 0) for turned in (False, True)]
+    assert weight_of(rows, AdapterRecipe(), 9, 0) is None
+    weights = [weight_of(rows, AdapterRecipe(config, turned=turned), 9, 0) for turned in (False, True)]
     start = start_map(rows, "standard", per_image=9)
     embedded = [
         torch.from_numpy(rows[:50].astype(np.float32) @ each.T) for each in (start, *weights) if each is not None
@@ -59,10 +59,10 @@ def test_without_training_f_is_the_start_and_its_random_turn_keeps_the_distances
 def test_training_is_that_of_train_adapter_with_the_trials_seed() -> None:
     config = AdapterConfig(dim=4, epochs=1, max_steps=0, lr=1e-3, batch_size=64)
     trained = train_adapter(rows, replace(config, seed=3)).weight
-    found = weight_of(rows, Adapter(config), 9, 3)
+    found = weight_of(rows, AdapterRecipe(config), 9, 3)
     assert found is not None
     np.testing.assert_array_equal(found, trained)
-    for other in (Adapter(config, shuffled=True), Adapter(config, neighbours=True)):
+    for other in (AdapterRecipe(config, shuffled=True), AdapterRecipe(config, neighbours=True)):
         changed = weight_of(rows, other, 9, 3)
         assert changed is not None
         assert not np.allclose(changed, trained, atol=1e-5)

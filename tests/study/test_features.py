@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from study.features import FRAMES, View, on_picture
+from study.features import View, on_picture
+
+FRAMES = ("crop", "whole", "padded")
 
 
 @pytest.mark.parametrize("frame", FRAMES)

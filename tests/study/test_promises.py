@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from study.promises import RATES, cross_fitted, held_out
+from study.promises import RATES, cross_fitted, with_holdout
 
 
 def row(category: str = "a", good: int = 10, **more: Any) -> dict[str, Any]:
@@ -17,7 +17,7 @@ def row(category: str = "a", good: int = 10, **more: Any) -> dict[str, Any]:
 
 def test_alarms_are_counted_above_the_conformal_threshold() -> None:
     """Of 19 held-out scores 0 ... 18, the largest is the threshold for 5 %, the second largest for 10 %."""
-    met = held_out([row(holdout_scores=[float(score) for score in range(19)], good=25)])
+    met = with_holdout([row(holdout_scores=[float(score) for score in range(19)], good=25)])
     assert [each.rate for each in met] == list(RATES)
     by_rate = {each.rate: each for each in met}
     assert (by_rate[0.05].alarms, by_rate[0.05].images, by_rate[0.05].promised) == (6, 25, pytest.approx(0.05))
@@ -45,5 +45,5 @@ def test_the_promise_is_kept_on_average() -> None:
             {"category": "a", "scores": [*scores[:40], 9.0], "labels": [0] * 40 + [1], "holdout_scores": [*scores[40:]]}
         )
     for rate in (0.05, 0.10):
-        met = [each for each in held_out(rows) if each.rate == rate]
+        met = [each for each in with_holdout(rows) if each.rate == rate]
         assert sum(each.alarms for each in met) / sum(each.images for each in met) <= rate + 0.01

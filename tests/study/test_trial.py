@@ -9,7 +9,7 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from reconpatch.schedule import AdapterConfig
-from study.adapters import Adapter
+from study.adapters import AdapterRecipe
 from study.data import Category, _of_folder
 from study.features import View, features
 from study.trial import Place, Recipe, _member, _name, run_trial
@@ -70,7 +70,7 @@ def test_a_name_says_what_differs_from_the_defaults(category: Category) -> None:
     others = [
         SMALL,
         replace(SMALL, trim=0.1),
-        replace(SMALL, adapter=Adapter(AdapterConfig(epochs=1))),
+        replace(SMALL, adapter=AdapterRecipe(AdapterConfig(epochs=1))),
         replace(SMALL, views=(View(size=64, frame="whole"),)),
         replace(SMALL, views=SMALL.views * 2),
     ]

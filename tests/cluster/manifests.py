@@ -1,0 +1,76 @@
+"""The cluster's files, read once, and the ways to look into them."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+
+from pipelines.cli import main
+
+ROOT = Path(__file__).parents[2]
+CLUSTER = ROOT / "cluster"
+DOCKERFILE = (CLUSTER / "Dockerfile").read_text()
+LAUNCHER: dict[str, Any] = yaml.safe_load((CLUSTER / "ray-cluster.yaml").read_text())
+ENSEMBLE: dict[str, Any] = yaml.safe_load((CLUSTER / "rayjob-ensemble.yaml").read_text())
+NIGHT: dict[str, dict[str, Any]] = {
+    document["kind"]: document for document in yaml.safe_load_all((CLUSTER / "cronjob-nightly.yaml").read_text())
+}
+CONFIG: dict[str, str] = NIGHT["ConfigMap"]["data"]
+NIGHTLY: dict[str, Any] = yaml.safe_load(CONFIG["rayjob.yaml"])
+RAYJOBS = pytest.mark.parametrize("rayjob", [ENSEMBLE, NIGHTLY], ids=["ensemble", "nightly"])
+
+
+def nodes(value: Any) -> Iterator[Any]:
+    """A document and everything in it."""
+    yield value
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from nodes(each)
+
+
+def pods(rayjob: dict[str, Any]) -> list[dict[str, Any]]:
+    """The pods' specs: the head's first, the submitter's last."""
+    cluster = rayjob["spec"]["rayClusterSpec"]
+    groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+    return [group["template"]["spec"] for group in groups] + [rayjob["spec"]["submitterPodTemplate"]["spec"]]
+
+
+def containers(*pods: dict[str, Any]) -> list[dict[str, Any]]:
+    return [each for pod in pods for each in [*pod.get("initContainers", []), *pod["containers"]]]
+
+
+def environment(container: dict[str, Any]) -> dict[str, Any]:
+    return {variable["name"]: variable.get("value") for variable in container.get("env", [])}
+
+
+def pinned_version() -> str:
+    found = re.search(r"^ARG RAY_VERSION=(\S+)$", DOCKERFILE, re.MULTILINE)
+    assert found
+    return found[1]
+
+
+def parsed(line: str) -> tuple[str, dict[str, Any]]:
+    """A command's name and its options as the command line reads them; click refuses what it does not know."""
+    words = shlex.split(line)
+    assert words.pop(0) == "reconpatch-run"
+    # Under a context of the whole program's: click keeps a command's first idea of what -h is called.
+    context = main.make_context("reconpatch-run", words.copy())
+    command: click.Command = main
+    names = []
+    while isinstance(command, click.Group):
+        names.append(words.pop(0))
+        command = command.commands[names[-1]]
+    return " ".join(names), command.make_context(names[-1], words, parent=context).params
+
+
+def commands_in(text: str) -> list[str]:
+    """The lines of a text that call the package, continued ones in one, without comment marks and what is quoted on."""
+    text = re.sub(r"^# ?", "", text, flags=re.MULTILINE)
+    text = re.sub(r"\s*\\\n\s*", " ", text)
+    return re.findall(r"(?m)(?:^    |[ '`])(reconpatch-run [a-z-]+(?: [a-z]+)? --[^'`#\n]*)", text)

@@ -1,0 +1,178 @@
+"""Half an hour of a cluster on which processes are killed at random: python -m tests.faults.soak --minutes 30 --seed 0
+
+Rounds of the same job, many small categories, on one Ray that lives on as a factory's does. A round is called again
+until it has ended well; in it processes are killed, the driver's or Ray's, at times and by choices that the seed draws.
+Then what it has made is compared with an undisturbed run's. Before and after, what is left of it all is listed:
+processes, temporary files, and the bytes in Ray's object store.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipelines.storage import Store
+from tests.faults.places import outcome_of
+from tests.pipelines.processes import children, start_alone
+from tests.pipelines.runs import BACKBONES, make_category
+
+_KILLS = 4  # a round at most, so that it ends
+_SYSTEMS = Path(tempfile.gettempdir())
+_SETTLED_AFTER = 60  # seconds, in which Ray lets idle processes go
+_RECIPE = ("--backbone", BACKBONES[0], "--image-size", "96", "--epochs", "60", "--max-steps", "60", "--coreset", "0.1")
+_MUTE = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+
+
+@dataclass(frozen=True)
+class Left:
+    """What there is outside the runs' own directories.
+
+    Attributes:
+        processes: names of the cluster's and their descendants → how many.
+        files: below the soak's own temporary folder, which Ray has too, but for Ray's logs; in shared memory; and what
+            lies in the system's temporary folder.
+        object_store: bytes in use.
+    """
+
+    processes: Counter[str]
+    files: frozenset[str]
+    object_store: int
+
+    def told(self) -> str:
+        named = ", ".join(f"{count} {name}" for name, count in sorted(self.processes.items()))
+        return f"{sum(self.processes.values())} processes ({named}); {len(self.files)} files; {self.object_store} bytes"
+
+
+def left(address: str, own: Path) -> Left:
+    from ray._private.internal_api import get_memory_info_reply, get_state_from_address
+
+    names = Counter(command.split()[0].rpartition("/")[2] for _, command in children(os.getpid()))
+    store = get_memory_info_reply(get_state_from_address(address)).store_stats.object_store_bytes_used
+    found = {str(path) for path in _SYSTEMS.iterdir()}
+    for place in (own, Path("/dev/shm")):
+        for folder, below, files in os.walk(place):
+            below[:] = [name for name in below if name != "logs"]
+            found |= {f"{folder}/{name}" for name in files}
+    return Left(names, frozenset(found), int(store))
+
+
+def struck(start: Any, chance: random.Random) -> tuple[int, int, list[str]]:
+    """Call until it has ended well, killing what chance says; returns calls, kills, and what was killed."""
+    killed: list[str] = []
+    for call in range(1, 20):
+        running = start()
+        while running.poll() is None and len(killed) < _KILLS:
+            time.sleep(chance.uniform(1, 15))
+            found = [(running.pid, "driver"), *_at_work()]
+            pid, name = chance.choice(found)
+            sent = chance.choice(_MUTE) if name == "driver" else signal.SIGKILL
+            if running.poll() is None:
+                try:
+                    os.kill(pid, sent)
+                except ProcessLookupError:
+                    continue
+                killed.append(f"{name} {sent.name}")
+        output, errors = running.communicate(timeout=600)
+        if running.returncode == 0:
+            return call, len(killed), killed
+        if "Traceback" in errors:
+            raise SystemExit(f"a traceback after {killed}:\n{output}{errors}")
+    raise SystemExit(f"it does not end well; the last call:\n{output}{errors}")
+
+
+def _at_work() -> list[tuple[int, str]]:
+    """Ray's processes that do something for a run, of all its jobs."""
+    return [
+        (pid, command.split()[0].removeprefix("ray::"))
+        for pid, command in children(os.getpid())
+        if command.startswith("ray::") and not command.startswith(("ray::IDLE", "ray::Dashboard", "ray::RuntimeEnv"))
+    ]
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--minutes", type=float, default=30, help="Rounds begin until then.")
+@click.option("--seed", type=int, default=0, help="Of what is killed when.")
+@click.option("--categories", type=int, default=24)
+def main(minutes: float, seed: int, categories: int) -> None:
+    """Kill processes at random for a while and compare what comes out."""
+    from ray.cluster_utils import Cluster
+
+    chance = random.Random(seed)
+    place = Path(tempfile.mkdtemp(prefix="soak-"))
+    (place / "tmp").mkdir()
+    os.environ |= {"TMPDIR": str(place / "tmp"), "RAY_TMPDIR": str(place / "tmp")}
+    try:
+        for number in range(categories):
+            make_category(place / "data" / f"part {number:03d}", seed=2000 * number, train=8, good=3, defects=3)
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+        try:
+            same = _soak(place, cluster.address, chance, minutes)
+        finally:
+            cluster.shutdown()
+        time.sleep(5)
+        still = [command[:120] for _, command in children(os.getpid())]
+        print(f"after the cluster's end: {len(still)} processes {still or ''}")
+    finally:
+        shutil.rmtree(place)
+    sys.exit(0 if same and not still else 1)
+
+
+def _soak(place: Path, address: str, chance: random.Random, minutes: float) -> bool:
+    out = place / "run"
+
+    def start() -> subprocess.Popen[str]:
+        more = ("--maps", "--no-report", "--address", address, *_RECIPE)
+        return start_alone("ensemble", "--data", str(place / "data"), "--out", str(out), *more)
+
+    def quiet() -> dict[str, object]:
+        _, errors = (running := start()).communicate(timeout=900)
+        assert running.returncode == 0, errors
+        found = outcome_of(Store.of(str(out)))
+        shutil.rmtree(out)
+        return found
+
+    calm = quiet()
+    time.sleep(_SETTLED_AFTER)
+    before = left(address, place / "tmp")
+    print(f"before: {before.told()}", flush=True)
+    until = time.monotonic() + 60 * minutes
+    number, all_same = 0, True
+    while time.monotonic() < until:
+        number += 1
+        since = time.monotonic()
+        calls, kills, killed = struck(start, chance)
+        now = outcome_of(Store.of(str(out)))
+        wrong = sorted(name for name in calm.keys() | now.keys() if calm.get(name) != now.get(name))
+        hidden = [str(path) for path in out.rglob("*") if path.name.startswith(".") and path.is_file()]
+        all_same = all_same and not wrong and not hidden
+        verdict = "same" if not wrong else f"DIFFERENT: {wrong}"
+        print(
+            f"round {number}: {calls} calls, {kills} kills ({', '.join(killed)}), "
+            f"{time.monotonic() - since:.0f} s: {verdict}; temporary files left: {hidden or 0}",
+            flush=True,
+        )
+        shutil.rmtree(out)
+    time.sleep(_SETTLED_AFTER)
+    after = left(address, place / "tmp")
+    print(f"after: {after.told()}")
+    print(f"more processes: {dict(after.processes - before.processes) or 0}")
+    new = sorted(after.files - before.files)
+    print(f"new files: {new or 0}")
+    print(f"object store: {before.object_store} → {after.object_store} bytes")
+    return all_same
+
+
+if __name__ == "__main__":
+    main()
