@@ -66,10 +66,6 @@ class Needs:
     scores: float
     pages: float
 
-    @property
-    def stored(self) -> tuple[float, ...]:
-        return self.head, self.scratch, self.models, self.scores, self.pages
-
 
 def ensembles() -> list[Ensemble]:
     """The small networks at 224 px and the paper's at 480 px, each network timed here."""

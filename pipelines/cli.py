@@ -165,7 +165,6 @@ def score_command(**options: Any) -> None:
 @click.option(
     "--images", type=click.Path(), help="Folder of the category's pictures, to check the graph on some of them, too."
 )
-@click.option("--format", type=click.Choice(["onnx"]), default="onnx", expose_value=False, help="Of the file.")
 def export_command(**options: Any) -> None:
     """A category's model as one ONNX graph, for onnxruntime alone: a picture in, score and patch map out.
 

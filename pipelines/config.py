@@ -175,9 +175,11 @@ class RunConfig:
 
     @property
     def device(self) -> str:
+        """torch's name for it."""
         return "cuda" if self.gpus_per_actor > 0 else "cpu"
 
     def as_dict(self) -> dict[str, Any]:
+        """As run.json tells it."""
         return asdict(self)
 
 

@@ -38,6 +38,7 @@ class Costs:
         return found
 
     def write(self, store: Store) -> None:
+        """Where `read` finds it."""
         store.write_json(COSTS, self.found)
 
     def note(self, what: str, seconds: float, images: Mapping[str, int]) -> None:

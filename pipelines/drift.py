@@ -24,7 +24,7 @@ def read_scores(out: Store, category: str) -> pa.Table:
     return pa.concat_tables([read_table(out, out.name_of(info), columns) for info in out.files(fused_parts(category))])
 
 
-def compare(scores: pa.Table, model: Model, stamp: Stamp) -> dict[str, Any] | None:
+def drift_row(scores: pa.Table, model: Model, stamp: Stamp) -> dict[str, Any] | None:
     """A row of `DRIFT`: `read_scores` beside the model's held-out scores; None where either has none."""
     p_values = scores["p_value"].to_numpy(zero_copy_only=False)
     drift = drift_of(scores["score"].to_numpy(), model.holdout_scores, model.threshold, p_values)
@@ -33,7 +33,7 @@ def compare(scores: pa.Table, model: Model, stamp: Stamp) -> dict[str, Any] | No
     return {"category": model.category, **stamp.columns(model.version), **asdict(drift)}
 
 
-def append(registry: Registry, row: dict[str, Any], stamp: Stamp) -> None:
+def note_drift(registry: Registry, row: dict[str, Any], stamp: Stamp) -> None:
     """Write a comparison down; the oldest go."""
     place = registry.of(row["category"]).below(_FOLDER)
     for info in place.files():

@@ -11,11 +11,10 @@ import numpy as np
 import torch
 
 from pipelines.config import Member, RunConfig
-from pipelines.networks import Network
 from pipelines.plan import CategoryPlan, Unit
 from pipelines.resources import use_threads
 from reconpatch.adapter import train_adapter
-from reconpatch.backbones import load_backbone
+from reconpatch.backbones import Backbone
 from reconpatch.patches import extract_features
 from reconpatch.schedule import schedule
 
@@ -23,8 +22,12 @@ _TRIAL_STEPS = 8
 _SIDE = 1536  # of the matrices whose product tells the machine's speed
 
 
-def estimated_hours(plans: Sequence[CategoryPlan], config: RunConfig, networks: Mapping[str, Network]) -> float:
-    """Hours of a run with as many workers as this machine has room for (or --workers)."""
+def estimated_hours(plans: Sequence[CategoryPlan], config: RunConfig, backbones: Mapping[str, Backbone]) -> float:
+    """Hours of a run with as many workers as this machine has room for (or --workers).
+
+    Args:
+        backbones: of the members, by name.
+    """
     use_threads(config.threads_per_unit)
     workers = config.workers or max(1, (os.cpu_count() or 1) // config.threads_per_unit)
     rate = _products_per_second()
@@ -35,16 +38,15 @@ def estimated_hours(plans: Sequence[CategoryPlan], config: RunConfig, networks: 
             len(chunk.images) for plan in plans for chunk in plan.chunks if chunk.view.backbone == member.backbone
         )
         if images:
-            seconds += images * _seconds_per_image(member, config)
+            seconds += images * _seconds_per_image(backbones[member.backbone], member, config)
         steps = sum(_steps(unit, config) for unit in units if unit.fit)
         if steps:
-            seconds += steps * _seconds_per_step(member, config, networks[member.backbone].channels)
+            seconds += steps * _seconds_per_step(member, config, units[0].network.channels)
         seconds += sum(_products(unit) for unit in units) / rate
     return seconds / workers / 3600
 
 
-def _seconds_per_image(member: Member, config: RunConfig) -> float:
-    backbone = load_backbone(member.backbone, member.levels, image_size=config.image_size, weights=config.weights)
+def _seconds_per_image(backbone: Backbone, member: Member, config: RunConfig) -> float:
     image = np.zeros((1, 3, config.image_size, config.image_size), np.float32)
     return _timed(lambda: extract_features(backbone, image, member.patch_size, member.aggregation))
 

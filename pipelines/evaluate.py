@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipelines.config import RunConfig, UsageError, stored_config
-from pipelines.dataset import list_images
+from pipelines.dataset import by_category, list_images
 from pipelines.fuse import Fusion
 from pipelines.keys import fused_key
 from pipelines.lease import leased
@@ -18,10 +18,10 @@ from pipelines.plan import stored_story
 from pipelines.progress import Screen
 from pipelines.record import Record, read_run
 from pipelines.rundir import FAILURES_FILE, INDEX, INDEX_FILE, RUN, Stamp, maps_file, member_scores_file, model_folder
-from pipelines.secrets import masked
+from pipelines.secrets import is_masked, masked
 from pipelines.session import ray_session
 from pipelines.stages import Stages
-from pipelines.storage import Store, metadata_of, read_rows, write_rows
+from pipelines.storage import Store, metadata_of, read_rows, rows_if_there, write_rows
 from pipelines.walk import Image
 from reconpatch.model import MODEL_FILE, Model, from_json
 
@@ -61,7 +61,8 @@ def evaluate(
         ]
         store = Store.of_data(config.data)
         images, warnings = _with_masks(store, images, config.layout)
-        categories = list(dict.fromkeys(image.category for image in images))
+        found = by_category(images)
+        categories = list(found)
         fitted = [category for category in categories if out.below(model_folder(category)).exists(MODEL_FILE)]
         warnings += [
             f"{category}: has no model yet and is left out; finish the run first."
@@ -78,7 +79,7 @@ def evaluate(
             datetime.now(UTC),
             stages={**told["stages"]},
             units=told["units"],
-            failures=_failures(out),
+            failures=rows_if_there(out, FAILURES_FILE),
             failed=dict(told["failed"]),
             warnings=_of_the_index(told, out, categories, warnings),
             before=told,
@@ -87,8 +88,7 @@ def evaluate(
             record.warn(sentence)
         fusions = {}
         for category in fitted:
-            mine = tuple(image for image in images if image.category == category)
-            fusions[category] = _fusion(category, mine, config, out, maps)
+            fusions[category] = _fusion(category, tuple(found[category]), config, out, maps)
         with ray_session(config) as workers:
             stamp = Stamp(told["run_id"], record.started_at)
             stages = Stages(config, store, out, out, record, screen, workers, stamp)
@@ -111,7 +111,7 @@ def _config(
     stored: dict[str, Any], out: Store, data: str | None, false_alarms: float | None, where: dict[str, Any]
 ) -> RunConfig:
     given = {"out": out.uri, "fresh": False, "data": data or stored["data"], **where}
-    if "***" in given["data"]:
+    if is_masked(given["data"]):
         raise UsageError("The run's data has credentials in its address, which are not kept: give it with --data.")
     if false_alarms is not None:
         given["false_alarms"] = false_alarms
@@ -154,7 +154,3 @@ def _require_same(category: str, model: Model, scored: dict[str, dict[str, str]]
                 f"{category}, {member.backbone}: its scores are not this model's, because a run was interrupted; "
                 f"finish it first with the command that began it."
             )
-
-
-def _failures(out: Store) -> list[dict[str, Any]]:
-    return read_rows(out, FAILURES_FILE) if out.exists(FAILURES_FILE) else []

@@ -69,6 +69,7 @@ class Candidate:
 
     @property
     def category(self) -> str:
+        """That of its model."""
         return self.model.category
 
 

@@ -18,6 +18,7 @@ from pipelines.stages import Stages
 from pipelines.storage import Store, read_rows
 from pipelines.tasks import sentence_of
 from pipelines.walk import Image
+from reconpatch.thresholds import FEWEST_CONTENTS
 
 _LONGEST_FOLDER = 240  # bytes: with endings like .parquet a file's name has 255 at most
 _EXAMINED_AT_ONCE = 64  # images a hashing task reads: long enough to be worth a task, short enough for a moving bar
@@ -121,5 +122,8 @@ def usable(record: Record, categories: Sequence[str], images: Sequence[Image], c
             where = f"{category}/train/good" if config.layout == MVTEC else "train"
             record.category_failed(category, "index", f"{where} has no image that can be read.")
         elif config.holdout and category not in aside:
-            record.warn(f"{category}: fewer than 10 good images differ; none is held out and no threshold is promised.")
+            record.warn(
+                f"{category}: fewer than {FEWEST_CONTENTS} good images differ; none is held out and no threshold is "
+                f"promised."
+            )
     return [image for image in images if image.category in fitted]

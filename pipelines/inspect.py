@@ -15,6 +15,7 @@ from pipelines.progress import Screen
 from pipelines.storage import Store
 from pipelines.walk import UNREADABLE, Image, reason_of
 from reconpatch.images import read_mask
+from reconpatch.thresholds import FEWEST_CONTENTS
 
 _NAMED = 5  # of a kind of oddity, so many are named and the others counted
 
@@ -39,6 +40,7 @@ class Findings:
     odd: dict[str, list[str]] = field(default_factory=dict)
 
     def note(self, kind: str, where: Iterable[str]) -> None:
+        """Add places of a kind of oddity; nothing where there are none."""
         if places := list(where):
             self.odd.setdefault(kind, []).extend(places)
 
@@ -62,15 +64,14 @@ def inspect(
     store = Store.of_data(data)
     listing = list_images(store, categories, layout)
     with ThreadPoolExecutor(cpu_count()) as pool, screen.stage("inspect", len(listing.images), "images") as stage:
-        examined = []
+        examined: dict[str, list[Examined]] = {category: [] for category in listing.categories}
         for each in pool.map(lambda image: examine(store, image, bit_depth), listing.images):
-            examined.append(each)
+            examined[each.image.category].append(each)
             stage.advance()
     if listing.layout != MVTEC:
         screen.say(f"layout   {listing.layout}")
     found = []
-    for category in listing.categories:
-        mine = [each for each in examined if each.image.category == category]
+    for category, mine in examined.items():
         found.append(_findings(store, category, mine, holdout))
         _show(screen, found[-1])
     for sentence in listing.warnings:
@@ -104,7 +105,8 @@ def _findings(store: Store, category: str, examined: Sequence[Examined], holdout
     )
     _masks(store, images, findings)
     if findings.fit and holdout and not findings.holdout:
-        findings.note("no image is held out, no threshold can be promised", ["fewer than 10 good images differ"])
+        few = f"fewer than {FEWEST_CONTENTS} good images differ"
+        findings.note("no image is held out, no threshold can be promised", [few])
     return findings
 
 

@@ -48,6 +48,7 @@ class Order:
 
     @property
     def views(self) -> list[View]:
+        """How each member looks at the images, in the order of the members."""
         return [View.of(member, self.model, pasted=self.pasted) for member in self.model.members]
 
 

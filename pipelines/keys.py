@@ -71,6 +71,7 @@ def described(image: Image) -> tuple[Any, ...]:
 
 
 def key_of(value: Any) -> str:
+    """SHA-256 of a value's canonical JSON, in hex."""
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
 

@@ -56,6 +56,7 @@ def show_model(screen: Screen, registry: str, category: str, version: str | None
 
 
 def promote_model(screen: Screen, registry: str, category: str, version: str) -> int:
+    """Put a version in force; exit code 0. Raises UsageError where there is none of that name."""
     found = _registry(registry)
     with leased(found.store):
         found.promote(category, version, by_hand=True)
@@ -64,6 +65,7 @@ def promote_model(screen: Screen, registry: str, category: str, version: str) ->
 
 
 def rollback_model(screen: Screen, registry: str, category: str) -> int:
+    """Put the version in force that was before; exit code 0. Raises UsageError where there is none."""
     found = _registry(registry)
     with leased(found.store):
         before = found.rollback(category)
@@ -72,6 +74,7 @@ def rollback_model(screen: Screen, registry: str, category: str) -> int:
 
 
 def prune_models(screen: Screen, registry: str, categories: tuple[str, ...], keep: int) -> int:
+    """Remove old versions of some categories, or of all, as `Registry.prune`; exit code 0."""
     found = _registry(registry)
     with leased(found.store):
         for category in categories or found.categories():

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipelines.dataset import Listing, as_new, by_category, find_new, new_images
 from pipelines.deadline import JUDGE, affordable, by_importance
-from pipelines.drift import append, compare, read_scores
+from pipelines.drift import drift_row, note_drift, read_scores
 from pipelines.index import index
 from pipelines.layouts import MVTEC
 from pipelines.night import Night
@@ -106,9 +106,9 @@ def _tell(night: Night, today: Today) -> None:
     vanished = told["images"] - scores.num_rows
     night.tell(category, images=scores.num_rows, unreadable=told["unreadable"] + vanished)
     night.tell(category, judged="done", anomalies=None if today.model.threshold is None else sum(verdicts))
-    drift = compare(scores, today.model, stamp)
+    drift = drift_row(scores, today.model, stamp)
     if drift is not None:
-        append(night.registry, drift, stamp)
+        note_drift(night.registry, drift, stamp)
         night.tell(category, **{name: drift[name] for name in ("above_threshold", "ks", "ks_p_value", "rare")})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pipelines.config import Member, RunConfig
-from reconpatch.backbones import load_backbone
+from reconpatch.backbones import Backbone, find_weights, load_backbone
 from reconpatch.model import MemberModel, Model
 from reconpatch.patches import feature_channels
 
@@ -25,14 +25,37 @@ class Network:
     cells: int
     channels: int
 
+    @classmethod
+    def of(cls, backbone: Backbone, member: Member | MemberModel, image_size: int) -> Network:
+        """That of a backbone which a member looks at pictures with."""
+        channels = feature_channels(backbone.channels, member.aggregation)
+        side = -(-image_size // min(backbone.strides))  # or one less, where a network does not pad
+        return cls(backbone.weights_source, backbone.weights_sha256, side**2, channels)
+
     @property
     def bytes_per_image(self) -> int:
         """Of its features, which are float16."""
         return self.cells * self.channels * 2
 
 
+def look_for_weights(config: RunConfig) -> None:
+    """Look for the members' weights and load none: what is known of them at once is said at once.
+
+    Raises:
+        BackboneError: `--weights` is no folder.
+    """
+    for member in config.members:
+        find_weights(member.backbone, config.weights)
+
+
+def load_backbones(config: RunConfig) -> dict[str, Backbone]:
+    """Every member's backbone by name, all of them in memory. Raises as `load_networks`."""
+    return {member.backbone: _load(member, config.image_size, config.weights) for member in config.members}
+
+
 def load_networks(config: RunConfig) -> dict[str, Network]:
-    """Load every backbone once: what is wrong with its weights or levels is said before an hour is spent.
+    """Load every backbone once, one after another: what is wrong with its weights or levels is said before an hour is
+    spent.
 
     Returns:
         Backbone → its network.
@@ -44,11 +67,12 @@ def load_networks(config: RunConfig) -> dict[str, Network]:
 
 
 def network_of(member: Member | MemberModel, image_size: int, weights: str | None) -> Network:
-    """A member's backbone, loaded and let go again."""
-    backbone = load_backbone(member.backbone, member.levels, image_size=image_size, weights=weights)
-    channels = feature_channels(backbone.channels, member.aggregation)
-    side = -(-image_size // min(backbone.strides))  # or one less, where a network does not pad
-    return Network(backbone.weights_source, backbone.weights_sha256, side**2, channels)
+    """A member's backbone, loaded and let go again. Raises as `load_networks`."""
+    return Network.of(_load(member, image_size, weights), member, image_size)
+
+
+def _load(member: Member | MemberModel, image_size: int, weights: str | None) -> Backbone:
+    return load_backbone(member.backbone, member.levels, image_size=image_size, weights=weights)
 
 
 @dataclass

@@ -72,9 +72,11 @@ class Night:
 
     @property
     def record(self) -> Record:
+        """The night's, which is that of its stages."""
         return self.stages.record
 
     def tell(self, category: str, **columns: Any) -> None:
+        """Set columns of a category's row of night.parquet."""
         self.told.setdefault(category, {"category": category}).update(columns)
 
     def version(self, plan: CategoryPlan) -> str:
@@ -125,6 +127,7 @@ class Night:
         return found
 
     def seconds_left(self) -> float | None:
+        """Until the deadline, negative after it; None without one."""
         return None if self.deadline is None else (self.deadline - datetime.now().astimezone()).total_seconds()
 
     def last_place(self) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -33,7 +32,7 @@ from pipelines.report.build import report_at_the_end
 from pipelines.report.subject import Subject
 from pipelines.rundir import INDEX, INDEX_FILE, REPORT, RUN, Stamp
 from pipelines.secrets import masked
-from pipelines.session import ray_session
+from pipelines.session import session_with_networks
 from pipelines.stages import Stages, scratch_of
 from pipelines.storage import Store, write_rows
 
@@ -55,25 +54,14 @@ def nightly(config: RunConfig, options: NightOptions, screen: Screen) -> int:
     with leased(registry, wait=options.wait):
         listing = list_images(data, config.categories, config.layout)
         config = with_listing(replace(config, out=work.uri), data, listing)
-        with ThreadPoolExecutor(1) as aside:
-            loading = aside.submit(Networks.load, config)  # Ray starts meanwhile
-            with ray_session(config) as workers:
-                networks = loading.result()
-                before = _before(work, screen)
-                record = _record(config, options, networks, before, screen)
-                stages = Stages(
-                    config,
-                    data,
-                    work,
-                    scratch_of(config, work),
-                    record,
-                    screen,
-                    workers,
-                    Stamp(record.run_id, record.started_at),
-                )
-                costs = Costs.read(work)
-                night = Night(options, Registry(registry), stages, record.out, networks, costs, before, deadline)
-                return _whole(night, listing)
+        with session_with_networks(config) as (workers, networks):
+            before = _before(work, screen)
+            record = _record(config, options, networks, before, screen)
+            stamp = Stamp(record.run_id, record.started_at)
+            stages = Stages(config, data, work, scratch_of(config, work), record, screen, workers, stamp)
+            costs = Costs.read(work)
+            night = Night(options, Registry(registry), stages, record.out, networks, costs, before, deadline)
+            return _whole(night, listing)
 
 
 def _before(work: Store, screen: Screen) -> dict[str, Any]:

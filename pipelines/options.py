@@ -49,6 +49,8 @@ class _Sigma(click.ParamType[float | None]):
 
 
 def options_of(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Several options as one decorator, in the order in which help shows them."""
+
     def decorate(function: Any) -> Any:
         for option in reversed(options):
             function = option(function)

@@ -28,7 +28,7 @@ COMPARED = pa.schema(
 Measured = Mapping[str, Mapping[str, Any]]
 
 
-def compare(
+def compared_rows(
     table: PaperTable, measured: Mapping[str, Measured], categories: Sequence[str], holders: Mapping[str, str]
 ) -> list[dict[str, Any]]:
     """Rows of tables.parquet: every category, then the means.
@@ -90,7 +90,7 @@ def show(screen: Screen, table: PaperTable, compared: Sequence[Mapping[str, Any]
     """Print a table: a line a category where the paper has them, else a line a row.
 
     Args:
-        compared: its rows, of `compare`.
+        compared: its rows, of `compared_rows`.
         with_what: networks, and what else was not the paper's.
     """
     line, column = ("category", "row") if table.by_category else ("row", "metric")

@@ -12,7 +12,7 @@ from typing import Any
 from pipelines.config import ENSEMBLE_BACKBONES, SINGLE_BACKBONE, RunConfig, UsageError, resolve_members, with_recipe
 from pipelines.dataset import find_categories
 from pipelines.networks import load_networks
-from pipelines.paper_comparison import COMPARED, Measured, compare, show
+from pipelines.paper_comparison import COMPARED, Measured, compared_rows, show
 from pipelines.paper_values import CATEGORIES, TABLES, PaperTable
 from pipelines.progress import Screen
 from pipelines.record import csv_of
@@ -118,7 +118,7 @@ def paper_tables(
     measured = {name: _measured(configs[holders[name]].out, configs[name]) for name in configs}
     rows = []
     for table in wanted:
-        compared = compare(table, measured, chosen, holders)
+        compared = compared_rows(table, measured, chosen, holders)
         rows += compared
         networks = dict.fromkeys(member.backbone for row in table.rows for member in configs[row.run].members)
         show(screen, table, compared, [", ".join(networks), *_changed(image_size, epochs, options.get("max_steps"))])

@@ -54,10 +54,12 @@ class Unit:
 
     @property
     def backbone(self) -> str:
+        """The member's."""
         return self.member.backbone
 
     @property
     def name(self) -> tuple[str, str]:
+        """Category and backbone, by which tasks and records call it."""
         return self.category, self.backbone
 
     @property

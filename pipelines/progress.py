@@ -46,9 +46,11 @@ class Stage:
         self.done = 0.0
 
     def advance(self, amount: float = 1.0) -> None:
+        """So much more is done."""
         self.reach(self.done + amount)
 
     def reach(self, done: float) -> None:
+        """So much is done in all."""
         self.done = done
         if self._bars is not None and self._task is not None:
             self._bars.update(self._task, completed=done)
@@ -65,9 +67,11 @@ class Screen:
         self._errors = Console(file=sys.stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
     def say(self, sentence: str) -> None:
+        """On standard output, in as many lines as it has."""
         self.console.print(printable(sentence), soft_wrap=True)
 
     def warn(self, sentence: str) -> None:
+        """On standard error, in one line, without credentials."""
         self._errors.print(f"warning: {in_one_line(sentence)}")
 
     @contextmanager

@@ -61,6 +61,7 @@ class Record:
     _unreadable: set[str] = field(default_factory=set)
 
     def warn(self, sentence: str) -> None:
+        """Say what is odd, now and in run.json."""
         self.warnings.append(masked(sentence))
         self.screen.warn(sentence)
 
@@ -83,6 +84,7 @@ class Record:
 
     @property
     def exit_code(self) -> int:
+        """1 where a category failed or, with `--strict`, an image could not be read."""
         unreadable = any(row["image_path"] is not None for row in self.failures)
         return 1 if self.failed or (self.config.strict and unreadable) else 0
 
@@ -98,9 +100,15 @@ class Record:
         return self.stages.setdefault(name, {"seconds": 0.0, "peak_bytes": 0})
 
     def note(self, unit: tuple[str, str], stage: str, seconds: float, detail: dict[str, Any]) -> None:
+        """What a stage of a unit took, and what it found."""
         self.units.setdefault("/".join(unit), {})[stage] = {"seconds": round(seconds, 3), **detail}
 
     def save(self, status: str) -> None:
+        """Write run.json.
+
+        Args:
+            status: 'running', 'interrupted', 'partial' or 'complete'.
+        """
         seconds = (datetime.now(UTC) - self.started_at).total_seconds()
         self.out.write_json(
             RUN,
@@ -124,17 +132,23 @@ class Record:
             | {name: self.before[name] for name in _STORY if name in self.before},
         )
 
-    def close(self, metrics: list[dict[str, Any]]) -> None:
-        """The run's last files, the table, and where everything lies."""
+    def close(self, metrics: list[dict[str, Any]] | None = None) -> None:
+        """The last files, the table, and where everything lies.
+
+        Args:
+            metrics: rows of metrics.parquet; None for what has neither metrics nor models of its own.
+        """
         write_rows(self.out, FAILURES_FILE, self.failures, FAILURES)
-        write_rows(self.out, METRICS_FILE, metrics, METRICS)
-        self.out.write(METRICS_CSV, csv_of(metrics, METRICS.names))
+        if metrics is not None:
+            write_rows(self.out, METRICS_FILE, metrics, METRICS)
+            self.out.write(METRICS_CSV, csv_of(metrics, METRICS.names))
         self.save("partial" if self.failed else "complete")
         if metrics:
             show_metrics(self.screen, metrics)
         self.screen.say(f"scores   {self.out.below(FUSED_FOLDER).uri}")
-        self.screen.say(f"models   {self.out.below(MODELS_FOLDER).uri}")
-        self.screen.say(f"metrics  {self.out.below(METRICS_FILE).uri} (and .csv)")
+        if metrics is not None:
+            self.screen.say(f"models   {self.out.below(MODELS_FOLDER).uri}")
+            self.screen.say(f"metrics  {self.out.below(METRICS_FILE).uri} (and .csv)")
         if self.failures:
             self.screen.say(f"failures {self.out.below(FAILURES_FILE).uri} ({len(self.failures)} rows)")
 

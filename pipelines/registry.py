@@ -60,6 +60,7 @@ class Registry:
         return sorted(unquote(name) for name, one in zip(names, have, strict=True) if one)
 
     def of(self, category: str) -> Store:
+        """A category's folder."""
         return self.store.below(folder_name(category))
 
     def version(self, category: str, name: str) -> Store:
@@ -108,6 +109,7 @@ class Registry:
                 self._put_in_force(category, due)
 
     def holds(self, category: str, name: str) -> bool:
+        """Whether a version is there, whole."""
         return self.version(category, name).exists(MODEL_FILE)
 
     def versions(self, category: str) -> list[Version]:

@@ -16,14 +16,14 @@ from pipelines.estimate import estimated_hours
 from pipelines.index import index, known_images, known_or_read, usable, with_listing
 from pipelines.layouts import MVTEC
 from pipelines.lease import leased
-from pipelines.networks import Network, load_networks
+from pipelines.networks import Network, load_backbones
 from pipelines.plan import CategoryPlan, oversized, plans_of, stored_story, waves_of
 from pipelines.progress import Screen
 from pipelines.record import Record, read_run
 from pipelines.report.build import report_at_the_end
 from pipelines.report.subject import Subject
 from pipelines.rundir import FILES, FOLDERS, INDEX, INDEX_FILE, RUN, Stamp
-from pipelines.session import ray_session
+from pipelines.session import session_with_networks
 from pipelines.stages import Stages, scratch_of
 from pipelines.storage import Store, read_rows, write_rows
 
@@ -43,12 +43,8 @@ def run(config: RunConfig, screen: Screen) -> int:
     listing = list_images(data, config.categories, config.layout)
     config = with_listing(config, data, listing)
     prepare(out, data, config)
-    with ThreadPoolExecutor(1) as aside:
-        loading = aside.submit(load_networks, config)  # Ray starts meanwhile
-        with ray_session(config) as workers:
-            networks = loading.result()
-            with leased(out):
-                return _job(config, data, out, listing, networks, workers, screen)
+    with session_with_networks(config) as (workers, networks), leased(out):
+        return _job(config, data, out, listing, networks.by_backbone, workers, screen)
 
 
 def _job(
@@ -93,7 +89,10 @@ def dry_run(config: RunConfig, screen: Screen) -> int:
     """Say what `run` would do, without Ray and without writing anything."""
     data, out = Store.of_data(config.data), Store.of(config.out)
     listing = list_images(data, config.categories, config.layout)
-    networks = load_networks(config)
+    backbones = load_backbones(config)
+    networks = {
+        member.backbone: Network.of(backbones[member.backbone], member, config.image_size) for member in config.members
+    }
     known = {} if config.fresh else known_images(out, config)
     images = []
     with ThreadPoolExecutor(os.cpu_count()) as pool, screen.stage("index", len(listing.images), "images") as stage:
@@ -102,13 +101,12 @@ def dry_run(config: RunConfig, screen: Screen) -> int:
             stage.advance()
     place = out.below("nothing stands") if config.fresh else out
     plans = plans_of(listing.categories, assign_parts(images, config.holdout), config, networks, place)
-    _show_plans(screen, plans, config, networks)
+    due = [plan for plan in plans if plan.fuse]
+    _show_plans(screen, plans, len(waves_of(due, config)), estimated_hours(due, config, backbones))
     return 0
 
 
-def _show_plans(
-    screen: Screen, plans: Sequence[CategoryPlan], config: RunConfig, networks: Mapping[str, Network]
-) -> None:
+def _show_plans(screen: Screen, plans: Sequence[CategoryPlan], waves: int, hours: float) -> None:
     """A line a unit, what is reused, how much scratch it takes, and how long."""
     lines = []
     for plan in plans:
@@ -117,15 +115,13 @@ def _show_plans(
             stages = ["do" if each else "-" for each in (unit.fit, unit.select, unit.score, plan.fuse)]
             lines.append([plan.category, unit.backbone, str(len(unit.images)), str(images or "-"), *stages])
     screen.table(["category", "backbone", "images", "extract", "fit", "select", "score", "fuse"], lines, names=2)
-    due = [plan for plan in plans if plan.fuse]
     units = [unit for plan in plans for unit in plan.units]
     reused = sum(not unit.score for unit in units)
     scratch = [plan.scratch_bytes for plan in plans]
-    screen.say(f"units    {len(units)}, of which {reused} are reused; {len(waves_of(due, config))} waves")
+    screen.say(f"units    {len(units)}, of which {reused} are reused; {waves} waves")
     screen.say(
         f"scratch  {sum(scratch) / 1e9:.2f} GB in all, {max(scratch, default=0) / 1e9:.2f} GB for the largest category"
     )
-    hours = estimated_hours(due, config, networks)
     screen.say(f"hours    {hours:.2f}, estimated from a trial of each network on this machine")
 
 

@@ -252,6 +252,7 @@ RULING = "ruling.json"
 
 
 def adapter_name(backbone: str) -> str:
+    """f's weight."""
     return f"{backbone}/{ADAPTER_FILE}"
 
 
@@ -261,18 +262,22 @@ def training_name(backbone: str) -> str:
 
 
 def bank_name(backbone: str) -> str:
+    """Entries and radius of the memory bank."""
     return f"{backbone}/{BANK_FILE}"
 
 
 def bank_index_name(backbone: str) -> str:
+    """Where each entry of the bank came from: rows of `BANK_INDEX`."""
     return f"{backbone}/{BANK_INDEX_FILE}"
 
 
 def model_folder(category: str) -> str:
+    """Of a category's model in a run."""
     return f"{MODELS_FOLDER}/{folder_name(category)}"
 
 
 def member_scores_file(category: str, backbone: str) -> str:
+    """Rows of `MEMBER_SCORES`, in a run."""
     return f"scores/members/{folder_name(category)}/{backbone}.parquet"
 
 
@@ -282,6 +287,7 @@ def fused_parts(category: str) -> str:
 
 
 def fused_part(category: str, number: int) -> str:
+    """Rows of `fused_schema`, at most `PART_ROWS`."""
     return f"{fused_parts(category)}/part-{number:05d}.parquet"
 
 
@@ -296,10 +302,12 @@ def maps_part(category: str, number: int) -> str:
 
 
 def fused_scores_file(category: str) -> str:
+    """Rows of `fused_schema`, in a run."""
     return f"{fused_parts(category)}.parquet"
 
 
 def maps_file(category: str) -> str:
+    """Rows of `MAPS`, in a run."""
     return f"{maps_parts(category)}.parquet"
 
 

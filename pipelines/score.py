@@ -105,6 +105,7 @@ def read_adapter(place: Store, backbone: str, trained: bool) -> np.ndarray | Non
 
 
 def read_bank(place: Store, backbone: str, reweight: int) -> MemoryBank:
+    """A member's bank from a model's folder; `reweight` is b of eq. 10."""
     return MemoryBank(read_tensors(place, bank_name(backbone))["entries"], reweight)
 
 

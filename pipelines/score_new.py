@@ -11,7 +11,7 @@ import pyarrow.fs as pafs
 
 from pipelines.config import Member, RunConfig, UsageError
 from pipelines.dataset import find_new, new_images
-from pipelines.drift import append, compare, read_scores
+from pipelines.drift import drift_row, note_drift, read_scores
 from pipelines.index import from_anywhere, index
 from pipelines.judging import Order, judge_orders
 from pipelines.lease import leased
@@ -22,9 +22,6 @@ from pipelines.registry import Registry, find_model
 from pipelines.rundir import (
     DRIFT,
     DRIFT_FILE,
-    FAILURES,
-    FAILURES_FILE,
-    FUSED_FOLDER,
     PART_ROWS,
     Stamp,
     fused_part,
@@ -105,24 +102,20 @@ def score_new(options: NewImages, screen: Screen) -> int:
             record.save("interrupted")
             raise
         stages.scratch.remove_folder()
-        write_rows(out, FAILURES_FILE, record.failures, FAILURES)
         if not record.failed:
             _tell_drift(out, Store.of(options.model), model, stamp, record)
-        record.save("partial" if record.failed else "complete")
-        screen.say(f"scores   {out.below(FUSED_FOLDER).uri}")
-        if record.failures:
-            screen.say(f"failures {out.below(FAILURES_FILE).uri} ({len(record.failures)} rows)")
+        record.close()
     return record.exit_code
 
 
 def _tell_drift(out: Store, source: Store, model: Model, stamp: Stamp, record: Record) -> None:
     """Beside the scores, and in the registry that the model is from."""
-    row = compare(read_scores(out, model.category), model, stamp)
+    row = drift_row(read_scores(out, model.category), model, stamp)
     if row is not None:
         write_rows(out, DRIFT_FILE, [row], DRIFT)
         if Registry(source).current(model.category) is not None:
             try:
-                append(Registry(source), row, stamp)
+                note_drift(Registry(source), row, stamp)
             except OSError as error:  # a registry that may only be read is one to score with
                 record.warn(f"{source.uri}: the drift could not be written down there: {error}")
 

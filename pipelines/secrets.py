@@ -34,6 +34,11 @@ def masked(text: str) -> str:
     return _OPTIONS.sub(lambda found: found[1] + "&".join(map(_masked_option, found[2].split("&"))), text)
 
 
+def is_masked(where: str) -> bool:
+    """Whether a URI has been masked: nothing can be read by it any more."""
+    return "***" in where
+
+
 def _masked_option(option: str) -> str:
     name, mark, value = option.partition("=")
     if not option or (unquote(name).lower() in _OPEN and "@" not in unquote(value)):

@@ -8,12 +8,14 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import ray
 import ray.data
 
 from pipelines.config import RunConfig, UsageError
+from pipelines.networks import Networks, look_for_weights
 
 
 @contextmanager
@@ -51,6 +53,20 @@ def ray_session(config: RunConfig) -> Iterator[int]:
         yield workers_of(config, ray.cluster_resources(), grows=grows)  # type: ignore[no-untyped-call]
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def session_with_networks(config: RunConfig) -> Iterator[tuple[int, Networks]]:
+    """As `ray_session`, with the networks of the run's members, which are loaded while Ray starts.
+
+    Raises:
+        BackboneError: as `load_networks`; before Ray is started where `--weights` is no folder.
+    """
+    look_for_weights(config)
+    with ThreadPoolExecutor(1) as aside:
+        loading = aside.submit(Networks.load, config)
+        with ray_session(config) as workers:
+            yield workers, loading.result()
 
 
 @contextmanager

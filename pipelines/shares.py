@@ -17,6 +17,7 @@ class Shares:
         self._shares: dict[Any, float] = {}
 
     def tell(self, name: Any, share: float) -> None:
+        """A task has done that share of its work, 0 to 1."""
         self._shares[name] = share
 
     def in_hand(self, finished: Sequence[Any]) -> float:

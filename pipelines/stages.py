@@ -249,6 +249,7 @@ class Stages:
 
     @contextmanager
     def stage(self, name: str, label: str, total: int, unit: str) -> Iterator[Stage]:
+        """As `Screen.stage`, named with the wave's label; the record is told what it took."""
         start = time.perf_counter()
         with self.screen.stage(f"{name}{label}", total, unit) as stage:
             yield stage

@@ -12,7 +12,7 @@ from pipelines.drift import read_drift
 from pipelines.progress import Screen
 from pipelines.registry import WORK, Registry
 from pipelines.rundir import NIGHT_FILE
-from pipelines.storage import Store, read_rows, side_by_side
+from pipelines.storage import Store, rows_if_there, side_by_side
 from pipelines.tasks import sentence_of
 from reconpatch.drift import DRIFTED
 
@@ -42,7 +42,7 @@ def status(screen: Screen, registry: str, as_json: bool) -> int:
     found = Registry(Store.of(registry))
     work = found.store.below(WORK)
     try:
-        night = read_rows(work, NIGHT_FILE) if work.exists(NIGHT_FILE) else []
+        night = rows_if_there(work, NIGHT_FILE)
     except (OSError, UsageError) as error:
         screen.warn(f"{error} What the last night has told is not shown.")
         night = []

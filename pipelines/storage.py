@@ -86,9 +86,11 @@ class Store:
 
     @property
     def is_local(self) -> bool:
+        """Whether it is on a disk of this machine, or one that it has mounted."""
         return isinstance(self.filesystem, pafs.LocalFileSystem)
 
     def below(self, name: str) -> Store:
+        """A folder in this one. Raises UsageError as `path`."""
         return Store(self.filesystem, self.path(name), f"{self.uri.partition('?')[0].rstrip('/')}/{name}")
 
     def path(self, name: str = "") -> str:
@@ -132,6 +134,7 @@ class Store:
             raise UsageError(sentence) from error
 
     def exists(self, name: str) -> bool:
+        """Whether there is a file of that name; a folder is none."""
         try:
             found: bool = self.filesystem.get_file_info(self.path(name)).type == pafs.FileType.File
         except OSError as error:
@@ -141,6 +144,7 @@ class Store:
         return found
 
     def holds_something(self) -> bool:
+        """Whether anything lies in the folder, if it is there at all."""
         selector = pafs.FileSelector(self.path(), allow_not_found=True)
         return bool(self.filesystem.get_file_info(selector))
 
@@ -182,6 +186,7 @@ class Store:
             raise
 
     def write_json(self, name: str, value: Mapping[str, Any] | Sequence[Any]) -> None:
+        """As `write`, indented for people."""
         self.write(name, json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n")
 
     def remove(self, name: str) -> None:
@@ -224,6 +229,7 @@ def write_tensors(store: Store, name: str, tensors: Mapping[str, np.ndarray], ke
 
 
 def read_tensors(store: Store, name: str) -> dict[str, np.ndarray]:
+    """A safetensors file's tensors by name. Raises OSError where it is not there, SafetensorError where it is none."""
     tensors: dict[str, np.ndarray] = load(store.read(name))
     return tensors
 
@@ -257,6 +263,7 @@ def write_rows(
 
 
 def write_table(store: Store, name: str, table: pa.Table, metadata: Mapping[str, str] | None = None) -> None:
+    """A table as one zstd Parquet file, with `schema_version` in its metadata."""
     table = table.replace_schema_metadata({"schema_version": SCHEMA_VERSION, **(metadata or {})})
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
@@ -282,9 +289,15 @@ def read_table(
             raise (OSError if isinstance(error, OSError) else UsageError)(sentence) from error
 
 
-def read_rows(store: Store, name: str, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = read_table(store, name, columns).to_pylist()
+def read_rows(store: Store, name: str) -> list[dict[str, Any]]:
+    """A Parquet file's rows, a dict each. Raises as `read_table`."""
+    rows: list[dict[str, Any]] = read_table(store, name).to_pylist()
     return rows
+
+
+def rows_if_there(store: Store, name: str) -> list[dict[str, Any]]:
+    """As `read_rows`; none where there is no such file."""
+    return read_rows(store, name) if store.exists(name) else []
 
 
 def metadata_of(store: Store, name: str) -> dict[str, str]:

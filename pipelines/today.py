@@ -19,7 +19,7 @@ from pipelines.networks import Networks
 from pipelines.plan import cut_waves
 from pipelines.rundir import INDEX_FILE, PART_ROWS, fused_part, fused_parts, fused_schema, maps_part
 from pipelines.stages import Stages
-from pipelines.storage import Store, metadata_of, read_rows, read_table, write_table
+from pipelines.storage import Store, metadata_of, read_table, rows_if_there, write_table
 from pipelines.walk import Image
 from reconpatch.model import Model
 
@@ -39,6 +39,7 @@ class Today:
 
     @property
     def category(self) -> str:
+        """That of its model."""
         return self.model.category
 
     @property
@@ -57,10 +58,12 @@ class Part:
 
     @property
     def file(self) -> str:
+        """Its name below the night's folder."""
         return fused_part(self.today.category, self.number)
 
     @property
     def key(self) -> str:
+        """Of all that its rows depend on."""
         contents = [(image.image_path, image.content_sha256) for image in self.images]
         return key_of([self.today.judge, contents])
 
@@ -74,7 +77,7 @@ class Before:
 
     def __init__(self, store: Store | None) -> None:
         self._store = store
-        rows = [] if store is None or not store.exists(INDEX_FILE) else read_rows(store, INDEX_FILE)
+        rows = [] if store is None else rows_if_there(store, INDEX_FILE)
         self.index = {str(row["image_path"]): row for row in rows}
 
     def rows(self, part: Part) -> list[pa.Table]:

@@ -38,18 +38,22 @@ class UnitQueue:
         self._done: list[Fitted] = []
 
     def join(self, rank: int, size: int) -> None:
+        """A worker begins, in a group of that size."""
         for lost in [held for held in self._held if held == rank or held >= size]:
             self._waiting.insert(0, self._held.pop(lost))
 
     def take(self, rank: int) -> tuple[str, str] | None:
+        """The next unit's name; None where none is waiting."""
         if not self._waiting:
             return None
         self._held[rank] = self._waiting.pop(0)
         return self._held[rank]
 
     def finish(self, rank: int, fitted: Fitted) -> None:
+        """What became of the unit that a worker had in hand."""
         self._held.pop(rank, None)
         self._done.append(fitted)
 
     def done(self) -> list[Fitted]:
+        """What has been finished, in the order of finishing."""
         return list(self._done)

@@ -44,6 +44,7 @@ class Image:
     fingerprint: str | None = None
 
     def row(self) -> dict[str, Any]:
+        """Its columns of index.parquet."""
         return asdict(self)
 
 
@@ -103,6 +104,7 @@ def _is_hidden(name: str) -> bool:
 
 
 def within(files: Iterable[File], prefix: str) -> list[File]:
+    """Those whose names begin so."""
     return [(name, info) for name, info in files if name.startswith(prefix)]
 
 
@@ -151,6 +153,7 @@ class Masks:
         self._used: set[str] = set()
 
     def find(self, image: str) -> File | None:
+        """The mask of an image, by its name below the defect's folder; it counts as used."""
         stem = str(PurePosixPath(image).with_suffix(""))
         for name in (f"{stem}_mask", stem):
             file = self._files.get(name) or self._files.get(composed(name))
@@ -160,6 +163,7 @@ class Masks:
         return None
 
     def unused(self) -> list[str]:
+        """Names of the masks that no image has asked for."""
         return list(dict.fromkeys(path for path, _ in self._files.values() if path not in self._used))
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-_FEWEST = 10  # distinct contents below which nothing is held out
+FEWEST_CONTENTS = 10  # distinct contents below which nothing is held out
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def held_out(content_sha256: Sequence[str], share: float) -> npt.NDArray[np.bool
     if not 0.0 <= share < 1.0:
         raise ValueError(f"The share to hold out is {share}; give at least 0 and less than 1.")
     fractions = np.array([int(digest[:16], 16) for digest in content_sha256], dtype=np.uint64)
-    if len(np.unique(fractions)) < _FEWEST:
+    if len(np.unique(fractions)) < FEWEST_CONTENTS:
         return np.zeros(len(fractions), dtype=np.bool_)
     # Compared as integers: a share below one is at most 2^64 - 2^11 there, and nothing is rounded.
     aside = fractions < np.uint64(share * 2.0**64)

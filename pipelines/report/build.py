@@ -10,14 +10,14 @@ from pipelines.config import UsageError, stored_config
 from pipelines.keys import key_of
 from pipelines.progress import Screen
 from pipelines.record import Record
-from pipelines.report.category import Order, page_name, write_category
+from pipelines.report.category import PageOrder, page_name, write_category
 from pipelines.report.pages import render_page
 from pipelines.report.render import MEDIA
 from pipelines.report.subject import Subject
 from pipelines.rundir import FAILURES_FILE, REPORT
 from pipelines.session import ray_session
 from pipelines.status import URGENCY, attention
-from pipelines.storage import Store, read_rows, side_by_side
+from pipelines.storage import Store, rows_if_there, side_by_side
 from pipelines.tasks import run_tasks, sentence_of
 
 FIGURES = ("png", "svg", "pdf")  # formats
@@ -67,7 +67,7 @@ def write_report(
         media = None if before is None else before.below(MEDIA)
         mine = index.get(category, {}), metrics.get(category, []), night.get(category, {})
         other = beside if category in shared else None
-        return Order(subject, category, *mine, around, other, media, figures), report
+        return PageOrder(subject, category, *mine, around, other, media, figures), report
 
     sentences = []
     if due:
@@ -159,7 +159,6 @@ def _overview(subject: Subject, summaries: Mapping[str, dict[str, Any]], night: 
         rows.append(row)
     if night:
         rows.sort(key=lambda row: (row["urgency"], row["category"]))
-    failures = read_rows(subject.out, FAILURES_FILE) if subject.out.exists(FAILURES_FILE) else []
     return render_page(
         "index.html",
         root=".",
@@ -168,7 +167,7 @@ def _overview(subject: Subject, summaries: Mapping[str, dict[str, Any]], night: 
         members=[member["backbone"] for member in told["config"]["members"]],
         rows=rows,
         failed=failed,
-        unreadable=[row for row in failures if row["image_path"] is not None],
+        unreadable=[row for row in rows_if_there(subject.out, FAILURES_FILE) if row["image_path"] is not None],
         labelled=any(row["defective"] for row in rows),
         night=bool(night),
     )

@@ -14,7 +14,7 @@ from pipelines.report.render import MEDIA, Card, Renderer, Scale
 from pipelines.report.subject import Subject
 from pipelines.resources import use_threads
 from pipelines.rundir import AUDIT_FILE, folder_name
-from pipelines.storage import Store, read_rows
+from pipelines.storage import Store, rows_if_there
 from reconpatch.metrics import d_prime, image_metrics
 from reconpatch.model import MODEL_FILE, Model, from_json
 from reconpatch.pictures import counts
@@ -25,7 +25,7 @@ GROUPS = ("heldout", "good", "defective", "unlabelled")
 
 
 @dataclass(frozen=True)
-class Order:
+class PageOrder:
     """What one category's page is made of.
 
     Attributes:
@@ -54,7 +54,7 @@ def page_name(category: str) -> str:
     return f"categories/{folder_name(category)}.html"
 
 
-def write_category(order: Order, report: Store) -> dict[str, Any]:
+def write_category(order: PageOrder, report: Store) -> dict[str, Any]:
     """Write a category's page and pictures; returns what the overview says of it."""
     use_threads(1)
     subject, category = order.subject, order.category
@@ -64,7 +64,7 @@ def write_category(order: Order, report: Store) -> dict[str, Any]:
         return {"category": category, "page": None, "images": 0}
     model = from_json(place.read(MODEL_FILE))
     rows = [row for row in every if row["split"] != "train"]
-    audit = read_rows(place, AUDIT_FILE) if place.exists(AUDIT_FILE) else []
+    audit = rows_if_there(place, AUDIT_FILE)
     groups = _groups(rows, model)
     scale = _scale(groups, model)
     renderer = Renderer(subject, category, model, scale, order.index, report.below(MEDIA), order.before)
@@ -83,7 +83,7 @@ def write_category(order: Order, report: Store) -> dict[str, Any]:
     return summary
 
 
-def _beside(order: Order, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[float]] | None:
+def _beside(order: PageOrder, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[float]] | None:
     """The other run's scores of the same images, by what the images are known to be."""
     if order.beside is None:
         return None
@@ -112,7 +112,11 @@ def _scale(groups: Mapping[str, Sequence[float]], model: Model) -> Scale:
 
 
 def _summary(
-    order: Order, model: Model, rows: Sequence[Mapping[str, Any]], groups: Mapping[str, Sequence[float]], scale: Scale
+    order: PageOrder,
+    model: Model,
+    rows: Sequence[Mapping[str, Any]],
+    groups: Mapping[str, Sequence[float]],
+    scale: Scale,
 ) -> dict[str, Any]:
     """What the overview says: plain values, kept as JSON for the next report."""
     judged = [row for row in rows if row["is_anomaly"] is not None]
@@ -147,7 +151,7 @@ def _summary(
 
 
 def _page(
-    order: Order,
+    order: PageOrder,
     model: Model,
     rows: Sequence[Mapping[str, Any]],
     groups: Mapping[str, Sequence[float]],

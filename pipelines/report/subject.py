@@ -26,7 +26,8 @@ from pipelines.rundir import (
     member_scores_file,
     model_folder,
 )
-from pipelines.storage import Store, metadata_of, read_rows, read_table
+from pipelines.secrets import is_masked
+from pipelines.storage import Store, metadata_of, read_rows, read_table, rows_if_there
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Subject:
             raise UsageError(f"--run {folder}: holds no run, no night and no scores (no {RUN} in it).")
         config, origin = stored_config(told["config"]), told.get("origin", {})
         pictures = data or origin.get("images") or config.data
-        if "***" in pictures:
+        if is_masked(pictures):
             raise UsageError("The images' address has credentials, which are not kept: give it with --data.")
         models = origin.get("models")
         learned = config.data if config.command == "nightly" else pictures
@@ -101,21 +102,20 @@ class Subject:
     def index(self) -> dict[str, dict[str, dict[str, Any]]]:
         """category → image_path → row of index.parquet, where there is one."""
         found: dict[str, dict[str, dict[str, Any]]] = {}
-        for row in read_rows(self.out, INDEX_FILE) if self.out.exists(INDEX_FILE) else ():
+        for row in rows_if_there(self.out, INDEX_FILE):
             found.setdefault(row["category"], {})[row["image_path"]] = row
         return found
 
     def metrics(self) -> dict[str, list[dict[str, Any]]]:
         """category → its rows of metrics.parquet, the ensemble's first."""
         found: dict[str, list[dict[str, Any]]] = {}
-        for row in read_rows(self.out, METRICS_FILE) if self.out.exists(METRICS_FILE) else ():
+        for row in rows_if_there(self.out, METRICS_FILE):
             found.setdefault(row["category"], []).append(row)
         return found
 
     def night(self) -> dict[str, dict[str, Any]]:
         """category → its row of night.parquet, where there is one."""
-        rows = read_rows(self.out, NIGHT_FILE) if self.out.exists(NIGHT_FILE) else []
-        return {row["category"]: row for row in rows}
+        return {row["category"]: row for row in rows_if_there(self.out, NIGHT_FILE)}
 
     def model(self, category: str, version: str) -> Store:
         """The folder of the model that made a category's rows."""

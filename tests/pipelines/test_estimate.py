@@ -3,35 +3,57 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import timm
 
 from pipelines.chunks import Chunk, View
 from pipelines.config import RunConfig, resolve_members
 from pipelines.estimate import estimated_hours
 from pipelines.keys import Keys
-from pipelines.networks import Network
+from pipelines.networks import Network, load_backbones, load_networks
 from pipelines.plan import CategoryPlan, Unit
+from pipelines.progress import Screen
+from pipelines.run import dry_run
 from pipelines.storage import Store
 from pipelines.walk import Image
+from tests.pipelines.runs import make_category
 
 (MEMBER,) = resolve_members("ensemble", ["tf_efficientnet_lite0"], 96, {})
 CONFIG = RunConfig("ensemble", "data", "out", (MEMBER,), 96, workers=1)
-NETWORKS = {MEMBER.backbone: Network("", "", 144, 152)}
+NETWORK = Network("", "", 144, 152)
 
 
 def plan(images: int, *, fit: bool) -> CategoryPlan:
     mine = tuple(Image("c", "train", "good", str(number), part="fit") for number in range(images))
-    unit = Unit("c", MEMBER, Keys("", "", "", "", ""), NETWORKS[MEMBER.backbone], mine, (), (), fit, True, True)
+    unit = Unit("c", MEMBER, Keys("", "", "", "", ""), NETWORK, mine, (), (), fit, True, True)
     chunk = Chunk("c", View.of(MEMBER, CONFIG), Store.of("data"), "s", mine)
     return CategoryPlan("c", mine, (unit,), (chunk,), True, "", 0)
 
 
 def test_no_work_takes_no_time() -> None:
-    assert estimated_hours([], CONFIG, NETWORKS) == 0.0
+    assert estimated_hours([], CONFIG, {}) == 0.0
 
 
 def test_more_images_and_training_take_longer_and_workers_share_it() -> None:
-    few, many = (estimated_hours([plan(images, fit=False)], CONFIG, NETWORKS) for images in (200, 4000))
+    backbones = load_backbones(CONFIG)
+    few, many = (estimated_hours([plan(images, fit=False)], CONFIG, backbones) for images in (200, 4000))
     assert 0 < few < many
-    assert estimated_hours([plan(200, fit=True)], CONFIG, NETWORKS) > few
-    shared = estimated_hours([plan(4000, fit=False)], replace(CONFIG, workers=8), NETWORKS)
+    assert estimated_hours([plan(200, fit=True)], CONFIG, backbones) > few
+    shared = estimated_hours([plan(4000, fit=False)], replace(CONFIG, workers=8), backbones)
     assert shared < many
+
+
+def test_a_dry_run_loads_a_network_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its weights are hashed, features are planned and a trial is timed with the same one."""
+    make_category(tmp_path / "data" / "nut", seed=0, train=2, good=1, defects=1)
+    config = replace(CONFIG, data=str(tmp_path / "data"), out=str(tmp_path / "out"))
+    made: list[str] = []
+    create = timm.create_model
+    monkeypatch.setattr(timm, "create_model", lambda name, **options: made.append(name) or create(name, **options))
+    load_networks(config)
+    once = len(made)
+    assert dry_run(config, Screen()) == 0
+    assert len(made) == 2 * once > 0
+    assert not (tmp_path / "out").exists()

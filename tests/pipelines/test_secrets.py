@@ -16,7 +16,7 @@ from pipelines.cli import main
 from pipelines.config import DEMO_BACKBONES, RunConfig, UsageError, resolve_members
 from pipelines.progress import Screen
 from pipelines.record import Record
-from pipelines.secrets import masked
+from pipelines.secrets import is_masked, masked
 from pipelines.storage import Store, read_rows
 from tests.object_stores import copy_into, options_of
 from tests.pipelines.processes import start_alone
@@ -52,6 +52,12 @@ BUCKET = "s3://AKIA:SECRET@bucket/"
 def test_credentials_are_never_shown(text: str, shown: str) -> None:
     assert masked(text) == shown
     assert masked(shown) == shown
+
+
+def test_what_has_been_masked_is_known_to_lead_nowhere() -> None:
+    assert is_masked(masked("s3://AKIA:secret@bucket/run"))
+    assert is_masked(masked("s3://bucket/run?sig=secret"))
+    assert not is_masked(masked("s3://bucket/run?region=eu"))
 
 
 @pytest.mark.parametrize(

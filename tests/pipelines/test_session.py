@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import ray
 
 from pipelines.config import RunConfig, UsageError, resolve_members
-from pipelines.session import threads_for, workers_of
+from pipelines.session import session_with_networks, threads_for, workers_of
+from reconpatch.backbones import BackboneError
 
 CONFIG = RunConfig("ensemble", "data", "out", resolve_members("ensemble", ["tf_efficientnet_lite0"], 96, {}), 96)
 
@@ -56,3 +58,12 @@ def test_as_many_units_run_as_there_are_cpus_and_gpus_for(
 def test_a_cluster_without_room_for_a_unit_is_refused(options: dict[str, float]) -> None:
     with pytest.raises(UsageError, match="has 8 CPUs and 0 GPUs, and a unit wants"):
         workers_of(replace(CONFIG, **options), {"CPU": 8.0}, grows=True)  # type: ignore[arg-type]
+
+
+def test_a_weights_folder_that_is_none_is_said_before_ray_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.session.ray_session", lambda config: pytest.fail("Ray was started"))
+    config = replace(CONFIG, weights=str(tmp_path / "nowhere"))
+    with pytest.raises(BackboneError, match="nowhere is no folder"), session_with_networks(config):
+        pass
