@@ -24,7 +24,7 @@ from typing import Any
 import click
 
 from pipelines.storage import Store
-from tests.faults.places import outcome_of
+from tests.faults.places import STAGES, outcome_of
 from tests.pipelines.processes import children, start_alone
 from tests.pipelines.runs import BACKBONES, make_category
 
@@ -32,7 +32,8 @@ _KILLS = 4  # a round at most, so that it ends
 _SYSTEMS = Path(tempfile.gettempdir())
 _SETTLED_AFTER = 60  # seconds, in which Ray lets idle processes go
 _RECIPE = ("--backbone", BACKBONES[0], "--image-size", "96", "--epochs", "60", "--max-steps", "60", "--coreset", "0.1")
-_MUTE = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+_WORK = (*STAGES.values(), "Map")
+_SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,8 @@ def struck(start: Any, chance: random.Random) -> tuple[int, int, list[str]]:
         running = start()
         while running.poll() is None and len(killed) < _KILLS:
             time.sleep(chance.uniform(1, 15))
-            found = [(running.pid, "driver"), *_at_work()]
-            pid, name = chance.choice(found)
-            sent = chance.choice(_MUTE) if name == "driver" else signal.SIGKILL
+            pid, name = _victim(running.pid, chance)
+            sent = chance.choice(_SIGNALS) if name == "driver" else signal.SIGKILL
             if running.poll() is None:
                 try:
                     os.kill(pid, sent)
@@ -92,19 +92,25 @@ def struck(start: Any, chance: random.Random) -> tuple[int, int, list[str]]:
     raise SystemExit(f"it does not end well; the last call:\n{output}{errors}")
 
 
-def _at_work() -> list[tuple[int, str]]:
-    """Ray's processes that do something for a run, of all its jobs."""
-    return [
+def _victim(driver: int, chance: random.Random) -> tuple[int, str]:
+    """The driver one time in four, one of Ray's own actors one time in eight, else a process that does a stage's work."""
+    named = [
         (pid, command.split()[0].removeprefix("ray::"))
         for pid, command in children(os.getpid())
         if command.startswith("ray::") and not command.startswith(("ray::IDLE", "ray::Dashboard", "ray::RuntimeEnv"))
     ]
+    at_work = [each for each in named if each[1].startswith(_WORK)]
+    others = [each for each in named if each not in at_work]
+    drawn = chance.random()
+    if drawn < 1 / 4 or not named:
+        return driver, "driver"
+    return chance.choice(others if others and (drawn < 3 / 8 or not at_work) else at_work)
 
 
 @click.command(context_settings={"show_default": True})
 @click.option("--minutes", type=float, default=30, help="Rounds begin until then.")
 @click.option("--seed", type=int, default=0, help="Of what is killed when.")
-@click.option("--categories", type=int, default=24)
+@click.option("--categories", type=int, default=16)
 def main(minutes: float, seed: int, categories: int) -> None:
     """Kill processes at random for a while and compare what comes out."""
     from ray.cluster_utils import Cluster
