@@ -93,7 +93,7 @@ def struck(start: Any, chance: random.Random) -> tuple[int, int, list[str]]:
 
 
 def _victim(driver: int, chance: random.Random) -> tuple[int, str]:
-    """The driver one time in four, one of Ray's own actors one time in eight, else a process that does a stage's work."""
+    """The driver one time in four, an actor that is Ray's own one time in eight, else a process at a stage's work."""
     named = [
         (pid, command.split()[0].removeprefix("ray::"))
         for pid, command in children(os.getpid())
