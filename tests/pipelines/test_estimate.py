@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,7 +37,12 @@ def test_no_work_takes_no_time() -> None:
     assert estimated_hours([], CONFIG, {}) == 0.0
 
 
-def test_more_images_and_training_take_longer_and_workers_share_it() -> None:
+def test_more_images_and_training_take_longer_and_workers_share_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def a_second(work: Callable[[], object]) -> float:
+        work()
+        return 1.0
+
+    monkeypatch.setattr("pipelines.estimate._timed", a_second)  # whatever else the machine is doing
     backbones = load_backbones(CONFIG)
     few, many = (estimated_hours([plan(images, fit=False)], CONFIG, backbones) for images in (200, 4000))
     assert 0 < few < many
