@@ -17,6 +17,7 @@ from typing import Any
 from pipelines.config import UsageError
 from pipelines.rundir import LEASE
 from pipelines.storage import Store
+from pipelines.sweep import sweep
 
 RENEW_SECONDS = 60.0
 VOID_SECONDS = 300.0
@@ -26,7 +27,8 @@ _SETTLE_SECONDS = 1.0
 
 @contextmanager
 def leased(out: Store, *, wait: bool = False) -> Iterator[None]:
-    """Hold the lease of a run directory while the block runs; it is renewed every minute.
+    """Hold the lease of a run directory while the block runs; it is renewed every minute, and what killed
+    processes have left aside goes before and after.
 
     Args:
         wait: until another run that holds it is done.
@@ -49,6 +51,7 @@ def leased(out: Store, *, wait: bool = False) -> Iterator[None]:
             if not wait:
                 raise
             time.sleep(WAIT_SECONDS)
+    sweep(out)
     over, lost = threading.Event(), threading.Event()
     renewing = threading.Thread(target=_renew, args=(out, mine, over, lost), daemon=True)
     renewing.start()
@@ -66,6 +69,7 @@ def leased(out: Store, *, wait: bool = False) -> Iterator[None]:
         over.set()
         renewing.join()
         if _holder(out).get("token") == mine["token"]:
+            sweep(out)
             out.remove(LEASE)
 
 

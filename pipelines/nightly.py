@@ -35,6 +35,7 @@ from pipelines.secrets import masked
 from pipelines.session import session_with_networks
 from pipelines.stages import Stages, scratch_of
 from pipelines.storage import Store, write_rows
+from pipelines.sweep import sweep
 
 
 def nightly(config: RunConfig, options: NightOptions, screen: Screen) -> int:
@@ -61,7 +62,10 @@ def nightly(config: RunConfig, options: NightOptions, screen: Screen) -> int:
             stages = Stages(config, data, work, scratch_of(config, work), record, screen, workers, stamp)
             costs = Costs.read(work)
             night = Night(options, Registry(registry), stages, record.out, networks, costs, before, deadline)
-            return _whole(night, listing)
+            sweep(record.out)
+            code = _whole(night, listing)
+            sweep(record.out)
+            return code
 
 
 def _before(work: Store, screen: Screen) -> dict[str, Any]:

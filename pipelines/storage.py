@@ -24,6 +24,8 @@ from pipelines.listing import Contents, contents_of, is_absent
 from pipelines.secrets import masked
 
 SCHEMA_VERSION = "1"
+_PART = ".part"
+ASIDE = re.compile(r"\..+\.[a-z0-9_]{8}\.part")  # what a file is called while it is written
 _REQUESTS = 32
 _LISTS = (".csv", ".parquet")
 _LARGEST_PICTURE = 2_000_000_000  # bytes; 200 megapixels of four channels of 16 bits are 1.6 GB
@@ -173,7 +175,7 @@ class Store:
             return
         path = Path(self.path(name))
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:80]}.", suffix=".part")
+        handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:80]}.", suffix=_PART)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
