@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import time
@@ -98,6 +99,16 @@ def test_images_of_any_size_have_maps_of_their_own_size(odd: tuple[Path, subproc
     assert all(len(row["map"]) == row["height"] * row["width"] for row in maps.values())
     assert metrics(out)["sizes"]["pixel_auroc"] > 0.8
     assert "the mask is 45 x 75 and its image 90 x 150; it is stretched over the image" in done.stderr
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds Ray's processes in /proc")
+def test_when_a_wave_is_fitted_nothing_stays_of_ray_train(odd: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    assert (odd[0] / "models" / "sizes" / BACKBONES[0] / "adapter.safetensors").exists()
+    names = ("TrainController", "PlacementGroupCleaner", "RayTrainWorker")
+    until = time.monotonic() + 60
+    while left := [command for _, command in children(os.getpid()) if any(name in command for name in names)]:
+        assert time.monotonic() < until, left
+        time.sleep(0.5)
 
 
 def start(data: Path, out: Path, *more: str) -> subprocess.Popen[str]:
