@@ -112,16 +112,14 @@ def test_when_a_wave_is_fitted_nothing_stays_of_ray_train(odd: tuple[Path, subpr
 
 
 def start(data: Path, out: Path, *more: str) -> subprocess.Popen[str]:
-    members = [option for backbone in BACKBONES for option in ("--backbone", backbone)]
-    size = ("--image-size", "96", "--coreset", "0.05")
-    return start_alone("ensemble", "--data", str(data), "--out", str(out), *members, *size, *more)
+    return start_alone("ensemble", "--data", str(data), "--out", str(out), *ONE_MEMBER, *more)
 
 
 @pytest.mark.parametrize(
     ("sent", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
 )
 def test_an_interrupted_run_says_so_and_leaves_no_process(tmp_path: Path, sent: signal.Signals, code: int) -> None:
-    make_category(tmp_path / "data" / "cloth", seed=0, train=8, good=2, defects=2)
+    make_category(tmp_path / "data" / "cloth", seed=0, train=4, good=0, defects=0)
     running = start(tmp_path / "data", tmp_path / "run", "--max-steps", "100000", "--epochs", "100000")
     wait_for_process(running, "RayTrainWorker")
     family = [pid for pid, _ in children(running.pid)]
