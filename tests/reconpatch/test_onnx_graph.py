@@ -265,7 +265,7 @@ def test_a_network_that_torch_cannot_export_is_named(small: Detector, monkeypatc
 
 
 @pytest.mark.slow
-def test_a_network_that_chooses_by_its_values_is_one(small: Detector) -> None:
+def test_a_network_that_chooses_by_its_values_cannot_be_exported(small: Detector) -> None:
     class Choosing(Levels):
         def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
             return super().forward(images if images.mean() > 0 else -images)
