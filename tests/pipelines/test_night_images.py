@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,8 @@ def test_kept_are_as_many_versions_as_asked_and_the_one_before(factory: Factory,
 
 
 def test_a_night_waits_for_the_one_before_if_asked(eventful: Eventful) -> None:
-    assert (eventful.morning.scores / "night.parquet").stat().st_mtime >= eventful.over
+    told = json.loads((eventful.morning.scores / "run.json").read_text())
+    assert datetime.fromisoformat(told["started_at"]).timestamp() >= eventful.over
 
 
 def test_a_category_that_was_never_learned_has_no_model_to_judge_with(tmp_path: Path) -> None:
