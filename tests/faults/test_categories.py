@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import time
@@ -100,17 +101,25 @@ def test_images_of_any_size_have_maps_of_their_own_size(odd: tuple[Path, subproc
     assert "the mask is 45 x 75 and its image 90 x 150; it is stretched over the image" in done.stderr
 
 
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds Ray's processes in /proc")
+def test_when_a_wave_is_fitted_nothing_stays_of_ray_train(odd: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    assert (odd[0] / "models" / "sizes" / BACKBONES[0] / "adapter.safetensors").exists()
+    names = ("TrainController", "PlacementGroupCleaner", "RayTrainWorker")
+    until = time.monotonic() + 60
+    while left := [command for _, command in children(os.getpid()) if any(name in command for name in names)]:
+        assert time.monotonic() < until, left
+        time.sleep(0.5)
+
+
 def start(data: Path, out: Path, *more: str) -> subprocess.Popen[str]:
-    members = [option for backbone in BACKBONES for option in ("--backbone", backbone)]
-    size = ("--image-size", "96", "--coreset", "0.05")
-    return start_alone("ensemble", "--data", str(data), "--out", str(out), *members, *size, *more)
+    return start_alone("ensemble", "--data", str(data), "--out", str(out), *ONE_MEMBER, *more)
 
 
 @pytest.mark.parametrize(
     ("sent", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
 )
 def test_an_interrupted_run_says_so_and_leaves_no_process(tmp_path: Path, sent: signal.Signals, code: int) -> None:
-    make_category(tmp_path / "data" / "cloth", seed=0, train=8, good=2, defects=2)
+    make_category(tmp_path / "data" / "cloth", seed=0, train=4, good=0, defects=0)
     running = start(tmp_path / "data", tmp_path / "run", "--max-steps", "100000", "--epochs", "100000")
     wait_for_process(running, "RayTrainWorker")
     family = [pid for pid, _ in children(running.pid)]

@@ -1,4 +1,4 @@
-"""Small real runs, shared by the tests that read their files."""
+"""Small real runs and a night, shared by the tests that read their files."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.pipelines.nights import Factory, Morning
 from tests.pipelines.runs import SCRIPT, Finished, call_alone, ensemble_options, make_category
 
 
@@ -29,6 +30,22 @@ def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """Both categories, two members, adapters trained, maps and report written, one worker."""
     options = ensemble_options(data, tmp_path_factory.mktemp("runs") / "one", "--maps", "--workers", "1", "--report")
     return call_alone(*options)
+
+
+@pytest.fixture(scope="session")
+def factory(tmp_path_factory: pytest.TempPathFactory) -> Factory:
+    """Three categories, of which one has images enough to be proven by."""
+    made = Factory(tmp_path_factory.mktemp("factory"))
+    make_category(made.data / "bolt", seed=0, train=50, good=3, defects=3)
+    make_category(made.data / "cloth", seed=2000, train=12, good=3, defects=3)
+    make_category(made.data / "nut", seed=4000, train=12, good=3, defects=3)
+    return made
+
+
+@pytest.fixture(scope="session")
+def first(factory: Factory) -> Morning:
+    """After the first night; others may have followed when a test comes to read what is there."""
+    return factory.night("--report")
 
 
 @pytest.fixture

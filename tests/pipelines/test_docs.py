@@ -17,8 +17,8 @@ from benchmarks.__main__ import main as benchmarks
 from pipelines import rundir
 from pipelines.cli import main
 from study.__main__ import main as study
-from tests.pipelines.nights import Factory
-from tests.pipelines.runs import Finished, make_category
+from tests.pipelines.nights import Factory, Morning
+from tests.pipelines.runs import Finished
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -109,16 +109,13 @@ def parse(command: click.Command, name: str, words: list[str], parent: click.Con
 
 
 @pytest.fixture(scope="module")
-def place(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(finished: Finished, factory: Factory, first: Morning, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a run, a registry and a night's scores in it, under the names that the pages use."""
     root = tmp_path_factory.mktemp("docs")
     (root / "RUN").symlink_to(finished.out)
-    factory = Factory(root / "factory")
-    make_category(factory.data / "screw", seed=0, train=12, good=2, defects=2)
-    factory.night()
     (root / "SCORES").symlink_to(factory.scores)
     (root / "REGISTRY").symlink_to(factory.registry)
-    (root / "part.png").write_bytes(next((factory.data / "screw" / "test" / "good").glob("*.png")).read_bytes())
+    (root / "part.png").write_bytes((factory.data / "cloth" / "test" / "good" / "000.png").read_bytes())
     return root
 
 

@@ -17,6 +17,7 @@ from onnx import numpy_helper
 
 from pipelines.storage import Store
 from reconpatch import Detector
+from reconpatch.onnx_check import trial_pictures
 from reconpatch.onnx_graph import metadata, trace, without_features
 from tests.pipelines.runs import Finished, call
 
@@ -61,10 +62,11 @@ def exported(finished: Finished, data: Path, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture
 def traced(monkeypatch: pytest.MonkeyPatch, exported: Exported) -> onnx.ModelProto:
-    """What export is given instead of tracing again; a test may change it."""
+    """What export is given instead of tracing again; a test may change it. It is shown two of the trial pictures."""
     copy = onnx.ModelProto()
     copy.CopyFrom(exported.graph)
     monkeypatch.setattr("pipelines.export.trace", lambda _: copy)
+    monkeypatch.setattr("pipelines.export.trial_pictures", lambda side: trial_pictures(side)[:2])
     return copy
 
 

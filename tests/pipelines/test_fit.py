@@ -1,9 +1,7 @@
-"""Units are fitted: from their checkpoints where a worker died, and nothing stays of Ray Train."""
+"""Units are fitted, from their checkpoints where a worker died."""
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,8 +19,6 @@ from pipelines.shards import write_shard
 from pipelines.storage import Store, write_tensors
 from pipelines.walk import Image
 from reconpatch import adapter
-from tests.pipelines.processes import children
-from tests.pipelines.runs import BACKBONES, call, make_category
 
 
 def one_unit() -> Unit:
@@ -30,19 +26,6 @@ def one_unit() -> Unit:
     keys, network = Keys("", "", "", "", ""), Network("", "", 1, 1)
     images = tuple(Image("", "train", "good", str(image), part="fit") for image in range(4))
     return Unit("cloth", member, keys, network, images, ("shard",), (), True, True, True)
-
-
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds Ray's processes in /proc")
-def test_when_a_wave_is_fitted_nothing_stays_of_ray_train(tmp_path: Path) -> None:
-    make_category(tmp_path / "data" / "bolt", seed=1, train=3, good=1, defects=1)
-    place = ("--data", str(tmp_path / "data"), "--out", str(tmp_path / "run"))
-    recipe = ("--backbone", BACKBONES[0], "--image-size", "96", "--epochs", "5", "--max-steps", "5")
-    assert call("ensemble", *place, *recipe).code == 0
-    names = ("TrainController", "PlacementGroupCleaner", "RayTrainWorker")
-    until = time.monotonic() + 60
-    while left := [command for _, command in children(os.getpid()) if any(name in command for name in names)]:
-        assert time.monotonic() < until, left
-        time.sleep(0.5)
 
 
 def test_a_unit_whose_worker_died_goes_on_from_its_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

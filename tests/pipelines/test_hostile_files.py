@@ -31,7 +31,7 @@ from pipelines.registry import Registry
 from pipelines.report.build import _standing
 from pipelines.rundir import NIGHT_FILE, Stamp
 from pipelines.stages import Stages
-from pipelines.storage import Store
+from pipelines.storage import Store, read_rows
 from reconpatch.model import CODE_VERSION, Model
 from tests.pipelines.nights import Factory
 from tests.pipelines.runs import make_category
@@ -153,8 +153,11 @@ def test_a_night_among_damaged_files_ends_and_judges_everything(tmp_path: Path) 
         "nut": ("unchanged", "done"),
     }
     assert second.current == first.current
-    third = factory.night()
-    assert third.judged_now("nut") == set()  # what was damaged has been written anew
+    work = Store.of(str(factory.registry)).below(".work")  # what was damaged has been written anew
+    assert work.read_json("run.json")["finished"][0]["run_id"] == second.scores.name
+    assert Costs.read(work).found
+    assert {row["category"] for row in read_rows(work, NIGHT_FILE)} == {"bolt", "nut"}
+    assert {row["category"] for row in read_rows(work, "index.parquet")} == {"bolt", "nut"}
 
 
 def test_a_candidate_without_an_audit_is_its_categorys_failure(night: Night) -> None:

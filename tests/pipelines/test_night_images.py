@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -62,21 +66,6 @@ def test_without_a_test_folder_incoming_is_judged(elsewhere: Morning, incoming: 
     assert incoming.told["bolt"]["judged"] == "no images"
 
 
-def test_an_image_that_vanishes_after_the_index_is_a_failure_and_the_others_are_judged(
-    factory: Factory, incoming: Morning, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    gone = factory.data / "cloth" / "incoming" / "3.png"
-    for number in (3, 4):
-        save(gone.with_name(f"{number}.png"), texture(2100 + number))
-    monkeypatch.setattr(morning, "index", then(morning.index, gone.unlink))
-    found = factory.night()
-    assert found.done.code == 0, found.done.stderr
-    assert found.judged_now("cloth") == {"cloth/incoming/4.png"}
-    assert (found.told["cloth"]["images"], found.told["cloth"]["unreadable"]) == (4, 1)
-    failures = rows_of(found.scores / "failures.parquet")
-    assert [(row["stage"], row["image_path"]) for row in failures] == [("extract", "cloth/incoming/3.png")]
-
-
 def then(first: Callable[..., Any], second: Callable[[], object]) -> Callable[..., Any]:
     def both(*arguments: Any) -> Any:
         found = first(*arguments)
@@ -86,32 +75,29 @@ def then(first: Callable[..., Any], second: Callable[[], object]) -> Callable[..
     return both
 
 
-def test_a_champion_with_a_damaged_bank_does_not_stand_in_the_way(factory: Factory, incoming: Morning) -> None:
-    bank = factory.registry / "bolt" / incoming.current["bolt"].strip() / BACKBONES[0] / "memory_bank.safetensors"
-    bank.write_bytes(bank.read_bytes()[:100])
+@dataclass(frozen=True)
+class Eventful:
+    """A night that had to wait, what was in force before it, and when the one that it waited for was over."""
+
+    morning: Morning
+    before: dict[str, str]
+    over: float
+
+
+@pytest.fixture(scope="module")
+def eventful(factory: Factory, incoming: Morning) -> Eventful:
+    """Of cloth's two new images one vanishes after the index; bolt has new good images, a version from long ago, and
+    one in force whose bank is damaged."""
+    gone = factory.data / "cloth" / "incoming" / "3.png"
+    for number in (3, 4):
+        save(gone.with_name(f"{number}.png"), texture(2100 + number))
     for number in range(2):
         save(factory.train("bolt") / f"new{number}.png", texture(300 + number))
-    found = factory.night("--keep", "1")
-    assert found.done.code == 0, found.done.stderr
-    assert found.told["bolt"]["learned"] == "unproven"
-    assert "The model in force cannot be asked" in found.told["bolt"]["reasons"]
-    assert found.current["bolt"] != incoming.current["bolt"]
-
-
-def test_kept_are_as_many_versions_as_asked_and_the_one_before(factory: Factory, incoming: Morning) -> None:
-    for number in range(2):
-        save(factory.train("bolt") / f"newer{number}.png", texture(400 + number))
-    before = (factory.registry / "bolt" / "current").read_text()
-    found = factory.night("--keep", "1", "--category", "bolt")
-    kept = {path.parent.name for path in (factory.registry / "bolt").glob("*/model.json")}
-    assert kept == {before.strip(), found.current["bolt"].strip()}
-    assert before != found.current["bolt"]
-
-
-def test_a_night_waits_for_the_one_before_if_asked(
-    factory: Factory, incoming: Morning, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lease, "WAIT_SECONDS", 0.1)
+    champion = factory.registry / "bolt" / incoming.current["bolt"].strip()
+    old = shutil.copytree(champion, champion.with_name("0" * 12))
+    (old / "ruling.json").write_text(json.dumps({"at": "2020-01-01T00:00:00+00:00", "status": "passed"}))
+    bank = champion / BACKBONES[0] / "memory_bank.safetensors"
+    bank.write_bytes(bank.read_bytes()[:100])
     over: list[float] = []
 
     def other() -> None:
@@ -124,10 +110,38 @@ def test_a_night_waits_for_the_one_before_if_asked(
     running = threading.Thread(target=other)
     running.start()
     holds.wait(5)
-    found = factory.night("--wait", "--category", "cloth")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lease, "WAIT_SECONDS", 0.1)
+        patch.setattr(morning, "index", then(morning.index, gone.unlink))
+        found = factory.night("--keep", "1", "--wait")
     running.join()
     assert found.done.code == 0, found.done.stderr
-    assert (found.scores / "night.parquet").stat().st_mtime >= over[0]
+    return Eventful(found, incoming.current, over[0])
+
+
+def test_an_image_that_vanishes_after_the_index_is_a_failure_and_the_others_are_judged(eventful: Eventful) -> None:
+    found = eventful.morning
+    assert found.judged_now("cloth") == {"cloth/incoming/4.png"}
+    assert (found.told["cloth"]["images"], found.told["cloth"]["unreadable"]) == (4, 1)
+    failures = rows_of(found.scores / "failures.parquet")
+    assert [(row["stage"], row["image_path"]) for row in failures] == [("extract", "cloth/incoming/3.png")]
+
+
+def test_a_champion_with_a_damaged_bank_does_not_stand_in_the_way(eventful: Eventful) -> None:
+    found = eventful.morning
+    assert found.told["bolt"]["learned"] == "unproven"
+    assert "The model in force cannot be asked" in found.told["bolt"]["reasons"]
+    assert found.current["bolt"] != eventful.before["bolt"]
+
+
+def test_kept_are_as_many_versions_as_asked_and_the_one_before(factory: Factory, eventful: Eventful) -> None:
+    kept = {path.parent.name for path in (factory.registry / "bolt").glob("*/model.json")}
+    assert kept == {found["bolt"].strip() for found in (eventful.before, eventful.morning.current)}
+
+
+def test_a_night_waits_for_the_one_before_if_asked(eventful: Eventful) -> None:
+    told = json.loads((eventful.morning.scores / "run.json").read_text())
+    assert datetime.fromisoformat(told["started_at"]).timestamp() >= eventful.over
 
 
 def test_a_category_that_was_never_learned_has_no_model_to_judge_with(tmp_path: Path) -> None:

@@ -12,21 +12,7 @@ import pytest
 from pipelines.lease import leased
 from pipelines.storage import Store
 from tests.pipelines.nights import RECIPE, Factory, Morning
-from tests.pipelines.runs import BACKBONES, call, make_category, other_parts, rows_of, save, texture
-
-
-@pytest.fixture(scope="module")
-def factory(tmp_path_factory: pytest.TempPathFactory) -> Factory:
-    made = Factory(tmp_path_factory.mktemp("factory"))
-    make_category(made.data / "bolt", seed=0, train=50, good=3, defects=3)
-    make_category(made.data / "cloth", seed=2000, train=12, good=3, defects=3)
-    make_category(made.data / "nut", seed=4000, train=12, good=3, defects=3)
-    return made
-
-
-@pytest.fixture(scope="module")
-def first(factory: Factory) -> Morning:
-    return factory.night("--report")
+from tests.pipelines.runs import BACKBONES, call, other_parts, rows_of, save, texture
 
 
 @pytest.fixture(scope="module")

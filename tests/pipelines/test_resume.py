@@ -6,6 +6,8 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
+
 from tests.pipelines.runs import (
     BACKBONES,
     Finished,
@@ -56,14 +58,28 @@ def test_other_verdicts_cost_the_fusion_alone(data: Path, copied: Path) -> None:
     assert model["threshold"] < max(model["holdout_scores"])
 
 
-def test_new_and_lost_pictures_are_the_rows_of_todays_folder_once(finished: Finished, tmp_path: Path) -> None:
+def new_and_lost(data: Path) -> None:
+    save(data / "cloth" / "test" / "good" / "zz_new.png", texture(4242))
+    (data / "cloth" / "test" / "good" / "000.png").unlink()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Finished]:
+    """Pictures of which one is new and one is lost, and a run of them as they are; its features are kept."""
+    root = tmp_path_factory.mktemp("whole")
+    make_category(root / "data" / "cloth", seed=0)
+    new_and_lost(root / "data")
+    options = ("--epochs", "0", "--keep-features")
+    return root / "data", ensemble(root / "data", root / "run", *options, backbones=BACKBONES[:1])
+
+
+def test_new_and_lost_pictures_are_the_rows_of_todays_folder_once(whole: tuple[Path, Finished], tmp_path: Path) -> None:
     data, out = tmp_path / "data", tmp_path / "run"
     make_category(data / "cloth", seed=0)
     first = ensemble(data, out, "--epochs", "0", backbones=BACKBONES[:1])
     assert first.code == 0, first.stderr
     kept = {row["image_path"]: row for row in rows_of(out / f"scores/members/cloth/{BACKBONES[0]}.parquet")}
-    save(data / "cloth" / "test" / "good" / "zz_new.png", texture(4242))
-    (data / "cloth" / "test" / "good" / "000.png").unlink()
+    new_and_lost(data)
     second = ensemble(data, out, "--epochs", "0", backbones=BACKBONES[:1])
     assert second.code == 0, second.stderr
     assert "extract  1/1 images" in second.stdout
@@ -75,20 +91,18 @@ def test_new_and_lost_pictures_are_the_rows_of_todays_folder_once(finished: Fini
     assert "cloth/test/good/000.png" not in paths
     assert all(row == kept[row["image_path"]] for row in rows if row["image_path"] in kept)
     assert [row["image_path"] for row in rows_of(out / "scores/fused/cloth.parquet")] == paths
-    whole = ensemble(data, tmp_path / "whole", "--epochs", "0", backbones=BACKBONES[:1])
     for name in (f"scores/members/cloth/{BACKBONES[0]}.parquet", "scores/fused/cloth.parquet"):
-        assert lasting_rows(out / name) == lasting_rows(whole.out / name)
+        assert lasting_rows(out / name) == lasting_rows(whole[1].out / name)
 
 
-def test_a_run_that_died_goes_on_from_its_features(tmp_path: Path) -> None:
+def test_a_run_that_died_goes_on_from_its_features(whole: tuple[Path, Finished]) -> None:
     """Shards of an unfinished wave are used again, and they are gone when the wave is done."""
-    make_category(tmp_path / "data" / "cloth", seed=0)
-    out = tmp_path / "run"
-    kept = ensemble(tmp_path / "data", out, "--epochs", "0", "--keep-features", backbones=BACKBONES[:1])
+    data, kept = whole
+    out = kept.out
     assert kept.code == 0, kept.stderr
     assert list((out / "_scratch" / "features").rglob("*.arrow"))
     shutil.rmtree(out / "models")
-    again = ensemble(tmp_path / "data", out, "--epochs", "0", backbones=BACKBONES[:1])
+    again = ensemble(data, out, "--epochs", "0", backbones=BACKBONES[:1])
     assert again.code == 0, again.stderr
     assert stages(again) == ["select", "score", "fuse"]
     assert not (out / "_scratch").exists()

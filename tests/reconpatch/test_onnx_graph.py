@@ -129,7 +129,7 @@ def run(graph: onnx.ModelProto, image: np.ndarray) -> tuple[np.ndarray, np.ndarr
             lambda: fitted(network(3), network(4, (8, 2)), adapter=12, fusion="image"),
             id="two members on different grids, image fusion",
         ),
-        pytest.param(lambda: fitted(network(5), network(6, (8, 2)), entries=1), id="one entry in each bank"),
+        pytest.param(lambda: fitted(network(5), entries=1), id="one entry in the bank"),
     ],
 )
 def test_a_graph_is_its_detector(make) -> None:
@@ -254,7 +254,18 @@ def test_a_model_that_fits_no_file_is_refused(small: Detector, monkeypatch: pyte
         trace(small)
 
 
-def test_a_network_that_torch_cannot_export_is_named(small: Detector) -> None:
+def test_a_network_that_torch_cannot_export_is_named(small: Detector, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*arguments: object, **options: object) -> None:
+        raise torch.onnx.errors.OnnxExporterError("Failed to export\n  a choice that depends on data")
+
+    monkeypatch.setattr(torch.onnx, "export", fails)
+    with pytest.raises(ExportError) as raised:
+        trace(small)
+    assert str(raised.value) == ("torch cannot export these networks: Failed to export a choice that depends on data")
+
+
+@pytest.mark.slow
+def test_a_network_that_chooses_by_its_values_cannot_be_exported(small: Detector) -> None:
     class Choosing(Levels):
         def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
             return super().forward(images if images.mean() > 0 else -images)

@@ -40,6 +40,12 @@ def test_a_recipe_gains_nothing_on_itself() -> None:
     assert (found.mean, found.low, found.high) == (0.0, 0.0, 0.0)
 
 
+def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
+    """As scikit-learn's, in a hundredth of its time: how often a defective image is above a good one."""
+    defective, good = scores[labels == 1][:, None], scores[labels == 0]
+    return float(np.mean((defective > good) + 0.5 * (defective == good)))
+
+
 def test_the_interval_is_that_of_a_bootstrap_written_out() -> None:
     ours, others = trials(1.5), trials(0.5)
     random = np.random.default_rng(3)
@@ -53,8 +59,7 @@ def test_the_interval_is_that_of_a_bootstrap_written_out() -> None:
                 [random.choice(np.flatnonzero(labels == label), sum(labels == label)) for label in (0, 1)]
             )
             differences += [
-                roc_auc_score(labels[drawn], np.array(a["scores"])[drawn])
-                - roc_auc_score(labels[drawn], np.array(b["scores"])[drawn])
+                auroc(labels[drawn], np.array(a["scores"])[drawn]) - auroc(labels[drawn], np.array(b["scores"])[drawn])
                 for a, b in zip(mine, theirs, strict=True)
             ]
         means.append(100 * np.mean(differences))
