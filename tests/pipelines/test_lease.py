@@ -117,6 +117,7 @@ def test_a_run_that_slept_while_another_took_over_stops_and_says_so(
         holder(renewed=time.time() + 3600),
         holder(host=socket.gethostname(), pid=-1, started=None),
     ],
+    ids=["cut", "list", "text", "empty", "bytes", "pid", "inf", "word", "nan", "future", "gone"],
 )
 def test_what_cannot_be_a_lease_holds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
     monkeypatch.setattr(lease, "_SETTLE_SECONDS", 0.0)
