@@ -21,6 +21,7 @@ from safetensors.numpy import load, save
 
 from pipelines.config import UsageError
 from pipelines.listing import Contents, contents_of, is_absent
+from pipelines.patience import patient
 from pipelines.secrets import masked
 
 SCHEMA_VERSION = "1"
@@ -70,7 +71,7 @@ class Store:
             # It has not been understood: all that stands before an '@' may be a secret, and pyarrow says it again.
             shown = masked(re.sub(r"://.*@", "://***@", where, flags=re.DOTALL))
             raise UsageError(f"{shown}: {' '.join(str(error).replace(where, shown).split())[:200]}") from None
-        return cls(filesystem, root.rstrip("/"), masked(where))
+        return cls(patient(filesystem), root.rstrip("/"), masked(where))
 
     @classmethod
     def of_data(cls, where: str) -> Store:
