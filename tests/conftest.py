@@ -16,13 +16,6 @@ settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run in two processes (`make test`), those that start Ray and share its runs stay in one."""
-    for item in items:
-        if {"pipelines", "faults"} & set(item.path.parts):
-            item.add_marker(pytest.mark.xdist_group("ray"))
-
-
 @pytest.fixture(scope="session", autouse=True)
 def own_ray_token(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Ray keeps an authentication token in the home folder; tests have their own."""
