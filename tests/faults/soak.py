@@ -59,7 +59,7 @@ class Left:
 def left(address: str, own: Path) -> Left:
     from ray._private.internal_api import get_memory_info_reply, get_state_from_address
 
-    names = Counter(command.split()[0].rpartition("/")[2] for _, command in children(os.getpid()))
+    names = Counter((command.split() or ["defunct"])[0].rpartition("/")[2] for _, command in children(os.getpid()))
     store = get_memory_info_reply(get_state_from_address(address)).store_stats.object_store_bytes_used
     found = {str(path) for path in _SYSTEMS.iterdir()}
     for place in (own, Path("/dev/shm")):
@@ -69,8 +69,8 @@ def left(address: str, own: Path) -> Left:
     return Left(names, frozenset(found), int(store))
 
 
-def struck(start: Any, chance: random.Random) -> tuple[int, int, list[str]]:
-    """Call until it has ended well, killing what chance says; returns calls, kills, and what was killed."""
+def struck(start: Any, chance: random.Random) -> tuple[int, list[str]]:
+    """Call until it has ended well, killing what chance says; returns how many calls, and what was killed."""
     killed: list[str] = []
     for call in range(1, 20):
         running = start()
@@ -86,7 +86,7 @@ def struck(start: Any, chance: random.Random) -> tuple[int, int, list[str]]:
                 killed.append(f"{name} {sent.name}")
         output, errors = running.communicate(timeout=600)
         if running.returncode == 0:
-            return call, len(killed), killed
+            return call, killed
         if "Traceback" in errors:
             raise SystemExit(f"a traceback after {killed}:\n{output}{errors}")
     raise SystemExit(f"it does not end well; the last call:\n{output}{errors}")
@@ -158,14 +158,14 @@ def _soak(place: Path, address: str, chance: random.Random, minutes: float) -> b
     while time.monotonic() < until:
         number += 1
         since = time.monotonic()
-        calls, kills, killed = struck(start, chance)
+        calls, killed = struck(start, chance)
         now = outcome_of(Store.of(str(out)))
         wrong = sorted(name for name in calm.keys() | now.keys() if calm.get(name) != now.get(name))
         hidden = [str(path) for path in out.rglob("*") if path.name.startswith(".") and path.is_file()]
         all_same = all_same and not wrong and not hidden
         verdict = "same" if not wrong else f"DIFFERENT: {wrong}"
         print(
-            f"round {number}: {calls} calls, {kills} kills ({', '.join(killed)}), "
+            f"round {number}: {calls} calls, {len(killed)} kills ({', '.join(killed)}), "
             f"{time.monotonic() - since:.0f} s: {verdict}; temporary files left: {hidden or 0}",
             flush=True,
         )
