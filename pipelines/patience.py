@@ -18,8 +18,9 @@ def patient(filesystem: pafs.FileSystem) -> pafs.FileSystem:
     """
     if not isinstance(filesystem, pafs.S3FileSystem):
         return filesystem
-    _, (options,) = filesystem.__reduce__()
-    return _asking(options)
+    rebuild, arguments = _reduced(filesystem)
+    found: pafs.S3FileSystem = rebuild(*arguments)
+    return found
 
 
 def _asking(options: dict[str, Any]) -> pafs.S3FileSystem:

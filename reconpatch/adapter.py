@@ -95,11 +95,10 @@ def train_adapter(
         state = initial_state(features.shape[1], config, torch.device(device))
     else:
         state = state_of(begun, config, torch.device(device))
-    done = len(state.losses)
     weigh = weigh or partial(similarity, sigma=config.sigma, k=config.neighbours, alpha=config.alpha)
     if draw is None and config.batch_images:
         draw = partial(_of_images, len(features), per_image, config)
-    steps = range(done, plan.steps)
+    steps = range(len(state.losses), plan.steps)
     kept_at = time.monotonic()
     for rows in _batches(len(features), config, steps) if draw is None else map(draw, steps):
         patches = torch.from_numpy(features[rows]).to(device, torch.float32)

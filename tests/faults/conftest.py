@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.places import Place, make_data
+from tests.faults.places import Place, finish, make_data
 
 
 @pytest.fixture(scope="session")
 def calm(tmp_path_factory: pytest.TempPathFactory) -> Place:
     root = tmp_path_factory.mktemp("calm")
     place = Place(str(make_data(root / "data")), str(root / "run"))
-    place.finish()
+    finish(place)
     return place
 
 

@@ -57,13 +57,6 @@ class Place:
         """Wait until a process of the stage is at work; its pid."""
         return wait_for_process(running, STAGES[stage])
 
-    def finish(self, code: int = 0) -> str:
-        """Call it, to its end; what it said."""
-        running = self.start()
-        output, errors = running.communicate(timeout=420)
-        assert running.returncode == code, output + errors
-        return output + errors
-
     def outcome(self) -> dict[str, object]:
         return outcome_of(Store.of(self.out))
 
@@ -104,7 +97,18 @@ class Work(Protocol):
         """Wait until a process of the stage is at work; its pid."""
         ...
 
-    def finish(self) -> object: ...
+
+def finish(work: Work) -> None:
+    """Call it, to its good end."""
+    running = work.start()
+    output, errors = running.communicate(timeout=420)
+    assert running.returncode == 0, output + errors
+
+
+def kill_driver(running: subprocess.Popen[str], stage: str) -> None:
+    """A strike for `strike_calls`: kill -9, in any stage."""
+    running.kill()
+    running.communicate(timeout=60)
 
 
 def strike_processes(work: Work, out: Path, stages: Iterable[str]) -> None:
@@ -139,7 +143,7 @@ def strike_calls(
             now = finished_units(units)
             assert {path: now.get(path) for path in made} == made, stage
             made = now
-        work.finish()
+        finish(work)
     now = finished_units(units)
     assert {path: now.get(path) for path in made} == made
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.places import STAGES, Place, strike_calls, strike_processes
+from tests.faults.places import STAGES, Place, kill_driver, strike_calls, strike_processes
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds Ray's processes in /proc")]
 
@@ -21,11 +21,7 @@ def test_killed_processes_of_rays_cost_nothing(calm: Place, struck: Place) -> No
 
 @pytest.mark.fault("kill -9 of the driver", stages=tuple(STAGES))
 def test_after_a_killed_driver_the_next_call_goes_on(calm: Place, struck: Place) -> None:
-    def kill(running: subprocess.Popen[str], stage: str) -> None:
-        running.kill()
-        running.communicate(timeout=60)
-
-    strike_calls(struck, Path(struck.out), Path(struck.out), STAGES, kill)
+    strike_calls(struck, Path(struck.out), Path(struck.out), STAGES, kill_driver)
     assert struck.outcome() == calm.outcome()
 
 

@@ -11,7 +11,16 @@ from pathlib import Path
 import pytest
 
 from pipelines.storage import Store
-from tests.faults.places import CATEGORIES, RECIPE, content, make_data, strike_calls, strike_processes
+from tests.faults.places import (
+    CATEGORIES,
+    RECIPE,
+    content,
+    finish,
+    kill_driver,
+    make_data,
+    strike_calls,
+    strike_processes,
+)
 from tests.pipelines.processes import start_alone, wait_for_process
 
 pytestmark = [
@@ -42,11 +51,6 @@ class Place:
             time.sleep(0.02)
         return wait_for_process(running, STAGES[stage])
 
-    def finish(self) -> None:
-        running = self.start()
-        output, errors = running.communicate(timeout=300)
-        assert running.returncode == 0, output + errors
-
     def outcome(self) -> dict[str, object]:
         """Every file of the registry's versions, and every row of scores, drift and the night's own table, run and time
         aside."""
@@ -70,7 +74,7 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Place:
     """A night without a fault."""
     place = Place(tmp_path_factory.mktemp("calm"))
     make_data(place.root / "data")
-    place.finish()
+    finish(place)
     return place
 
 
@@ -88,9 +92,5 @@ def test_killed_processes_of_rays_cost_nothing(calm: Place, struck: Place) -> No
 
 @pytest.mark.fault("a night: kill -9 of the driver", stages=tuple(STAGES))
 def test_after_a_killed_driver_the_next_call_goes_on(calm: Place, struck: Place) -> None:
-    def kill(running: subprocess.Popen[str], stage: str) -> None:
-        running.kill()
-        running.communicate(timeout=60)
-
-    strike_calls(struck, struck.root, struck.root / "registry" / ".work", STAGES, kill)
+    strike_calls(struck, struck.root, struck.root / "registry" / ".work", STAGES, kill_driver)
     assert struck.outcome() == calm.outcome()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pipelines.storage import Store
-from tests.faults.places import STAGES, Place, outcome_of
+from tests.faults.places import STAGES, Place, finish, outcome_of
 from tests.object_stores import copy_into, options_of
 from tests.pipelines.processes import wait_for_process
 
@@ -53,7 +53,7 @@ def place_in(lake: tuple[str, str], cluster: Any) -> Place:
 def test_scores_are_the_same_on_any_number_of_nodes(calm: Place, lake: tuple[str, str], nodes: int) -> None:
     with cluster_of(nodes) as cluster:
         place = place_in(lake, cluster)
-        place.finish()
+        finish(place)
     assert outcome_of(Store.of(place.out)) == calm.outcome()
 
 
@@ -75,7 +75,7 @@ def test_what_a_lost_node_had_in_hand_is_done_elsewhere(calm: Place, lake: tuple
         assert running.returncode in (0, 1), output + errors
         assert "Traceback" not in errors
         if running.returncode:
-            place.finish()
+            finish(place)
     assert outcome_of(Store.of(place.out)) == calm.outcome()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipelines.storage import Store
-from tests.faults.places import STAGES, Place, outcome_of
+from tests.faults.places import STAGES, Place, finish, outcome_of
 from tests.faults.proxy import Weather, proxied
 from tests.object_stores import copy_into, options_of
 
@@ -36,6 +36,6 @@ def test_it_costs_time_and_nothing_else(
         assert "Traceback" not in errors
     straight = Place(f"{root}/data?{direct}", f"{root}/run?{direct}", ("--scratch", f"{root}/scratch?{direct}"))
     if running.returncode:
-        straight.finish()
+        finish(straight)
     assert outcome_of(Store.of(straight.out)) == calm.outcome()
     assert not [info.path for info in Store.of(f"{root}/scratch?{direct}").files()]
