@@ -29,6 +29,7 @@ from tests.pipelines.processes import children, start_alone
 from tests.pipelines.runs import BACKBONES, make_category
 
 _KILLS = 4  # a round at most, so that it ends
+_LONGEST_PEACE = 25  # seconds between two: a round is struck in all its parts
 _SYSTEMS = Path(tempfile.gettempdir())
 _SETTLED_AFTER = 60  # seconds, in which Ray lets idle processes go
 _RECIPE = ("--backbone", BACKBONES[0], "--image-size", "96", "--epochs", "60", "--max-steps", "60", "--coreset", "0.1")
@@ -75,7 +76,7 @@ def struck(start: Any, chance: random.Random) -> tuple[int, list[str]]:
     for call in range(1, 20):
         running = start()
         while running.poll() is None and len(killed) < _KILLS:
-            time.sleep(chance.uniform(1, 15))
+            time.sleep(chance.uniform(1, _LONGEST_PEACE))
             pid, name = _victim(running.pid, chance)
             sent = chance.choice(_SIGNALS) if name == "driver" else signal.SIGKILL
             if running.poll() is None:
@@ -124,7 +125,7 @@ def main(minutes: float, seed: int, categories: int) -> None:
             make_category(place / "data" / f"part {number:03d}", seed=2000 * number, train=8, good=3, defects=3)
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
         try:
-            same = _soak(place, cluster.address, chance, minutes)
+            good = _soak(place, cluster.address, chance, minutes)
         finally:
             cluster.shutdown()
         time.sleep(5)
@@ -132,10 +133,11 @@ def main(minutes: float, seed: int, categories: int) -> None:
         print(f"after the cluster's end: {len(still)} processes {still or ''}")
     finally:
         shutil.rmtree(place)
-    sys.exit(0 if same and not still else 1)
+    sys.exit(0 if good and not still else 1)
 
 
 def _soak(place: Path, address: str, chance: random.Random, minutes: float) -> bool:
+    """Whether every round came out right, and nothing is left that was not there before."""
     out = place / "run"
 
     def start() -> subprocess.Popen[str]:
@@ -172,12 +174,12 @@ def _soak(place: Path, address: str, chance: random.Random, minutes: float) -> b
         shutil.rmtree(out)
     time.sleep(_SETTLED_AFTER)
     after = left(address, place / "tmp")
-    print(f"after: {after.told()}")
-    print(f"more processes: {dict(after.processes - before.processes) or 0}")
+    more = dict(after.processes - before.processes)
     new = sorted(after.files - before.files)
-    print(f"new files: {new or 0}")
+    print(f"after: {after.told()}")
+    print(f"more processes: {more or 0}; new files: {new or 0}")
     print(f"object store: {before.object_store} → {after.object_store} bytes")
-    return all_same
+    return all_same and not more and not new and after.object_store <= before.object_store
 
 
 if __name__ == "__main__":
