@@ -9,7 +9,8 @@ import numpy as np
 from pipelines.explain import entry_columns, geometry_of, read_entries
 from pipelines.member_scores import MemberScores
 from pipelines.rundir import AUDIT, AUDIT_FILE
-from pipelines.storage import Store, write_rows
+from pipelines.storage import Store
+from pipelines.tables import write_rows
 from pipelines.walk import Image, named
 from reconpatch.audit import suspicion
 from reconpatch.model import Model

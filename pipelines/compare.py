@@ -12,7 +12,8 @@ from pipelines.progress import Screen
 from pipelines.report.pages import render_page
 from pipelines.report.subject import Subject
 from pipelines.rundir import CHANGED, COMPARE, COMPARISON
-from pipelines.storage import Store, write_rows
+from pipelines.storage import Store
+from pipelines.tables import write_rows
 from reconpatch.comparison import Difference, auroc_difference, mean_difference, resampled_differences
 from reconpatch.metrics import image_metrics
 

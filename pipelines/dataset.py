@@ -15,7 +15,7 @@ import pyarrow.fs as pafs
 from pipelines.config import UsageError
 from pipelines.layouts import AUTO, LIST, MVTEC, find_layout
 from pipelines.resources import measured
-from pipelines.storage import Store, side_by_side
+from pipelines.storage import Store, UnansweredError, side_by_side
 from pipelines.walk import (
     GOOD,
     UNREADABLE,
@@ -133,6 +133,7 @@ class Examined:
 
     Attributes:
         error: why it cannot be read.
+        unanswered: whether that is the object store's fault, which did not answer, and says nothing of the image.
         mode: what kind of picture it is, for people.
         frames: how many pictures the file holds.
         lowest_sixteenth: of a picture with more than 8 bits a channel, whether all its values are in the lowest
@@ -141,15 +142,27 @@ class Examined:
 
     image: Image
     error: str | None = None
+    unanswered: bool = False
     mode: str = ""
     frames: int = 1
     lowest_sixteenth: bool | None = None
 
 
 def examine_all(data: Store, images: Sequence[Image], bit_depth: int) -> tuple[list[Examined], int]:
-    """Examine several images; also the peak of the process's memory, in bytes."""
+    """Examine several images; also the peak of the process's memory, in bytes.
+
+    Where the store does not answer, the rest of the category is not asked for: each would be waited for as long.
+    """
+    examined: list[Examined] = []
+    silent: dict[str, str | None] = {}
     with measured() as usage:
-        examined = [examine(data, image, bit_depth) for image in images]
+        for image in images:
+            if image.category in silent:
+                examined.append(Examined(image, silent[image.category], unanswered=True))
+                continue
+            examined.append(examine(data, image, bit_depth))
+            if examined[-1].unanswered:
+                silent[image.category] = examined[-1].error
     return examined, usage.peak_bytes
 
 
@@ -162,7 +175,7 @@ def examine(data: Store, image: Image, bit_depth: int) -> Examined:
             image = replace(image, mask_sha256=hashlib.sha256(data.read_picture(image.mask_path)).hexdigest())
         picture = read_picture(content, bit_depth)
     except UNREADABLE as error:
-        return Examined(image, reason_of(error))
+        return Examined(image, reason_of(error), unanswered=isinstance(error, UnansweredError))
     height, width = picture.pixels.shape[:2]
     return Examined(
         replace(image, width=width, height=height),

@@ -13,7 +13,7 @@ import numpy as np
 
 from pipelines.chunks import View
 from pipelines.resources import use_threads
-from pipelines.storage import Store
+from pipelines.storage import Store, UnansweredError
 from pipelines.walk import UNREADABLE, reason_of
 from reconpatch.defects import paste_defect
 from reconpatch.geometry import Geometry
@@ -21,16 +21,19 @@ from reconpatch.images import ImageError, preprocess, read_image
 
 
 def decode_chunk(row: dict[str, Any], views: Sequence[View], sources: Sequence[Store]) -> dict[str, Any]:
-    """Read a chunk's images and lay them on the network's grid; what cannot be read stays black and is named."""
+    """Read a chunk's images and lay them on the network's grid; what cannot be read is named.
+
+    Where the object store does not answer, the rest is not asked for: each would be waited for as long.
+    """
     use_threads(1)
     view, source = views[row["view"]], sources[row["source"]]
     size = view.image_size
     # The last chunk is padded to the full size: what comes out for an image must not depend on its neighbours' number.
     batch = np.zeros((view.chunk, 3, size, size), np.float32)
     readable: list[str] = []
-    slots: list[int] = []
     error_paths: list[str] = []
     errors: list[str] = []
+    unanswered = ""
     for slot, (path, expected) in enumerate(zip(row["paths"], row["contents"], strict=True)):
         try:
             content = source.read_picture(path)
@@ -40,6 +43,9 @@ def decode_chunk(row: dict[str, Any], views: Sequence[View], sources: Sequence[S
             image = read_image(content, view.bit_depth)
             if view.pasted:
                 image, _ = paste_defect(image, int(digest[:12], 16))
+        except UnansweredError as error:
+            unanswered = f"{path}: {reason_of(error)}"
+            break
         except (*UNREADABLE, ValueError) as error:
             error_paths.append(path)
             errors.append(reason_of(error))
@@ -47,14 +53,13 @@ def decode_chunk(row: dict[str, Any], views: Sequence[View], sources: Sequence[S
         geometry = Geometry.of(image.shape[0], image.shape[1], size, view.full_frame)
         batch[slot] = preprocess(image, geometry).numpy()
         readable.append(path)
-        slots.append(slot)
     return {
         "category": row["category"],
         "view": row["view"],
         "shard": row["shard"],
         "batch": batch,
         "paths": readable,
-        "slots": slots,
         "error_paths": error_paths,
         "errors": errors,
+        "unanswered": unanswered,
     }

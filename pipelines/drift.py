@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from pipelines.registry import Registry
 from pipelines.rundir import DRIFT, Stamp, fused_parts
-from pipelines.storage import Store, read_rows, read_table, write_rows
+from pipelines.storage import Store
+from pipelines.tables import read_rows, read_table, write_rows
 from reconpatch.drift import drift_of
 from reconpatch.model import Model
 

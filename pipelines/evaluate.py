@@ -21,7 +21,8 @@ from pipelines.rundir import FAILURES_FILE, INDEX, INDEX_FILE, RUN, Stamp, maps_
 from pipelines.secrets import is_masked, masked
 from pipelines.session import ray_session
 from pipelines.stages import Stages
-from pipelines.storage import Store, metadata_of, read_rows, rows_if_there, write_rows
+from pipelines.storage import Store
+from pipelines.tables import metadata_of, read_rows, rows_if_there, write_rows
 from pipelines.walk import Image
 from reconpatch.model import MODEL_FILE, Model, from_json
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from pipelines.member_scores import MemberScores
 from pipelines.rundir import bank_index_name
-from pipelines.storage import Store, read_table
+from pipelines.storage import Store
+from pipelines.tables import read_table
 from pipelines.walk import Image
 from reconpatch.geometry import Geometry
 from reconpatch.model import Judgement, Model

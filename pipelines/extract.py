@@ -25,18 +25,22 @@ from reconpatch.patches import extract_features
 
 @dataclass(frozen=True)
 class Receipt:
-    """What became of a chunk: its images, those of them that could not be read, and what it took."""
+    """What became of a chunk: its images, those of them that could not be read, and what it took.
+
+    Attributes:
+        unanswered: the picture that the object store did not give, and what it said; mostly empty.
+    """
 
     category: str
     backbone: str
-    shard: str
     images: int
     errors: tuple[tuple[str, str], ...]
+    unanswered: str
     peak_bytes: int
 
 
 def extract(chunks: Sequence[Chunk], config: RunConfig, scratch: Store, workers: int) -> Iterator[Receipt]:
-    """Write the shard of every chunk; receipts come in the order of finishing.
+    """Write the shard of every chunk of which all images can be read; receipts come in the order of finishing.
 
     Args:
         config: its weights, threads and GPUs; how pictures are looked at is the chunks' own.
@@ -85,9 +89,9 @@ def extract(chunks: Sequence[Chunk], config: RunConfig, scratch: Store, workers:
         yield Receipt(
             row["category"],
             views[row["view"]].backbone,
-            row["shard"],
             int(row["images"]),
             errors,
+            row["unanswered"],
             int(row["peak_bytes"]),
         )
 
@@ -105,14 +109,15 @@ class _Extract:
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         with measured() as usage:
-            self._write_shard(row)
+            if not len(row["errors"]) and not row["unanswered"]:
+                self._write_shard(row)
         return {
             "category": row["category"],
             "view": row["view"],
-            "shard": row["shard"],
             "images": len(row["paths"]) + len(row["error_paths"]),
             "error_paths": list(row["error_paths"]),
             "errors": list(row["errors"]),
+            "unanswered": row["unanswered"],
             "peak_bytes": usage.peak_bytes,
         }
 
@@ -120,7 +125,8 @@ class _Extract:
         view = self._views[row["view"]]
         backbone = self._load(view)
         features, grid = extract_features(backbone, np.array(row["batch"]), view.patch_size, view.aggregation)
-        write_shard(self._scratch, row["shard"], list(row["paths"]), [features[slot] for slot in row["slots"]], grid)
+        paths = list(row["paths"])
+        write_shard(self._scratch, row["shard"], paths, list(features[: len(paths)]), grid)
 
     def _load(self, view: View) -> Backbone:
         wanted = view.backbone, view.levels, view.image_size

@@ -22,8 +22,10 @@ from pipelines.resources import measured, use_threads
 from pipelines.rundir import TRAINING, adapter_name, checkpoint_file, model_folder, training_name
 from pipelines.shards import read_category
 from pipelines.shares import Shares, Teller
-from pipelines.storage import Store, read_tensors, tensors_key, write_rows, write_tensors
+from pipelines.storage import Store
+from pipelines.tables import write_rows
 from pipelines.tasks import beside_driver
+from pipelines.tensors import read_tensors, tensors_key, write_tensors
 from pipelines.unit_queue import Fitted, UnitQueue
 from reconpatch.adapter import Adapter, train_adapter
 

@@ -31,7 +31,8 @@ from pipelines.rundir import (
     member_scores_file,
     model_folder,
 )
-from pipelines.storage import Store, read_table, write_rows, write_table
+from pipelines.storage import Store
+from pipelines.tables import read_table, write_rows, write_table
 from pipelines.walk import Image
 from reconpatch.maps import anomaly_map, to_original
 from reconpatch.metrics import image_metrics, pixel_metrics

@@ -18,7 +18,8 @@ from pipelines.plan import CategoryPlan
 from pipelines.registry import REFUSED, Registry
 from pipelines.rundir import AUDIT_FILE, TRAIN_FILE
 from pipelines.stages import Stages
-from pipelines.storage import Store, read_rows
+from pipelines.storage import Store
+from pipelines.tables import read_rows
 from pipelines.tasks import sentence_of
 from pipelines.walk import Image
 from reconpatch.defects import LEAST_SIDE

@@ -17,7 +17,8 @@ from typing import Any
 import pyarrow.fs as pafs
 
 from pipelines.config import UsageError
-from pipelines.storage import Store, read_table, side_by_side
+from pipelines.storage import Store, side_by_side
+from pipelines.tables import read_table
 from pipelines.walk import GOOD, Walk, named
 
 _NEEDED = ("path", "category", "split", "label")

@@ -15,7 +15,8 @@ from pipelines.record import Record, read_run
 from pipelines.rundir import INDEX_FILE, folder_name
 from pipelines.secrets import masked
 from pipelines.stages import Stages
-from pipelines.storage import Store, read_rows
+from pipelines.storage import Store
+from pipelines.tables import read_rows
 from pipelines.tasks import sentence_of
 from pipelines.walk import Image
 from reconpatch.thresholds import FEWEST_CONTENTS
@@ -62,7 +63,10 @@ def known_or_read(data: Store, image: Image, known: Mapping[str, Mapping[str, An
 
 
 def index(stages: Stages, listed: Sequence[Image], known: Mapping[str, Mapping[str, Any]]) -> list[Image]:
-    """Hash and decode every image that is not known yet, in Ray tasks; returns those that can be read."""
+    """Hash and decode every image that is not known yet, in Ray tasks; returns those that can be read.
+
+    A category of which the object store did not give an image has failed: it is not learned from the others.
+    """
     trusted = {image.image_path: trust(image, known) for image in listed}
     found = {path: image for path, image in trusted.items() if image is not None}
     unknown = [image for image in listed if image.image_path not in found]
@@ -71,6 +75,7 @@ def index(stages: Stages, listed: Sequence[Image], known: Mapping[str, Mapping[s
     batches = [unknown[start : start + _EXAMINED_AT_ONCE] for start in range(0, len(unknown), _EXAMINED_AT_ONCE)]
     record = stages.record
     dim: dict[str, bool] = {}
+    silent: dict[str, str] = {}
 
     def arguments(batch: Sequence[Image]) -> tuple[Any, ...]:
         return stages.data, batch, stages.config.bit_depth
@@ -79,6 +84,9 @@ def index(stages: Stages, listed: Sequence[Image], known: Mapping[str, Mapping[s
         record.cost("index", peak_bytes)
         for each in examined:
             path, category = each.image.image_path, each.image.category
+            if each.unanswered:
+                silent.setdefault(category, f"{path}: {each.error}")
+                continue
             if each.error is not None:
                 record.image_unreadable(category, "index", path, each.error)
                 continue
@@ -102,6 +110,8 @@ def index(stages: Stages, listed: Sequence[Image], known: Mapping[str, Mapping[s
             else:
                 note(*answer)
             stage.advance()
+    for category, sentence in silent.items():
+        record.category_failed(category, "index", sentence)
     for category in (category for category, is_dim in dim.items() if is_dim):
         record.warn(
             f"{category}: its pictures have more than 8 bits a channel and stay in the lowest sixteenth of "
@@ -111,12 +121,13 @@ def index(stages: Stages, listed: Sequence[Image], known: Mapping[str, Mapping[s
 
 
 def usable(record: Record, categories: Sequence[str], images: Sequence[Image], config: RunConfig) -> list[Image]:
-    """The images of the categories that have a good one to be fitted on; the others have failed."""
+    """The images of the categories that have not failed and have a good one to be fitted on; the others have failed."""
     fitted = {image.category for image in images if image.part == "fit"}
     aside = {image.category for image in images if image.part == "holdout"}
     for category in categories:
+        if category in record.failed:
+            continue
         if len(folder_name(category)) > _LONGEST_FOLDER:
-            fitted.discard(category)
             record.category_failed(category, "index", "its name is too long for a folder's; give it a shorter one.")
         elif category not in fitted:
             where = f"{category}/train/good" if config.layout == MVTEC else "train"
@@ -126,4 +137,4 @@ def usable(record: Record, categories: Sequence[str], images: Sequence[Image], c
                 f"{category}: fewer than {FEWEST_CONTENTS} good images differ; none is held out and no threshold is "
                 f"promised."
             )
-    return [image for image in images if image.category in fitted]
+    return [image for image in images if image.category in fitted and image.category not in record.failed]

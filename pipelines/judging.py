@@ -20,7 +20,8 @@ from pipelines.rundir import MAPS, Stamp, fused_schema
 from pipelines.score import read_adapter, read_bank, score_shard
 from pipelines.shards import read_shard
 from pipelines.stages import Stages
-from pipelines.storage import Store, write_rows
+from pipelines.storage import Store
+from pipelines.tables import write_rows
 from pipelines.walk import Image
 from reconpatch.model import Model, judge
 

@@ -6,14 +6,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipelines.storage import Store
+from pipelines.storage import Store, UnansweredError
 from pipelines.walk import UNREADABLE, Image, reason_of
 from reconpatch.images import preprocess_mask, read_mask
 from reconpatch.model import Model
 
 
 def read_masks(data: Store, images: Sequence[Image], model: Model) -> tuple[dict[str, np.ndarray], list[str]]:
-    """image_path → (S, S) bool, and sentences about masks that are unreadable, empty, of another size, or cut off."""
+    """image_path → (S, S) bool, and sentences about masks that are unreadable, empty, of another size, or cut off.
+
+    Raises:
+        UnansweredError: the object store does not answer.
+    """
     masks: dict[str, np.ndarray] = {}
     cut = 0
     warnings: list[str] = []
@@ -22,6 +26,8 @@ def read_masks(data: Store, images: Sequence[Image], model: Model) -> tuple[dict
             continue
         try:
             mask = read_mask(data.read_picture(image.mask_path))
+        except UnansweredError:
+            raise
         except (*UNREADABLE, ValueError) as error:
             warnings.append(f"{image.mask_path}: {reason_of(error)} Its image is left out of the pixel metrics.")
             continue

@@ -15,7 +15,8 @@ from pipelines.night import Night
 from pipelines.plan import cut_waves
 from pipelines.registry import Registry
 from pipelines.rundir import INDEX, INDEX_FILE
-from pipelines.storage import Store, write_rows
+from pipelines.storage import Store
+from pipelines.tables import write_rows
 from pipelines.today import Today, judge_today
 from pipelines.walk import Image, image_folders, named
 from reconpatch.model import MODEL_FILE, from_json, with_false_alarms

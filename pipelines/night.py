@@ -18,7 +18,8 @@ from pipelines.registry import Registry
 from pipelines.rundir import FAILURES, FAILURES_FILE, NIGHT, NIGHT_FILE, RUN
 from pipelines.secrets import masked
 from pipelines.stages import Stages
-from pipelines.storage import Store, read_rows, side_by_side, write_rows
+from pipelines.storage import Store, side_by_side
+from pipelines.tables import read_rows, write_rows
 from pipelines.tasks import sentence_of
 from pipelines.today import Before
 

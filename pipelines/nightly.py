@@ -34,8 +34,9 @@ from pipelines.rundir import INDEX, INDEX_FILE, REPORT, RUN, Stamp
 from pipelines.secrets import masked
 from pipelines.session import session_with_networks
 from pipelines.stages import Stages, scratch_of
-from pipelines.storage import Store, write_rows
+from pipelines.storage import Store
 from pipelines.sweep import sweep
+from pipelines.tables import write_rows
 
 
 def nightly(config: RunConfig, options: NightOptions, screen: Screen) -> int:
@@ -145,7 +146,7 @@ def _learn_and_judge(night: Night, listing: Listing, known: dict[str, dict[str, 
     for category in night.record.failed:
         night.tell(category, learned="failed")
     found, networks = by_category(good), night.networks.by_backbone
-    due = [category for category in listing.categories if category in found and category not in night.record.failed]
+    due = [category for category in listing.categories if category in found]
     plans = night.of_each(
         lambda category: plan_category(category, found[category], stages.config, networks, stages.out),
         due,

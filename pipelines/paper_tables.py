@@ -18,7 +18,8 @@ from pipelines.progress import Screen
 from pipelines.record import csv_of
 from pipelines.run import run
 from pipelines.rundir import METRICS_FILE
-from pipelines.storage import Store, named_below, read_rows, write_rows
+from pipelines.storage import Store, named_below
+from pipelines.tables import read_rows, write_rows
 
 TABLES_FILE, TABLES_CSV = "tables.parquet", "tables.csv"
 

@@ -23,7 +23,9 @@ from pipelines.rundir import (
     member_scores_file,
     model_folder,
 )
-from pipelines.storage import Store, metadata_of, read_table, side_by_side, tensors_key
+from pipelines.storage import Store, side_by_side
+from pipelines.tables import metadata_of, read_table
+from pipelines.tensors import tensors_key
 from pipelines.walk import Image
 from reconpatch.model import MODEL_FILE
 

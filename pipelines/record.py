@@ -26,7 +26,8 @@ from pipelines.rundir import (
     RUN,
 )
 from pipelines.secrets import masked
-from pipelines.storage import Store, write_rows
+from pipelines.storage import Store
+from pipelines.tables import write_rows
 
 _PACKAGES = ("reconpatch-ray", "ray", "torch", "timm", "adamp", "pyarrow", "numpy")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes a cell for that begins with one of these

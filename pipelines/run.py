@@ -25,7 +25,8 @@ from pipelines.report.subject import Subject
 from pipelines.rundir import FILES, FOLDERS, INDEX, INDEX_FILE, RUN, Stamp
 from pipelines.session import session_with_networks
 from pipelines.stages import Stages, scratch_of
-from pipelines.storage import Store, read_rows, write_rows
+from pipelines.storage import Store
+from pipelines.tables import read_rows, write_rows
 
 
 def run(config: RunConfig, screen: Screen) -> int:

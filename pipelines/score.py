@@ -23,7 +23,9 @@ from pipelines.rundir import (
     model_folder,
 )
 from pipelines.shards import Shard, read_category, read_shard
-from pipelines.storage import Store, read_rows, read_table, read_tensors, write_rows, write_table, write_tensors
+from pipelines.storage import Store
+from pipelines.tables import read_rows, read_table, write_rows, write_table
+from pipelines.tensors import read_tensors, write_tensors
 from reconpatch.adapter import embed
 from reconpatch.audit import unexplained
 from reconpatch.coreset import farthest_first

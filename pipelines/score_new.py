@@ -29,7 +29,8 @@ from pipelines.rundir import (
 )
 from pipelines.session import ray_session
 from pipelines.stages import Stages, scratch_of
-from pipelines.storage import Store, write_rows, write_table
+from pipelines.storage import Store
+from pipelines.tables import write_rows, write_table
 from pipelines.tasks import sentence_of
 from reconpatch.images import SUFFIXES
 from reconpatch.model import MODEL_FILE, Model, from_json, with_false_alarms

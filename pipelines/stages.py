@@ -33,7 +33,7 @@ class Lost:
 
     Attributes:
         image_path: the picture that cannot be read now, which the index could read; None where the extraction itself
-            broke down.
+            broke down, or an object store did not answer.
     """
 
     category: str
@@ -109,9 +109,9 @@ class Stages:
         with self.stage("extract", label, sum(len(chunk.images) for chunk in missing), "images") as stage:
             try:
                 for receipt in extract(missing, self.config, self.scratch, self.workers):
-                    for path, error in receipt.errors:
-                        self.scratch.remove(receipt.shard)
-                        found.append(Lost(receipt.category, receipt.backbone, path, error))
+                    found += [Lost(receipt.category, receipt.backbone, *each) for each in receipt.errors]
+                    if receipt.unanswered:
+                        found.append(Lost(receipt.category, receipt.backbone, None, receipt.unanswered))
                     self.record.cost("extract", receipt.peak_bytes)
                     stage.advance(receipt.images)
             except ray.exceptions.RayError as error:  # what is not there now is lost; what is there stands

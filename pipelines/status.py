@@ -12,7 +12,8 @@ from pipelines.drift import read_drift
 from pipelines.progress import Screen
 from pipelines.registry import WORK, Registry
 from pipelines.rundir import NIGHT_FILE
-from pipelines.storage import Store, rows_if_there, side_by_side
+from pipelines.storage import Store, side_by_side
+from pipelines.tables import rows_if_there
 from pipelines.tasks import sentence_of
 from reconpatch.drift import DRIFTED
 

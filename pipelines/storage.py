@@ -13,26 +13,27 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.fs as pafs
-import pyarrow.parquet as pq
-from safetensors.numpy import load, save
 
 from pipelines.config import UsageError
 from pipelines.listing import Contents, contents_of, is_absent
 from pipelines.patience import patient
 from pipelines.secrets import masked
 
-SCHEMA_VERSION = "1"
 _PART = ".part"
 ASIDE = re.compile(r"\..+\.[a-z0-9_]{8}\.part")  # what a file is called while it is written
 _REQUESTS = 32
 _LISTS = (".csv", ".parquet")
 _LARGEST_PICTURE = 2_000_000_000  # bytes; 200 megapixels of four channels of 16 bits are 1.6 GB
-_FOOTER = 1 << 16  # bytes of a Parquet file's end that mostly hold all that it says of itself
+_DENIED = "ACCESS_DENIED"  # how pyarrow tells that one may not have what may well be there
 _T = TypeVar("_T")
 _R = TypeVar("_R")
+
+
+class UnansweredError(OSError):
+    """An object store did not give a file, asked again and again, and did not say that there is none: nothing is known
+    of the file, least of all that it cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -109,17 +110,30 @@ class Store:
         return data
 
     def read_picture(self, name: str) -> bytes:
-        """As `read`, of what anybody may have put there: nothing is waited for, and memory is not filled."""
+        """As `read`, of what anybody may have put there: nothing is waited for, and memory is not filled.
+
+        Raises:
+            UnansweredError: the object store does not answer.
+            OSError: the file is not there, cannot be read, or is too large.
+        """
         path = self.path(name)
         if self.is_local and os.path.exists(path) and not os.path.isfile(path):
             raise OSError("It is no file but a folder, a pipe or a device; put the picture there.")
-        with self.filesystem.open_input_file(path) as file:
-            if file.size() > _LARGEST_PICTURE:
-                raise OSError(
-                    f"The file has {file.size() / 1e9:.1f} GB, above the limit of {_LARGEST_PICTURE / 1e9:g} GB; scale "
-                    "the picture down or cut it into tiles."
-                )
-            data: bytes = file.read()
+        try:
+            with self.filesystem.open_input_file(path) as file:
+                size = file.size()
+                data: bytes = file.read() if size <= _LARGEST_PICTURE else b""
+        except OSError as error:
+            if self.is_local or isinstance(error, FileNotFoundError) or _DENIED in str(error):
+                raise
+            raise UnansweredError(
+                f"The object store does not answer; call again when it does. It says: {error}"
+            ) from error
+        if size > _LARGEST_PICTURE:
+            raise OSError(
+                f"The file has {size / 1e9:.1f} GB, above the limit of {_LARGEST_PICTURE / 1e9:g} GB; scale the "
+                "picture down or cut it into tiles."
+            )
         return data
 
     def read_json(self, name: str) -> Any:
@@ -223,99 +237,3 @@ def named_below(where: str, name: str) -> str:
     """The path or URI of a folder in another one; a URI keeps its options, credentials and all, at its end."""
     place, mark, options = where.partition("?") if "://" in where else (where, "", "")
     return f"{place.rstrip('/')}/{name}{mark}{options}"
-
-
-def write_tensors(store: Store, name: str, tensors: Mapping[str, np.ndarray], key: str) -> None:
-    """Tensors and the key of what they came from, the only metadata: safetensors writes several in any order."""
-    contiguous = {each: np.ascontiguousarray(tensor) for each, tensor in tensors.items()}
-    store.write(name, save(contiguous, metadata={"key": key}))
-
-
-def read_tensors(store: Store, name: str) -> dict[str, np.ndarray]:
-    """A safetensors file's tensors by name. Raises OSError where it is not there, SafetensorError where it is none."""
-    tensors: dict[str, np.ndarray] = load(store.read(name))
-    return tensors
-
-
-def tensors_key(store: Store, name: str) -> str | None:
-    """The key of a file of tensors, from its header and size alone; None where it is not there, not whole, or none."""
-    if not store.exists(name):
-        return None
-    with store.filesystem.open_input_file(store.path(name)) as file:
-        size = file.size()
-        length = int.from_bytes(file.read(8), "little")
-        text = file.read(length) if length <= size else b""
-    try:
-        header = json.loads(text)
-        key = header.pop("__metadata__")["key"]
-        end = 8 + length + max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
-    except (AttributeError, LookupError, RecursionError, TypeError, ValueError):  # JSON, but of anything
-        return None
-    return key if end == size and isinstance(key, str) else None
-
-
-def write_rows(
-    store: Store,
-    name: str,
-    rows: Sequence[Mapping[str, Any]],
-    schema: pa.Schema,
-    metadata: Mapping[str, str] | None = None,
-) -> None:
-    """Rows (a dict each; a missing key is null) as one zstd Parquet file."""
-    write_table(store, name, pa.Table.from_pylist(list(rows), schema=schema), metadata)
-
-
-def write_table(store: Store, name: str, table: pa.Table, metadata: Mapping[str, str] | None = None) -> None:
-    """A table as one zstd Parquet file, with `schema_version` in its metadata."""
-    table = table.replace_schema_metadata({"schema_version": SCHEMA_VERSION, **(metadata or {})})
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
-    store.write(name, sink.getvalue())
-
-
-def read_table(
-    store: Store, name: str, columns: Sequence[str] | None = None, filters: Sequence[tuple[str, str, Any]] | None = None
-) -> pa.Table:
-    """A Parquet file, or some of its columns and rows; `filters` as pyarrow's.
-
-    Raises:
-        OSError: it is not there, or cannot be read.
-        UsageError: it is no Parquet.
-    """
-    # Not by path: pyarrow takes a folder name like a=b for a partition and adds a column of it.
-    with store.filesystem.open_input_file(store.path(name)) as file:
-        chosen = None if filters is None else list(filters)
-        try:
-            return pq.read_table(file, columns=columns, filters=chosen, page_checksum_verification=True)
-        except (pa.ArrowException, OSError) as error:  # which do not name the file
-            sentence = f"{store.below(name).uri}: is no Parquet, or a damaged one: {' '.join(str(error).split())[:200]}"
-            raise (OSError if isinstance(error, OSError) else UsageError)(sentence) from error
-
-
-def read_rows(store: Store, name: str) -> list[dict[str, Any]]:
-    """A Parquet file's rows, a dict each. Raises as `read_table`."""
-    rows: list[dict[str, Any]] = read_table(store, name).to_pylist()
-    return rows
-
-
-def rows_if_there(store: Store, name: str) -> list[dict[str, Any]]:
-    """As `read_rows`; none where there is no such file."""
-    return read_rows(store, name) if store.exists(name) else []
-
-
-def metadata_of(store: Store, name: str) -> dict[str, str]:
-    """A Parquet file's metadata; empty where there is no such file, or it is no Parquet."""
-    if not store.exists(name):
-        return {}
-    # Read first: a store that does not answer is no damaged file.
-    with store.filesystem.open_input_file(store.path(name)) as file:
-        size = file.size()
-        end = file.read_at(min(size, _FOOTER), max(0, size - _FOOTER))
-        length = int.from_bytes(end[-8:-4], "little") + 8
-        if len(end) < length <= size:
-            end = file.read_at(length, size - length)
-    try:
-        found = pq.read_schema(pa.BufferReader(end)).metadata or {}
-        return {key.decode(): value.decode() for key, value in found.items()}
-    except (pa.ArrowException, OSError, UnicodeDecodeError):
-        return {}

@@ -19,7 +19,8 @@ from pipelines.networks import Networks
 from pipelines.plan import cut_waves
 from pipelines.rundir import INDEX_FILE, PART_ROWS, fused_part, fused_parts, fused_schema, maps_part
 from pipelines.stages import Stages
-from pipelines.storage import Store, metadata_of, read_table, rows_if_there, write_table
+from pipelines.storage import Store
+from pipelines.tables import metadata_of, read_table, rows_if_there, write_table
 from pipelines.walk import Image
 from reconpatch.model import Model
 

@@ -17,7 +17,8 @@ from pipelines.report.subject import Subject
 from pipelines.rundir import FAILURES_FILE, REPORT
 from pipelines.session import ray_session
 from pipelines.status import URGENCY, attention
-from pipelines.storage import Store, rows_if_there, side_by_side
+from pipelines.storage import Store, side_by_side
+from pipelines.tables import rows_if_there
 from pipelines.tasks import run_tasks, sentence_of
 
 FIGURES = ("png", "svg", "pdf")  # formats

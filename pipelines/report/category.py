@@ -14,7 +14,8 @@ from pipelines.report.render import MEDIA, Card, Renderer, Scale
 from pipelines.report.subject import Subject
 from pipelines.resources import use_threads
 from pipelines.rundir import AUDIT_FILE, folder_name
-from pipelines.storage import Store, rows_if_there
+from pipelines.storage import Store
+from pipelines.tables import rows_if_there
 from reconpatch.metrics import d_prime, image_metrics
 from reconpatch.model import MODEL_FILE, Model, from_json
 from reconpatch.pictures import counts

@@ -27,7 +27,8 @@ from pipelines.rundir import (
     model_folder,
 )
 from pipelines.secrets import is_masked
-from pipelines.storage import Store, metadata_of, read_rows, read_table, rows_if_there
+from pipelines.storage import Store
+from pipelines.tables import metadata_of, read_rows, read_table, rows_if_there
 
 
 @dataclass(frozen=True)

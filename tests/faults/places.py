@@ -17,7 +17,8 @@ from typing import Protocol
 import pyarrow.parquet as pq
 from safetensors import safe_open
 
-from pipelines.storage import Store, read_rows
+from pipelines.storage import Store
+from pipelines.tables import read_rows
 from tests.pipelines.processes import start_alone, wait_for_process
 from tests.pipelines.runs import BACKBONES, make_category
 

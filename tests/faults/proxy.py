@@ -20,11 +20,13 @@ class Weather:
     Attributes:
         refused, broken: shares of the connections that are answered by 503, or reset after some bytes.
         delay: seconds that each waits.
+        never: a part of a name: what is so called is refused always.
     """
 
     refused: float = 0.0
     broken: float = 0.0
     delay: float = 0.0
+    never: bytes = b""
 
 
 @contextmanager
@@ -62,15 +64,19 @@ def _pass_on(client: socket.socket, host: str, port: int, weather: Weather, draw
         with socket.create_connection((host, port)) as store:
             back = threading.Thread(target=_copy, args=(store, client, 2_000 if breaks else None), daemon=True)
             back.start()
-            _copy(client, store, None)
+            _copy(client, store, None, weather.never)
             back.join()
 
 
-def _copy(source: socket.socket, target: socket.socket, limit: int | None) -> None:
+def _copy(source: socket.socket, target: socket.socket, limit: int | None, never: bytes = b"") -> None:
     """Bytes from one to the other until the end, or until so many have passed: then the connection is reset."""
     passed = 0
     with suppress(OSError):
         while data := source.recv(65_536):
+            if never and never in data:
+                source.sendall(_REFUSED)
+                source.shutdown(socket.SHUT_RDWR)
+                return
             passed += len(data)
             if limit is not None and passed > limit:
                 target.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")

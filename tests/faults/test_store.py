@@ -1,9 +1,11 @@
-"""An object store that is slow, refuses one request in ten and breaks others off: the results are the same."""
+"""An object store that is slow, refuses one request in ten and breaks others off: the results are the same. A picture
+that it never gives is its category's failure, and no unreadable picture."""
 
 from __future__ import annotations
 
 import pytest
 
+from pipelines.rundir import fused_scores_file
 from pipelines.storage import Store
 from tests.faults.places import STAGES, Place, finish, outcome_of
 from tests.faults.proxy import Weather, proxied
@@ -24,18 +26,37 @@ pytestmark = pytest.mark.slow
 def test_it_costs_time_and_nothing_else(
     calm: Place, object_store: tuple[str, int], name: str, weather: Weather
 ) -> None:
-    host, port = object_store
-    root, direct = f"s3://lake/weather/{name}", options_of(host, port)
-    copy_into(calm.data, f"{root}/data?{direct}")
-    with proxied(host, port, weather) as gate:
-        query = options_of("127.0.0.1", gate)
-        place = Place(f"{root}/data?{query}", f"{root}/run?{query}", ("--scratch", f"{root}/scratch?{query}"))
-        running = place.start()
-        output, errors = running.communicate(timeout=600)
-        assert running.returncode in (0, 1), output + errors
-        assert "Traceback" not in errors
-    straight = Place(f"{root}/data?{direct}", f"{root}/run?{direct}", ("--scratch", f"{root}/scratch?{direct}"))
-    if running.returncode:
+    straight = place_in(f"s3://lake/weather/{name}", options_of(*object_store))
+    copy_into(calm.data, straight.data)
+    code, _ = called_in(weather, object_store, name)
+    assert code in (0, 1)
+    if code:
         finish(straight)
     assert outcome_of(Store.of(straight.out)) == calm.outcome()
-    assert not [info.path for info in Store.of(f"{root}/scratch?{direct}").files()]
+    assert not [info.path for info in Store.of(straight.more[1]).files()]
+
+
+@pytest.mark.fault("a picture that an object store never gives", stages=("index",))
+def test_a_picture_that_is_never_given_is_its_categorys_failure(calm: Place, object_store: tuple[str, int]) -> None:
+    straight = place_in("s3://lake/weather/never", options_of(*object_store))
+    copy_into(calm.data, straight.data)
+    code, errors = called_in(Weather(never=b"nut/train/good/003.png"), object_store, "never")
+    assert code == 1
+    assert "nut: failed in index: nut/train/good/003.png: The object store does not answer" in errors
+    fused = {name for name in outcome_of(Store.of(straight.out)) if name.startswith("scores/fused")}
+    assert fused == {fused_scores_file(category) for category in ("bolt", "cloth")}
+    finish(straight)
+    assert outcome_of(Store.of(straight.out)) == calm.outcome()
+
+
+def place_in(root: str, options: str) -> Place:
+    return Place(f"{root}/data?{options}", f"{root}/run?{options}", ("--scratch", f"{root}/scratch?{options}"))
+
+
+def called_in(weather: Weather, object_store: tuple[str, int], name: str) -> tuple[int, str]:
+    """A call that sees the store through a weather: its exit code, and what it said of failures."""
+    with proxied(*object_store, weather) as gate:
+        running = place_in(f"s3://lake/weather/{name}", options_of("127.0.0.1", gate)).start()
+        _, errors = running.communicate(timeout=600)
+    assert "Traceback" not in errors
+    return running.returncode, errors

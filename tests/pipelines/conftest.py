@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from pipelines.config import RunConfig
+from pipelines.progress import Screen
+from pipelines.record import Record
+from pipelines.rundir import Stamp
+from pipelines.stages import Stages
+from pipelines.storage import Store
 from tests.pipelines.nights import Factory, Morning
-from tests.pipelines.runs import SCRIPT, Finished, call_alone, ensemble_options, make_category
+from tests.pipelines.runs import MEMBER, SCRIPT, Finished, call_alone, ensemble_options, make_category
 
 
 @pytest.fixture(scope="session")
@@ -53,3 +60,20 @@ def copied(finished: Finished, tmp_path: Path) -> Path:
     """A copy of the finished run, to go on with."""
     shutil.copytree(finished.out, tmp_path / "run")
     return tmp_path / "run"
+
+
+@pytest.fixture
+def stages(tmp_path: Path) -> Stages:
+    """Of a run on local disks, in which nothing has been done."""
+    config = RunConfig("ensemble", "data", "out", (MEMBER,), 96)
+    data, out = Store.of(str(tmp_path / "data")), Store.of(str(tmp_path / "run"))
+    record = Record(config, out, Screen(), {}, "0" * 32, datetime.now(UTC))
+    return Stages(config, data, out, out, record, record.screen, 4, Stamp("0" * 32, datetime.now(UTC)))
+
+
+@pytest.fixture(params=["local", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """An empty folder, on a local disk and in an object store."""
+    if request.param == "local":
+        return Store.of(str(tmp_path / "store"))
+    return Store.of(request.getfixturevalue("bucket")).below(tmp_path.name)

@@ -16,9 +16,11 @@ from click.testing import CliRunner
 from PIL import Image
 
 from pipelines.cli import main
+from pipelines.config import resolve_members
 
 BACKBONES = ("tf_efficientnet_lite0", "tf_efficientnet_lite1")
 SIZE = 96
+(MEMBER,) = resolve_members("ensemble", BACKBONES[:1], SIZE, {})
 SCRIPT = "<script>alert(1)<∕script>&\"'.png"  # a file's name
 
 

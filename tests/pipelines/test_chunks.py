@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 
 from pipelines.chunks import View, chunks_of, cut_chunks, features_key
-from pipelines.config import RunConfig, resolve_members
+from pipelines.config import RunConfig
 from pipelines.storage import Store
 from pipelines.walk import Image
+from tests.pipelines.runs import MEMBER
 
-(MEMBER,) = resolve_members("ensemble", ["tf_efficientnet_lite0"], 96, {})
 CONFIG = RunConfig("ensemble", "data", "out", (MEMBER,), 96)
 VIEW = View.of(MEMBER, CONFIG)
 IMAGES = [Image("nut", "new", "", f"{number}.png", content_sha256=f"{number:064x}") for number in range(3)]

@@ -10,7 +10,7 @@ import pytest
 import timm
 
 from pipelines.chunks import Chunk, View
-from pipelines.config import RunConfig, resolve_members
+from pipelines.config import RunConfig
 from pipelines.estimate import estimated_hours
 from pipelines.keys import Keys
 from pipelines.networks import Network, load_backbones, load_networks
@@ -19,9 +19,8 @@ from pipelines.progress import Screen
 from pipelines.run import dry_run
 from pipelines.storage import Store
 from pipelines.walk import Image
-from tests.pipelines.runs import make_category
+from tests.pipelines.runs import MEMBER, make_category
 
-(MEMBER,) = resolve_members("ensemble", ["tf_efficientnet_lite0"], 96, {})
 CONFIG = RunConfig("ensemble", "data", "out", (MEMBER,), 96, workers=1)
 NETWORK = Network("", "", 144, 152)
 

@@ -16,7 +16,8 @@ from pipelines.networks import Network
 from pipelines.plan import Unit
 from pipelines.rundir import adapter_name, checkpoint_file, model_folder, training_name
 from pipelines.shards import write_shard
-from pipelines.storage import Store, write_tensors
+from pipelines.storage import Store
+from pipelines.tensors import write_tensors
 from pipelines.walk import Image
 from reconpatch import adapter
 

@@ -31,7 +31,8 @@ from pipelines.registry import Registry
 from pipelines.report.build import _standing
 from pipelines.rundir import NIGHT_FILE, Stamp
 from pipelines.stages import Stages
-from pipelines.storage import Store, read_rows
+from pipelines.storage import Store
+from pipelines.tables import read_rows
 from reconpatch.model import CODE_VERSION, Model
 from tests.pipelines.nights import Factory
 from tests.pipelines.runs import make_category

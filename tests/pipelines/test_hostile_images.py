@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,20 +14,17 @@ import ray
 from PIL import Image as Pillow
 
 from pipelines.chunks import View
-from pipelines.config import RunConfig, resolve_members
+from pipelines.config import RunConfig
 from pipelines.dataset import examine
 from pipelines.decode import decode_chunk
 from pipelines.index import index, usable
 from pipelines.masks import read_masks
-from pipelines.progress import Screen
-from pipelines.record import Record
-from pipelines.rundir import Stamp, folder_name
+from pipelines.rundir import folder_name
 from pipelines.stages import Stages
 from pipelines.storage import Store
 from pipelines.walk import Image
 from reconpatch.model import MODEL_FILE
-
-(MEMBER,) = resolve_members("ensemble", ["tf_efficientnet_lite0"], 96, {})
+from tests.pipelines.runs import MEMBER
 
 
 def picture(path: Path) -> None:
@@ -68,14 +64,6 @@ def test_one_picture_that_memory_has_no_room_for_is_one_unreadable_picture(
     masks, warnings = read_masks(store, [image], model)  # type: ignore[arg-type]
     assert masks == {}
     assert warnings == [f"a.png: {told} Its image is left out of the pixel metrics."]
-
-
-@pytest.fixture
-def stages(tmp_path: Path) -> Stages:
-    config = RunConfig("ensemble", "data", "out", (MEMBER,), 96)
-    data, out = Store.of(str(tmp_path / "data")), Store.of(str(tmp_path / "run"))
-    record = Record(config, out, Screen(), {}, "0" * 32, datetime.now(UTC))
-    return Stages(config, data, out, out, record, record.screen, 4, Stamp("0" * 32, datetime.now(UTC)))
 
 
 def test_the_picture_that_kills_its_process_is_the_only_one_that_is_lost(

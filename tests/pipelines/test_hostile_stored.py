@@ -12,7 +12,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipelines.config import UsageError
-from pipelines.storage import Store, metadata_of, read_rows, read_table, tensors_key, write_table, write_tensors
+from pipelines.storage import Store
+from pipelines.tables import metadata_of, read_rows, read_table, write_table
+from pipelines.tensors import tensors_key, write_tensors
 from tests.object_stores import put, remote
 
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines import nightly
-from pipelines.config import RunConfig, UsageError, resolve_members
+from pipelines.config import RunConfig, UsageError
 from pipelines.dataset import examine, find_new, list_images
 from pipelines.export import _local
 from pipelines.night import NightOptions, place_of
@@ -26,9 +26,8 @@ from pipelines.storage import Store
 from pipelines.walk import Image
 from reconpatch.model import CODE_VERSION, MODEL_FILE, MemberModel, Model, ModelError, to_json
 from tests.object_stores import put, remote
+from tests.pipelines.runs import MEMBER
 from tests.pipelines.trees import look, paths, touch
-
-(MEMBER,) = resolve_members("ensemble", ["tf_efficientnet_lite0"], 96, {})
 
 E_COMPOSED, E_APART = normalize("NFC", "é"), normalize("NFD", "é")
 _ODD = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/\0"), min_size=1, max_size=40)

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from pipelines import rundir
-from pipelines.storage import Store, read_rows, read_table, read_tensors
+from pipelines.storage import Store
+from pipelines.tables import read_rows, read_table
+from pipelines.tensors import read_tensors
 from tests.object_stores import copy_into
 from tests.pipelines.runs import BACKBONES, Finished, call, ensemble
 

@@ -13,7 +13,8 @@ from pipelines.config import ENSEMBLE_BACKBONES, SINGLE_BACKBONE, RunConfig, res
 from pipelines.paper_tables import RUNS
 from pipelines.paper_values import CATEGORIES, GROUPS, IMAGE, PIXEL, TABLES, PaperTable, Row
 from pipelines.rundir import METRICS, METRICS_FILE
-from pipelines.storage import Store, named_below, write_rows
+from pipelines.storage import Store, named_below
+from pipelines.tables import write_rows
 from tests.pipelines.runs import BACKBONES, SIZE, Finished, call, files, make_category, rows_of
 
 BY_CATEGORY = [(table, row) for table in TABLES if table.by_category for row in table.rows if row.published]

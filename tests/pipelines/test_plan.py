@@ -11,7 +11,8 @@ from pipelines.config import Member, RunConfig
 from pipelines.networks import Network
 from pipelines.plan import CategoryPlan, cut_waves, plan_category
 from pipelines.rundir import RUN, adapter_name, bank_index_name, fused_scores_file, model_folder
-from pipelines.storage import Store, read_rows
+from pipelines.storage import Store
+from pipelines.tables import read_rows
 from pipelines.walk import Image
 from reconpatch.model import MODEL_FILE
 from tests.pipelines.runs import BACKBONES, Finished

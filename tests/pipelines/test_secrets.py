@@ -17,7 +17,8 @@ from pipelines.config import DEMO_BACKBONES, RunConfig, UsageError, resolve_memb
 from pipelines.progress import Screen
 from pipelines.record import Record
 from pipelines.secrets import is_masked, masked
-from pipelines.storage import Store, read_rows
+from pipelines.storage import Store
+from pipelines.tables import read_rows
 from tests.object_stores import copy_into, options_of
 from tests.pipelines.processes import start_alone
 from tests.pipelines.runs import ensemble_options, make_category
