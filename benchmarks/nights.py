@@ -58,7 +58,7 @@ def _night(size: NightSize) -> dict[str, Any]:
         root = Path(folder)
         data = folder_of(root / "data", size.categories, size.good, size.today)
         place = ["--data", str(data), "--registry", str(root / "registry"), "--scores", str(root / "scores")]
-        command = [sys.executable, "-m", "pipelines.cli"]
+        command = [sys.executable, "-m", "pipelines"]
         # A gate that refuses nothing: a refusal is an exit code of its own.
         options = ["--image-size", str(SIZE), "--backbone", BACKBONE, "--gate-suspects", "1", "--no-report"]
         whole = run([*command, "nightly", *place, *options]).seconds
@@ -133,34 +133,8 @@ def _listing() -> tuple[float, float]:
                 first.write_bytes(whole)
             else:
                 (data / f"{number:06d}.png").hardlink_to(first)
-        told = subprocess.run([sys.executable, "-c", _LIST, folder], capture_output=True, text=True, check=True).stdout
+        told = subprocess.run(
+            [sys.executable, "-m", "benchmarks.listed", folder], capture_output=True, text=True, check=True
+        ).stdout
     took, grew = map(float, told.split())
     return took / _LISTED, grew / _LISTED
-
-
-# What the driver does of a night in which nothing has changed.
-_LIST = """
-import sys, time
-from dataclasses import replace
-from pipelines.dataset import assign_parts, by_category, list_images, trust
-from pipelines.resources import measured
-from pipelines.rundir import INDEX, INDEX_FILE
-from pipelines.storage import Store, read_rows, write_rows
-
-def hashed(number, image):
-    return replace(image, width=300, height=300, content_sha256=f"{number:064x}")
-
-place = Store.of(sys.argv[1])
-known = [hashed(*each).row() for each in enumerate(list_images(place).images)]
-write_rows(place, INDEX_FILE, known, INDEX)
-del known
-with measured() as before:
-    pass
-with measured() as night:
-    known = {row["image_path"]: row for row in read_rows(place, INDEX_FILE)}
-    images = [trust(image, known) for image in list_images(place).images]
-    images = assign_parts(images, 0.2)
-    write_rows(place, INDEX_FILE, [image.row() for image in images], INDEX)
-    found = by_category(images)
-print(night.seconds, night.peak_bytes - before.peak_bytes)
-"""

@@ -34,7 +34,7 @@ def reconpatch(data: Path, out: Path, *options: str, cpus: int | None = None) ->
     Args:
         cpus: how many CPUs the command and all it starts may use; None for all.
     """
-    command = [sys.executable, "-m", "pipelines.cli", "ensemble", "--data", str(data), "--out", str(out)]
+    command = [sys.executable, "-m", "pipelines", "ensemble", "--data", str(data), "--out", str(out)]
     network = ["--image-size", "224", "--backbone", "tf_efficientnet_lite0", "--epochs", "0", "--no-report"]
     return run([*command, *network, *options], cpus)
 

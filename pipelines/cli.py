@@ -279,7 +279,3 @@ def _config(command: str, preset: str, options: dict[str, Any]) -> RunConfig:
     rest = with_recipe(rest)
     members = resolve_members(preset, options["backbones"], rest["image_size"], overrides, rest["recipe"])
     return RunConfig(command=command, members=members, **rest)
-
-
-if __name__ == "__main__":
-    main()

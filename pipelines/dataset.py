@@ -133,7 +133,7 @@ class Examined:
 
     Attributes:
         error: why it cannot be read.
-        unanswered: whether that is the object store's fault, which did not answer, and says nothing of the image.
+        unanswered: whether that is the object store's matter, which did not give it, and says nothing of the image.
         mode: what kind of picture it is, for people.
         frames: how many pictures the file holds.
         lowest_sixteenth: of a picture with more than 8 bits a channel, whether all its values are in the lowest
@@ -151,7 +151,7 @@ class Examined:
 def examine_all(data: Store, images: Sequence[Image], bit_depth: int) -> tuple[list[Examined], int]:
     """Examine several images; also the peak of the process's memory, in bytes.
 
-    Where the store does not answer, the rest of the category is not asked for: each would be waited for as long.
+    Where the store does not give one, the rest of its category is not asked for: each would be waited for as long.
     """
     examined: list[Examined] = []
     silent: dict[str, str | None] = {}
@@ -174,7 +174,7 @@ def examine(data: Store, image: Image, bit_depth: int) -> Examined:
         if image.mask_path is not None:
             image = replace(image, mask_sha256=hashlib.sha256(data.read_picture(image.mask_path)).hexdigest())
         picture = read_picture(content, bit_depth)
-    except UNREADABLE as error:
+    except (*UNREADABLE, UnansweredError) as error:
         return Examined(image, reason_of(error), unanswered=isinstance(error, UnansweredError))
     height, width = picture.pixels.shape[:2]
     return Examined(

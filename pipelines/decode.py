@@ -23,7 +23,7 @@ from reconpatch.images import ImageError, preprocess, read_image
 def decode_chunk(row: dict[str, Any], views: Sequence[View], sources: Sequence[Store]) -> dict[str, Any]:
     """Read a chunk's images and lay them on the network's grid; what cannot be read is named.
 
-    Where the object store does not answer, the rest is not asked for: each would be waited for as long.
+    Where the object store does not give one, the rest is not asked for: each would be waited for as long.
     """
     use_threads(1)
     view, source = views[row["view"]], sources[row["source"]]
@@ -57,6 +57,7 @@ def decode_chunk(row: dict[str, Any], views: Sequence[View], sources: Sequence[S
         "category": row["category"],
         "view": row["view"],
         "shard": row["shard"],
+        "images": len(row["paths"]),
         "batch": batch,
         "paths": readable,
         "error_paths": error_paths,

@@ -50,6 +50,6 @@ def read_drift(registry: Registry, category: str, last: int = _KEPT) -> list[dic
     place = registry.of(category).below(_FOLDER)
     rows: list[dict[str, Any]] = []
     for info in place.files()[-last:]:
-        with suppress(OSError, ValueError):
+        with suppress(ValueError):
             rows += read_rows(place, place.name_of(info))
     return rows

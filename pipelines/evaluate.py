@@ -128,7 +128,7 @@ def _with_masks(data: Store, images: Sequence[Image], layout: str) -> tuple[list
         mask_path = now[image.image_path].mask_path if image.image_path in now else image.mask_path
         sha256 = None
         if mask_path is not None and data.exists(mask_path):
-            sha256 = hashlib.sha256(data.read(mask_path)).hexdigest()
+            sha256 = hashlib.sha256(data.read_picture(mask_path)).hexdigest()
         changed = (mask_path, sha256) != (image.mask_path, image.mask_sha256)
         # A row whose mask is another one must not be trusted by its old fingerprint.
         fingerprint = None if changed else image.fingerprint

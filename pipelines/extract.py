@@ -114,7 +114,7 @@ class _Extract:
         return {
             "category": row["category"],
             "view": row["view"],
-            "images": len(row["paths"]) + len(row["error_paths"]),
+            "images": int(row["images"]),
             "error_paths": list(row["error_paths"]),
             "errors": list(row["errors"]),
             "unanswered": row["unanswered"],

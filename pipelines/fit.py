@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -30,6 +31,7 @@ from pipelines.unit_queue import Fitted, UnitQueue
 from reconpatch.adapter import Adapter, train_adapter
 
 _NEVER = 1e9  # seconds
+_GIVES_BACK_WITHIN = 10.0  # seconds, an interrupted trainer
 
 
 def fit_adapters(
@@ -102,12 +104,19 @@ def _fit_watched(trainer: Any, look: Callable[[], None]) -> str | None:
     logging.getLogger("ray.train").setLevel(logging.ERROR)
     # A process of its own that ends with it, and takes along what Ray Train would leave: a controller of 0.7 GB.
     running = ray.remote(**beside_driver(), max_calls=1)(_fit).remote(trainer)
-    while True:
-        ready, _ = ray.wait([running], timeout=0.5)
-        look()
-        if ready:
-            error: str | None = ray.get(running)
-            return error
+    try:
+        while True:
+            ready, _ = ray.wait([running], timeout=0.5)
+            look()
+            if ready:
+                error: str | None = ray.get(running)
+                return error
+    except BaseException:
+        # Else a cluster that lives on keeps the workers' CPUs in its books for three minutes, and no training begins.
+        with suppress(Exception):  # of a Ray that has gone
+            ray.cancel(running)
+            ray.wait([running], timeout=_GIVES_BACK_WITHIN)
+        raise
 
 
 def _fit(trainer: Any) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from ray.exceptions import RayError, RayTaskError
 
 from pipelines.chunks import Chunk, View, chunks_of
 from pipelines.config import RunConfig, UsageError
@@ -18,7 +19,7 @@ from pipelines.plan import CategoryPlan
 from pipelines.registry import REFUSED, Registry
 from pipelines.rundir import AUDIT_FILE, TRAIN_FILE
 from pipelines.stages import Stages
-from pipelines.storage import Store
+from pipelines.storage import Store, is_withheld
 from pipelines.tables import read_rows
 from pipelines.tasks import sentence_of
 from pipelines.walk import Image
@@ -95,11 +96,19 @@ def candidate_of(
             seen |= _fitted(theirs)
             networks.add(champion[0])
         except Exception as error:  # what cannot be read, or has other weights, cannot judge today's either
+            if _may_be_whole(error):
+                raise
             champion, unasked = None, " ".join(str(error).split())[:200]
     good = [image for image in images if image.part == "holdout" and image.content_sha256 not in seen]
     labelled = [image for image in real if image.label is not None and image.content_sha256 not in seen]
     both = len({image.label for image in labelled}) == 2 and champion is not None
     return Candidate(model, place, _asked(good), _asked(labelled) if both else (), champion, unasked)
+
+
+def _may_be_whole(error: Exception) -> bool:
+    """Whether an error says nothing of the champion: a store or a disk that gives nothing now, a process that died."""
+    died = isinstance(error, RayError) and not isinstance(error, RayTaskError)
+    return died or is_withheld(getattr(error, "cause", None) or error)
 
 
 def _asked(images: Sequence[Image]) -> tuple[Image, ...]:
@@ -153,7 +162,7 @@ def rule_all(
     unasked: dict[str, str] = {}
     for number, answer in judge_orders(stages, orders, networks):
         category, who, _ = asked[number]
-        if isinstance(answer, Exception) and who == "champion":
+        if isinstance(answer, Exception) and who == "champion" and not _may_be_whole(answer):
             unasked[category] = sentence_of(answer)
         elif isinstance(answer, Exception):
             stages.failed(category, "gate", answer)

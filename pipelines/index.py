@@ -15,7 +15,7 @@ from pipelines.record import Record, read_run
 from pipelines.rundir import INDEX_FILE, folder_name
 from pipelines.secrets import masked
 from pipelines.stages import Stages
-from pipelines.storage import Store
+from pipelines.storage import Store, UnansweredError
 from pipelines.tables import read_rows
 from pipelines.tasks import sentence_of
 from pipelines.walk import Image
@@ -54,18 +54,25 @@ def known_images(out: Store, config: RunConfig) -> dict[str, dict[str, Any]]:
 
 
 def known_or_read(data: Store, image: Image, known: Mapping[str, Mapping[str, Any]], bit_depth: int) -> Image | None:
-    """An image completed from what is known of it, else by reading it; None where it cannot be read."""
+    """An image completed from what is known of it, else by reading it; None where it cannot be read.
+
+    Raises:
+        UnansweredError: the object store does not give it.
+    """
     trusted = trust(image, known)
     if trusted is not None:
         return trusted
     found = examine(data, image, bit_depth)
+    if found.unanswered:
+        raise UnansweredError(f"{image.image_path}: {found.error}")
     return found.image if found.error is None else None
 
 
 def index(stages: Stages, listed: Sequence[Image], known: Mapping[str, Mapping[str, Any]]) -> list[Image]:
     """Hash and decode every image that is not known yet, in Ray tasks; returns those that can be read.
 
-    A category of which the object store did not give an image has failed: it is not learned from the others.
+    A category of which the object store did not give an image has failed: it is not learned from the others, and no
+    more of it is asked for. New images that are not given are left out by name.
     """
     trusted = {image.image_path: trust(image, known) for image in listed}
     found = {path: image for path, image in trusted.items() if image is not None}
@@ -78,17 +85,18 @@ def index(stages: Stages, listed: Sequence[Image], known: Mapping[str, Mapping[s
     silent: dict[str, str] = {}
 
     def arguments(batch: Sequence[Image]) -> tuple[Any, ...]:
-        return stages.data, batch, stages.config.bit_depth
+        asked = [image for image in batch if image.category not in silent]
+        return stages.data, asked, stages.config.bit_depth
 
     def note(examined: Sequence[Examined], peak_bytes: int) -> None:
         record.cost("index", peak_bytes)
         for each in examined:
             path, category = each.image.image_path, each.image.category
-            if each.unanswered:
+            if each.unanswered and each.image.split != "new":
                 silent.setdefault(category, f"{path}: {each.error}")
                 continue
             if each.error is not None:
-                record.image_unreadable(category, "index", path, each.error)
+                record.image_unreadable(category, "index", path, each.error, unanswered=each.unanswered)
                 continue
             found[path] = each.image
             if each.frames > 1:

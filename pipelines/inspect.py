@@ -12,7 +12,7 @@ from pipelines.config import RunConfig
 from pipelines.dataset import Examined, assign_parts, examine, list_images
 from pipelines.layouts import MVTEC
 from pipelines.progress import Screen
-from pipelines.storage import Store
+from pipelines.storage import Store, UnansweredError
 from pipelines.walk import UNREADABLE, Image, reason_of
 from reconpatch.images import read_mask
 from reconpatch.thresholds import FEWEST_CONTENTS
@@ -27,6 +27,7 @@ class Findings:
     Attributes:
         counts: (split, defect) → readable images.
         fit, holdout: how the good training images would be split.
+        withheld: whether an object store did not give an image.
         modes, sizes: what the pictures are → how many.
         odd: kind of oddity → where.
     """
@@ -35,6 +36,7 @@ class Findings:
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     fit: int = 0
     holdout: int = 0
+    withheld: bool = False
     modes: Counter[str] = field(default_factory=Counter)
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
     odd: dict[str, list[str]] = field(default_factory=dict)
@@ -56,7 +58,8 @@ def inspect(
     """Read every image and mask of a data root and say what is there.
 
     Returns:
-        0, or 1 where a category cannot be learned: none of its good training images can be read.
+        0, or 1 where a category cannot be learned: none of its good training images can be read, or an object store did
+        not give one of its images.
 
     Raises:
         UsageError: no such folder, no category.
@@ -76,7 +79,7 @@ def inspect(
         _show(screen, found[-1])
     for sentence in listing.warnings:
         screen.warn(sentence)
-    return 0 if all(each.fit for each in found) else 1
+    return 0 if all(each.fit and not each.withheld for each in found) else 1
 
 
 def _findings(store: Store, category: str, examined: Sequence[Examined], holdout: float) -> Findings:
@@ -88,7 +91,11 @@ def _findings(store: Store, category: str, examined: Sequence[Examined], holdout
     findings.holdout = sum(image.part == "holdout" for image in images)
     findings.modes.update(each.mode for each in readable)
     findings.sizes.update((int(image.width or 0), int(image.height or 0)) for image in images)
-    findings.note("cannot be read", (f"{each.image.image_path} ({each.error})" for each in examined if each.error))
+    unread = [each for each in examined if each.error is not None]
+    findings.withheld = any(each.unanswered for each in unread)
+    for kind, withheld in (("cannot be read", False), ("not given", True)):
+        told = [f"{each.image.image_path} ({each.error})" for each in unread if each.unanswered == withheld]
+        findings.note(kind, told)
     findings.note(
         "of several pictures, the first is used", (each.image.image_path for each in readable if each.frames > 1)
     )
@@ -128,7 +135,8 @@ def _masks(store: Store, images: Sequence[Image], findings: Findings) -> None:
             continue
         try:
             mask = read_mask(store.read_picture(image.mask_path))
-        except UNREADABLE as error:
+        except (*UNREADABLE, UnansweredError) as error:
+            findings.withheld |= isinstance(error, UnansweredError)
             findings.note("a mask cannot be read", [f"{image.mask_path} ({reason_of(error)})"])
             continue
         if not mask.any():

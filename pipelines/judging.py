@@ -20,7 +20,7 @@ from pipelines.rundir import MAPS, Stamp, fused_schema
 from pipelines.score import read_adapter, read_bank, score_shard
 from pipelines.shards import read_shard
 from pipelines.stages import Stages
-from pipelines.storage import Store
+from pipelines.storage import Store, UnansweredError
 from pipelines.tables import write_rows
 from pipelines.walk import Image
 from reconpatch.model import Model, judge
@@ -120,13 +120,13 @@ def _extract_orders(
             replace(order, images=tuple(image for image in order.images if image.image_path not in vanished))
             for order in orders
         ]
-    torn = {(each.category, each.backbone): each.error for each in lost}
+    torn = {(each.category, each.backbone): each for each in lost}
     broken: dict[int, Exception] = {}
     for number, order in enumerate(orders):
         for member in order.model.members:
-            error = torn.get((order.model.category, member.backbone))
-            if error is not None:
-                broken[number] = RuntimeError(error)
+            why = torn.get((order.model.category, member.backbone))
+            if why is not None:
+                broken[number] = UnansweredError(why.error) if why.unanswered else RuntimeError(why.error)
     return orders, chunks, broken
 
 

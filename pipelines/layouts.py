@@ -16,7 +16,7 @@ import pyarrow.fs as pafs
 
 from pipelines.config import UsageError
 from pipelines.image_list import read_list, walk_list
-from pipelines.storage import Store, UnansweredError, side_by_side
+from pipelines.storage import Store, side_by_side
 from pipelines.walk import (
     GOOD,
     UNREADABLE,
@@ -264,7 +264,5 @@ def _told(data: Store, mask: str) -> str | Exception:
     """What a mask says its image is, or why it cannot be read."""
     try:
         return "defect" if read_mask(data.read_picture(mask)).any() else GOOD
-    except UnansweredError:
-        raise
     except UNREADABLE as error:
         return error

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipelines.storage import Store, UnansweredError
+from pipelines.storage import Store
 from pipelines.walk import UNREADABLE, Image, reason_of
 from reconpatch.images import preprocess_mask, read_mask
 from reconpatch.model import Model
@@ -16,7 +16,7 @@ def read_masks(data: Store, images: Sequence[Image], model: Model) -> tuple[dict
     """image_path → (S, S) bool, and sentences about masks that are unreadable, empty, of another size, or cut off.
 
     Raises:
-        UnansweredError: the object store does not answer.
+        UnansweredError: the object store does not give one.
     """
     masks: dict[str, np.ndarray] = {}
     cut = 0
@@ -26,8 +26,6 @@ def read_masks(data: Store, images: Sequence[Image], model: Model) -> tuple[dict
             continue
         try:
             mask = read_mask(data.read_picture(image.mask_path))
-        except UnansweredError:
-            raise
         except (*UNREADABLE, ValueError) as error:
             warnings.append(f"{image.mask_path}: {reason_of(error)} Its image is left out of the pixel metrics.")
             continue

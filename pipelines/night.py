@@ -159,7 +159,7 @@ class Night:
             return []
         try:
             return [row for row in read_rows(work, NIGHT_FILE) if row["category"] not in self.told]
-        except (OSError, ValueError):  # what is damaged tells nothing, and is written anew
+        except ValueError:  # what is damaged tells nothing, and is written anew
             return []
 
     def _finished(self) -> list[dict[str, Any]]:

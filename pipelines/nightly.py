@@ -112,7 +112,7 @@ def _whole(night: Night, listing: Listing) -> int:
     except BaseException:
         night.save("interrupted")
         raise
-    night.save("partial" if record.failed else "complete")
+    night.save(record.ended)
     if night.stages.config.report:
         _report(night)
     refused = any(row.get("learned") == "refused" for row in night.told.values())

@@ -13,6 +13,7 @@ from pipelines.config import ENSEMBLE_BACKBONES, RECIPES, RunConfig, UsageError
 from pipelines.config_file import options_from_file
 from pipelines.layouts import AUTO, LAYOUTS
 from pipelines.progress import in_one_line
+from pipelines.storage import UnansweredError
 from reconpatch.backbones import BackboneError
 from reconpatch.model import FUSIONS, ModelError
 from reconpatch.onnx_graph import ExportError
@@ -223,7 +224,7 @@ def do(work: Callable[[], int]) -> NoReturn:
         code = work()
     except (UsageError, BackboneError, ModelError) as error:
         refuse(error)
-    except (ExportError, OSError) as error:  # a full disk, a folder that cannot be written, an unreachable store
+    except (ExportError, OSError, UnansweredError) as error:  # a full disk, a store that is not to be reached
         click.echo(f"error: {in_one_line(error)}", err=True)
         code = 1
     except KeyboardInterrupt:

@@ -60,6 +60,7 @@ class Record:
     origin: dict[str, str] = field(default_factory=dict)
     before: Mapping[str, Any] = field(default_factory=dict)
     _unreadable: set[str] = field(default_factory=set)
+    _unanswered: bool = False
 
     def warn(self, sentence: str) -> None:
         """Say what is odd, now and in run.json."""
@@ -72,8 +73,15 @@ class Record:
         self.failed.setdefault(category, f"{stage}: {masked(error)}")
         self.screen.warn(f"{', '.join(filter(None, (category, backbone)))}: failed in {stage}: {error}")
 
-    def image_unreadable(self, category: str, stage: str, image_path: str, error: str) -> None:
-        """An image that is left out: it has no score at all, and a row that says why."""
+    def image_unreadable(
+        self, category: str, stage: str, image_path: str, error: str, *, unanswered: bool = False
+    ) -> None:
+        """An image that is left out: it has no score at all, and a row that says why.
+
+        Args:
+            unanswered: whether an object store did not give it: the call has not done all that it was to do.
+        """
+        self._unanswered |= unanswered
         if image_path not in self._unreadable:  # it may be looked at twice
             self._unreadable.add(image_path)
             self._failure(category, None, stage, image_path, error)
@@ -84,10 +92,15 @@ class Record:
         self.failures.append({**where, "error": masked(error)})
 
     @property
+    def ended(self) -> str:
+        """The status at the end: 'partial' where a category failed or an image was not given, else 'complete'."""
+        return "partial" if self.failed or self._unanswered else "complete"
+
+    @property
     def exit_code(self) -> int:
-        """1 where a category failed or, with `--strict`, an image could not be read."""
+        """1 where a category failed, an image was not given or, with `--strict`, an image could not be read."""
         unreadable = any(row["image_path"] is not None for row in self.failures)
-        return 1 if self.failed or (self.config.strict and unreadable) else 0
+        return 1 if self.ended == "partial" or (self.config.strict and unreadable) else 0
 
     def cost(self, stage: str, peak_bytes: int) -> None:
         """The peak of resident bytes of a stage's processes: that of the largest of them."""
@@ -143,7 +156,7 @@ class Record:
         if metrics is not None:
             write_rows(self.out, METRICS_FILE, metrics, METRICS)
             self.out.write(METRICS_CSV, csv_of(metrics, METRICS.names))
-        self.save("partial" if self.failed else "complete")
+        self.save(self.ended)
         if metrics:
             show_metrics(self.screen, metrics)
         self.screen.say(f"scores   {self.out.below(FUSED_FOLDER).uri}")

@@ -26,7 +26,7 @@ from pipelines.rundir import FILES, FOLDERS, INDEX, INDEX_FILE, RUN, Stamp
 from pipelines.session import session_with_networks
 from pipelines.stages import Stages, scratch_of
 from pipelines.storage import Store
-from pipelines.tables import read_rows, write_rows
+from pipelines.tables import rows_if_there, write_rows
 
 
 def run(config: RunConfig, screen: Screen) -> int:
@@ -155,10 +155,13 @@ def _up_to_date(
 ) -> list[dict[str, Any]]:
     """Bring every category up to date; returns the rows of metrics.parquet."""
     config, record, out = stages.config, stages.record, stages.out
-    images = index(stages, listing.images, known)
-    images = usable(record, listing.categories, assign_parts(images, config.holdout), config)
-    not_asked = _not_asked(stages, listing)
-    others = [row for row in read_rows(out, INDEX_FILE) if row["category"] in not_asked] if not_asked else []
+    read = assign_parts(index(stages, listing.images, known), config.holdout)
+    silent = list(record.failed)  # an object store did not give them as a whole: what stands of them is kept
+    untouched = [*_not_asked(stages, listing), *silent]
+    images = usable(record, listing.categories, read, config)
+    others = [row for row in rows_if_there(out, INDEX_FILE) if row["category"] in untouched] if untouched else []
+    new = set(silent) - {row["category"] for row in others}
+    others += [image.row() for image in read if image.category in new]
     write_rows(out, INDEX_FILE, [*(image.row() for image in images), *others], INDEX)
     plans = plans_of(listing.categories, images, config, networks, out)
     units = [unit for plan in plans for unit in plan.units]
@@ -179,7 +182,7 @@ def _up_to_date(
         label = f" {number}/{len(waves)}" if len(waves) > 1 else ""
         metrics |= stages.do(wave, label, f"fit-{record.run_id}-{number}")
         stages.free([plan.category for plan in wave])
-    for category in not_asked:
+    for category in untouched:
         story = stored_story(out, category)
         metrics[category] = [] if story is None else story["metrics"]
     return [row for category in sorted(metrics) for row in metrics[category]]

@@ -33,13 +33,15 @@ class Lost:
 
     Attributes:
         image_path: the picture that cannot be read now, which the index could read; None where the extraction itself
-            broke down, or an object store did not answer.
+            broke down, or an object store did not give a picture.
+        unanswered: whether it is that.
     """
 
     category: str
     backbone: str
     image_path: str | None
     error: str
+    unanswered: bool = False
 
 
 def scratch_of(config: RunConfig, out: Store) -> Store:
@@ -111,7 +113,7 @@ class Stages:
                 for receipt in extract(missing, self.config, self.scratch, self.workers):
                     found += [Lost(receipt.category, receipt.backbone, *each) for each in receipt.errors]
                     if receipt.unanswered:
-                        found.append(Lost(receipt.category, receipt.backbone, None, receipt.unanswered))
+                        found.append(Lost(receipt.category, receipt.backbone, None, receipt.unanswered, True))
                     self.record.cost("extract", receipt.peak_bytes)
                     stage.advance(receipt.images)
             except ray.exceptions.RayError as error:  # what is not there now is lost; what is there stands

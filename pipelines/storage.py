@@ -23,17 +23,28 @@ from pipelines.secrets import masked
 
 _PART = ".part"
 ASIDE = re.compile(r"\..+\.[a-z0-9_]{8}\.part")  # what a file is called while it is written
+# What an error has in it that an object store has passed on, and no reader of Parquet has made.
+_PASSED_ON = ("AWS Error", "google::cloud::Status", "Azure Error")
 _REQUESTS = 32
 _LISTS = (".csv", ".parquet")
 _LARGEST_PICTURE = 2_000_000_000  # bytes; 200 megapixels of four channels of 16 bits are 1.6 GB
-_DENIED = "ACCESS_DENIED"  # how pyarrow tells that one may not have what may well be there
+# How object stores tell, through pyarrow, that there is no such file, where it does not say so itself.
+_GONE = ("AWS Error NO_SUCH_KEY", "AWS Error RESOURCE_NOT_FOUND", "Status(NOT_FOUND")
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 
-class UnansweredError(OSError):
-    """An object store did not give a file, asked again and again, and did not say that there is none: nothing is known
-    of the file, least of all that it cannot be read."""
+class UnansweredError(Exception):
+    """An object store did not give a picture, and did not say that there is none: nothing is known of it, least of all
+    that it cannot be read. No OSError, since many are taken for a picture's own matter."""
+
+
+def is_withheld(error: Exception) -> bool:
+    """Whether a disk or an object store did not give a file that may well be whole; of pyarrow, a damaged one is an
+    OSError too."""
+    if not isinstance(error, OSError) or isinstance(error, FileNotFoundError):
+        return isinstance(error, UnansweredError)
+    return error.errno is not None or any(words in str(error) for words in _PASSED_ON)
 
 
 @dataclass(frozen=True)
@@ -113,7 +124,7 @@ class Store:
         """As `read`, of what anybody may have put there: nothing is waited for, and memory is not filled.
 
         Raises:
-            UnansweredError: the object store does not answer.
+            UnansweredError: the object store does not give it.
             OSError: the file is not there, cannot be read, or is too large.
         """
         path = self.path(name)
@@ -123,12 +134,13 @@ class Store:
             with self.filesystem.open_input_file(path) as file:
                 size = file.size()
                 data: bytes = file.read() if size <= _LARGEST_PICTURE else b""
-        except OSError as error:
-            if self.is_local or isinstance(error, FileNotFoundError) or _DENIED in str(error):
+        except (OSError, pa.ArrowException) as error:
+            if self.is_local or isinstance(error, FileNotFoundError):
                 raise
-            raise UnansweredError(
-                f"The object store does not answer; call again when it does. It says: {error}"
-            ) from error
+            if any(words in str(error) for words in _GONE):
+                raise FileNotFoundError(f"There is no such file any more: {error}") from error
+            sentence = f"The object store does not give it; call again when it does. It says: {error}"
+            raise UnansweredError(sentence) from error
         if size > _LARGEST_PICTURE:
             raise OSError(
                 f"The file has {size / 1e9:.1f} GB, above the limit of {_LARGEST_PICTURE / 1e9:g} GB; scale the "

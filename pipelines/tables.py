@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.config import UsageError
-from pipelines.storage import Store
+from pipelines.storage import Store, is_withheld
 
 SCHEMA_VERSION = "1"
 _FOOTER = 1 << 16  # bytes of a Parquet file's end that mostly hold all that it says of itself
@@ -40,8 +40,8 @@ def read_table(
     """A Parquet file, or some of its columns and rows; `filters` as pyarrow's.
 
     Raises:
-        OSError: it is not there, or cannot be read.
-        UsageError: it is no Parquet.
+        OSError: it is not there, or is not given.
+        UsageError: it is no Parquet, or a damaged one.
     """
     # Not by path: pyarrow takes a folder name like a=b for a partition and adds a column of it.
     with store.filesystem.open_input_file(store.path(name)) as file:
@@ -49,8 +49,10 @@ def read_table(
         try:
             return pq.read_table(file, columns=columns, filters=chosen, page_checksum_verification=True)
         except (pa.ArrowException, OSError) as error:  # which do not name the file
+            if is_withheld(error):
+                raise
             sentence = f"{store.below(name).uri}: is no Parquet, or a damaged one: {' '.join(str(error).split())[:200]}"
-            raise (OSError if isinstance(error, OSError) else UsageError)(sentence) from error
+            raise UsageError(sentence) from error
 
 
 def read_rows(store: Store, name: str) -> list[dict[str, Any]]:

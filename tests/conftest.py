@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pyarrow.fs as pafs
 import pytest
@@ -14,6 +15,15 @@ from tests.object_stores import options_of
 # How long an example takes says more of the machine, and of what it has not loaded yet, than of what is tested.
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
+
+
+@pytest.hookimpl(tryfirst=True)  # before the groups are asked for
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run in two processes (`make test`), those that start Ray and share its runs stay in one; of the
+    others, a module does."""
+    for item in items:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        item.add_marker(pytest.mark.xdist_group("ray" if folder in ("pipelines", "faults") else item.path.stem))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,14 @@ def test_a_module_fits_in_a_head(path: Path) -> None:
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_no_drawers(path: Path) -> None:
     assert path.stem not in {"utils", "util", "helpers", "helper", "common", "misc"}
+
+
+def test_the_map_of_the_modules_names_each_of_them_and_no_other() -> None:
+    method, pipelines = (ROOT / "docs" / "modules.md").read_text().split("## Where it runs")
+    for package, text in (("reconpatch", method), ("pipelines", pipelines)):
+        there = {path.stem for path in (ROOT / package).rglob("*.py")} - {"__init__"}
+        named = re.findall(r"`(\w+)`", " ".join(re.findall(r"^\|([^|]+)\|", text, re.MULTILINE)))
+        assert sorted(named) == sorted(there), package
 
 
 @pytest.mark.parametrize(

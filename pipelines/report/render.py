@@ -195,13 +195,13 @@ class Renderer:
         if mask_path is None:
             return ""
         try:
-            return _path(read_mask(self.subject.pictures.read(mask_path)), shown)
+            return _path(read_mask(self.subject.pictures.read_picture(mask_path)), shown)
         except (ImageError, OSError):  # the run's warnings name it
             return ""
 
     def _pixels(self, path: str, *, learned: bool = False) -> npt.NDArray[np.float32]:
         place = self.subject.learned if learned else self.subject.pictures
-        return read_picture(place.read(path), self.model.bit_depth).pixels
+        return read_picture(place.read_picture(path), self.model.bit_depth).pixels
 
     def _file(self, name: str, draw: Callable[[], npt.NDArray[np.uint8]]) -> str:
         if not self.media.exists(name):

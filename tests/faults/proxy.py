@@ -20,7 +20,7 @@ class Weather:
     Attributes:
         refused, broken: shares of the connections that are answered by 503, or reset after some bytes.
         delay: seconds that each waits.
-        never: a part of a name: what is so called is refused always.
+        never: a part of a name: requests for what is so called are refused always.
     """
 
     refused: float = 0.0
@@ -73,7 +73,7 @@ def _copy(source: socket.socket, target: socket.socket, limit: int | None, never
     passed = 0
     with suppress(OSError):
         while data := source.recv(65_536):
-            if never and never in data:
+            if never and never in data.partition(b"\r\n")[0]:
                 source.sendall(_REFUSED)
                 source.shutdown(socket.SHUT_RDWR)
                 return

@@ -30,7 +30,7 @@ from tests.pipelines.runs import BACKBONES, make_category
 
 _KILLS = 4  # a round at most, so that it ends
 _LONGEST_PEACE = 25  # seconds between two: a round is struck in all its parts
-_SYSTEMS = Path(tempfile.gettempdir())
+_SHARED = (Path("/dev/shm"), Path("/tmp/ray"))  # where Ray puts things whatever the temporary folder is
 _SETTLED_AFTER = 60  # seconds, in which Ray lets idle processes go
 _RECIPE = ("--backbone", BACKBONES[0], "--image-size", "96", "--epochs", "60", "--max-steps", "60", "--coreset", "0.1")
 _WORK = (*STAGES.values(), "Map")
@@ -43,8 +43,7 @@ class Left:
 
     Attributes:
         processes: names of the cluster's and their descendants → how many.
-        files: below the soak's own temporary folder, which Ray has too, but for Ray's logs; in shared memory; and what
-            lies in the system's temporary folder.
+        files: below the soak's own temporary folder, which Ray has too, but for Ray's logs; and in shared memory.
         object_store: bytes in use.
     """
 
@@ -62,8 +61,8 @@ def left(address: str, own: Path) -> Left:
 
     names = Counter((command.split() or ["defunct"])[0].rpartition("/")[2] for _, command in children(os.getpid()))
     store = get_memory_info_reply(get_state_from_address(address)).store_stats.object_store_bytes_used
-    found = {str(path) for path in _SYSTEMS.iterdir()}
-    for place in (own, Path("/dev/shm")):
+    found: set[str] = set()
+    for place in (own, *_SHARED):
         for folder, below, files in os.walk(place):
             below[:] = [name for name in below if name != "logs"]
             found |= {f"{folder}/{name}" for name in files}

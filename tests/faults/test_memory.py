@@ -39,7 +39,7 @@ def test_a_category_larger_than_memory_is_learned_and_scored(tmp_path: Path) -> 
     place = ("--data", str(tmp_path / "data"), "--out", str(tmp_path / "run"), "--keep-features", "--workers", "1")
     recipe = ("--backbone", BACKBONES[0], "--image-size", "224", "--levels", "1,2", "--aggregation", "patchcore")
     short = ("--dim", "64", "--max-steps", "100", "--coreset", "0.0002", "--holdout", "0", "--no-report")
-    command = [sys.executable, "-m", "pipelines.cli", "ensemble", *place, *recipe, *short]
+    command = [sys.executable, "-m", "pipelines", "ensemble", *place, *recipe, *short]
     done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limited, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
     features = sum(path.stat().st_size for path in (tmp_path / "run" / "_scratch").rglob("*.arrow"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +16,8 @@ from pipelines.storage import Store
 from tests.faults.places import STAGES, Place, finish, outcome_of
 from tests.object_stores import copy_into, options_of
 from tests.pipelines.processes import wait_for_process
+
+RESERVED_FOR = 180  # seconds, in which Ray keeps what a training had that has vanished without a word
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds Ray's processes in /proc")]
 
@@ -55,6 +59,21 @@ def test_scores_are_the_same_on_any_number_of_nodes(calm: Place, lake: tuple[str
         place = place_in(lake, cluster)
         finish(place)
     assert outcome_of(Store.of(place.out)) == calm.outcome()
+
+
+@pytest.mark.fault("SIGINT, on a cluster that lives on", stages=("fit",))
+def test_an_interrupted_training_gives_its_workers_back(calm: Place, struck: Place) -> None:
+    with cluster_of(1) as cluster:
+        place = Place(struck.data, struck.out, ("--address", cluster.address))
+        running = place.start()
+        wait_for_process(running, STAGES["fit"], among=os.getpid())
+        running.send_signal(signal.SIGINT)
+        _, errors = running.communicate(timeout=60)
+        assert (running.returncode, errors.splitlines()[-1]) == (130, "interrupted")
+        since = time.monotonic()
+        finish(place)
+        assert time.monotonic() - since < RESERVED_FOR
+    assert place.outcome() == calm.outcome()
 
 
 @pytest.mark.fault("loss of a node, of two and of three", stages=tuple(STAGES))

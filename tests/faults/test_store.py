@@ -7,6 +7,7 @@ import pytest
 
 from pipelines.rundir import fused_scores_file
 from pipelines.storage import Store
+from pipelines.tables import read_rows
 from tests.faults.places import STAGES, Place, finish, outcome_of
 from tests.faults.proxy import Weather, proxied
 from tests.object_stores import copy_into, options_of
@@ -38,15 +39,35 @@ def test_it_costs_time_and_nothing_else(
 
 @pytest.mark.fault("a picture that an object store never gives", stages=("index",))
 def test_a_picture_that_is_never_given_is_its_categorys_failure(calm: Place, object_store: tuple[str, int]) -> None:
+    """At first: the others are done. Later, where there is another in its place: what was made of it stands."""
+    name = "nut/train/good/003.png"
     straight = place_in("s3://lake/weather/never", options_of(*object_store))
+    data, out = Store.of(straight.data), Store.of(straight.out)
     copy_into(calm.data, straight.data)
-    code, errors = called_in(Weather(never=b"nut/train/good/003.png"), object_store, "never")
-    assert code == 1
-    assert "nut: failed in index: nut/train/good/003.png: The object store does not answer" in errors
-    fused = {name for name in outcome_of(Store.of(straight.out)) if name.startswith("scores/fused")}
-    assert fused == {fused_scores_file(category) for category in ("bolt", "cloth")}
+    undisturbed = calm.outcome()
+
+    code, errors = called_in(Weather(never=name.encode()), object_store, "never")
+    assert (code, out.read_json("run.json")["status"]) == (1, "partial")
+    assert f"nut: failed in index: {name}: The object store does not give it" in errors
+    found = outcome_of(out)
+    assert {each for each in found if each.startswith("scores/fused")} == {
+        fused_scores_file(category) for category in ("bolt", "cloth")
+    }
+    read = {row["image_path"] for row in read_rows(out, "index.parquet") if row["category"] == "nut"}
+    assert read
+    assert name not in read
     finish(straight)
-    assert outcome_of(Store.of(straight.out)) == calm.outcome()
+    assert outcome_of(out) == undisturbed
+
+    picture = data.read(name)
+    data.write(name, data.read("nut/train/good/004.png"))
+    code, _ = called_in(Weather(never=name.encode()), object_store, "never")
+    assert code == 1
+    told = "failures.parquet"
+    assert {**outcome_of(out), told: None} == {**undisturbed, told: None}
+    data.write(name, picture)
+    finish(straight)
+    assert outcome_of(out) == undisturbed
 
 
 def place_in(root: str, options: str) -> Place:

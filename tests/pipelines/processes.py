@@ -13,7 +13,7 @@ from pathlib import Path
 
 def start_alone(*arguments: str) -> subprocess.Popen[str]:
     """Start `reconpatch-run` as a user does, with a Ray of its own, and do not wait for it."""
-    command = [sys.executable, "-m", "pipelines.cli", *arguments]
+    command = [sys.executable, "-m", "pipelines", *arguments]
     # In a shell's background SIGINT is ignored, and what is started there would inherit that.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

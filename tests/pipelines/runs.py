@@ -111,7 +111,7 @@ def call(*arguments: str) -> Finished:
 
 def call_alone(*arguments: str, timeout: int = 300) -> Finished:
     """Call it as a user does, in a process and with a Ray of its own."""
-    command = [sys.executable, "-m", "pipelines.cli", *arguments]
+    command = [sys.executable, "-m", "pipelines", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=dict(os.environ))
     return Finished(_out(arguments), done.returncode, done.stdout, done.stderr)
 

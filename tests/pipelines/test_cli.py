@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from pipelines.__main__ import main as begin
 from pipelines.cli import main
 from pipelines.config import DEMO_BACKBONES, RunConfig
 from pipelines.night import NightOptions
@@ -194,3 +196,20 @@ def test_the_papers_recipe_counts_all_steps_and_holds_nothing_out(data: Path, tm
         for more in ([], ["--recipe", "paper"], ["--recipe", "paper", "--holdout", "0.1", "--max-steps", "5"]):
             assert invoke("ensemble", "--data", str(data), "--out", str(tmp_path / "run"), *LITE, *more)[0] == 0
     assert [(config.max_steps, config.holdout) for config in asked] == [(3000, 0.2), (0, 0.0), (5, 0.1)]
+
+
+def test_who_interrupts_it_while_it_starts_is_told_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Interrupted:
+        @staticmethod
+        def find_spec(name: str, *_: object) -> None:
+            if name == "pipelines.cli":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "pipelines.cli")
+    monkeypatch.setattr(sys, "meta_path", [Interrupted, *sys.meta_path])
+    with pytest.raises(SystemExit) as ended:
+        begin()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "interrupted\n"
