@@ -114,7 +114,7 @@ def _fit_watched(trainer: Any, look: Callable[[], None]) -> str | None:
     except BaseException:
         # Else a cluster that lives on keeps the workers' CPUs in its books for three minutes, and no training begins.
         with suppress(Exception):  # of a Ray that has gone
-            ray.cancel(running)
+            ray.cancel(running, recursive=False)  # the trainer itself ends what it has begun
             ray.wait([running], timeout=_GIVES_BACK_WITHIN)
         raise
 
