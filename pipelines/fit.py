@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -21,6 +23,7 @@ from pipelines.config import RunConfig
 from pipelines.plan import Unit
 from pipelines.resources import measured, use_threads
 from pipelines.rundir import TRAINING, adapter_name, checkpoint_file, model_folder, training_name
+from pipelines.session import address_of
 from pipelines.shards import read_category
 from pipelines.shares import Shares, Teller
 from pipelines.storage import Store
@@ -31,7 +34,7 @@ from pipelines.unit_queue import Fitted, UnitQueue
 from reconpatch.adapter import Adapter, train_adapter
 
 _NEVER = 1e9  # seconds
-_GIVES_BACK_WITHIN = 10.0  # seconds, an interrupted trainer
+_GIVES_BACK_WITHIN = 8.0  # seconds, an interrupted trainer
 
 
 def fit_adapters(
@@ -89,7 +92,7 @@ def fit_adapters(
         done = [fitted.unit for fitted in ray.get(queue.done.remote())]
         on_progress(len(done) + ray.get(shares.in_hand.remote(done)))
 
-    error = _fit_watched(trainer, look)
+    error = _fit_watched(trainer, look, lives_on=address_of(config) != "local")
     finished = {fitted.unit: fitted for fitted in ray.get(queue.done.remote())}
     ray.kill(queue)
     return [
@@ -99,8 +102,13 @@ def fit_adapters(
     ]
 
 
-def _fit_watched(trainer: Any, look: Callable[[], None]) -> str | None:
-    """Run the trainer in a task and look now and then; an error of the group comes back as a sentence."""
+def _fit_watched(trainer: Any, look: Callable[[], None], *, lives_on: bool) -> str | None:
+    """Run the trainer in a task and look now and then; an error of the group comes back as a sentence.
+
+    Args:
+        lives_on: whether the cluster does when this is interrupted: it keeps the workers' CPUs in its books for three
+            minutes then, in which no training begins, unless they are given back.
+    """
     logging.getLogger("ray.train").setLevel(logging.ERROR)
     # A process of its own that ends with it, and takes along what Ray Train would leave: a controller of 0.7 GB.
     running = ray.remote(**beside_driver(), max_calls=1)(_fit).remote(trainer)
@@ -112,10 +120,10 @@ def _fit_watched(trainer: Any, look: Callable[[], None]) -> str | None:
                 error: str | None = ray.get(running)
                 return error
     except BaseException:
-        # Else a cluster that lives on keeps the workers' CPUs in its books for three minutes, and no training begins.
-        with suppress(Exception):  # of a Ray that has gone
-            ray.cancel(running, recursive=False)  # the trainer itself ends what it has begun
-            ray.wait([running], timeout=_GIVES_BACK_WITHIN)
+        if lives_on:
+            with suppress(Exception):  # of a Ray that has gone
+                ray.cancel(running, recursive=False)  # the trainer itself ends what it has begun
+                ray.wait([running], timeout=_GIVES_BACK_WITHIN + 3)
         raise
 
 
@@ -124,6 +132,12 @@ def _fit(trainer: Any) -> str | None:
     logging.getLogger("ray.train").setLevel(logging.ERROR)
     try:
         trainer.fit()
+    except KeyboardInterrupt:
+        # A cancelled task is told so every two seconds, and a group that still starts is not ended within two: it has
+        # been told to end, and does while its owner lives.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        time.sleep(_GIVES_BACK_WITHIN)
+        raise
     except Exception as error:  # whatever ended the group is the failure of the units it had not finished
         return " ".join(str(error).split())[:500]
     return None

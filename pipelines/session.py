@@ -18,6 +18,11 @@ from pipelines.config import RunConfig, UsageError
 from pipelines.networks import Networks, look_for_weights
 
 
+def address_of(config: RunConfig) -> str:
+    """That of the cluster; 'local' for a Ray that is started here and ends with the run."""
+    return config.address or os.environ.get("RAY_ADDRESS") or "local"
+
+
 @contextmanager
 def ray_session(config: RunConfig) -> Iterator[int]:
     """Connect to `--address` (or RAY_ADDRESS), or start a local Ray; yields how many workers the run uses.
@@ -27,7 +32,7 @@ def ray_session(config: RunConfig) -> Iterator[int]:
     Raises:
         UsageError: the cluster cannot be reached, or has too few CPUs for one unit.
     """
-    address = config.address or os.environ.get("RAY_ADDRESS") or "local"
+    address = address_of(config)
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
