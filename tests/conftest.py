@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from typing import Any
 
 import pyarrow.fs as pafs
 import pytest
@@ -17,13 +17,18 @@ settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
 
-@pytest.hookimpl(tryfirst=True)  # before the groups are asked for
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Where tests run in two processes (`make test`), those that start Ray and share its runs stay in one; of the
     others, a module does."""
-    for item in items:
-        folder = item.path.relative_to(Path(__file__).parent).parts[0]
-        item.add_marker(pytest.mark.xdist_group("ray" if folder in ("pipelines", "faults") else item.path.stem))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class RayInOne(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            folder, module = nodeid.partition("::")[0].split("/")[-2:]
+            return "ray" if folder in ("pipelines", "faults") else module
+
+    return RayInOne(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)
