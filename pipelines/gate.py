@@ -21,7 +21,7 @@ from pipelines.rundir import AUDIT_FILE, TRAIN_FILE
 from pipelines.stages import Stages
 from pipelines.storage import Store, is_withheld
 from pipelines.tables import read_rows
-from pipelines.tasks import sentence_of
+from pipelines.tasks import cause_of, sentence_of
 from pipelines.walk import Image
 from reconpatch.defects import LEAST_SIDE
 from reconpatch.gate import Evidence, Ruling, rule, too_many_suspects
@@ -108,7 +108,7 @@ def candidate_of(
 def _may_be_whole(error: Exception) -> bool:
     """Whether an error says nothing of the champion: a store or a disk that gives nothing now, a process that died."""
     died = isinstance(error, RayError) and not isinstance(error, RayTaskError)
-    return died or is_withheld(getattr(error, "cause", None) or error)
+    return died or is_withheld(cause_of(error))
 
 
 def _asked(images: Sequence[Image]) -> tuple[Image, ...]:

@@ -50,7 +50,13 @@ def beside_driver() -> dict[str, Any]:
     return {"num_cpus": 0, "scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
 
 
+def cause_of(error: Exception) -> Exception:
+    """What a task raised, out of what Ray has wrapped it in; any other error as it is."""
+    cause: Exception = getattr(error, "cause", None) or error
+    return cause
+
+
 def sentence_of(error: Exception) -> str:
     """What went wrong in a task, in one line."""
-    cause = getattr(error, "cause", None) or error
+    cause = cause_of(error)
     return f"{type(cause).__name__}: {' '.join(str(cause).split())}"[:500]

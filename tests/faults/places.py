@@ -62,6 +62,17 @@ class Place:
         return outcome_of(Store.of(self.out))
 
 
+def place_in(root: str, options: str, *more: str) -> Place:
+    """Data, run and scratch in a folder of an object store.
+
+    Args:
+        options: of the store's URIs.
+        more: options of the call.
+    """
+    data, out, scratch = (f"{root}/{name}?{options}" for name in ("data", "run", "scratch"))
+    return Place(data, out, ("--scratch", scratch, *more))
+
+
 def outcome_of(out: Store) -> dict[str, object]:
     """Name → content of all that a run is for; rows sorted, run and time aside."""
     found: dict[str, object] = {}

@@ -43,7 +43,8 @@ class Left:
 
     Attributes:
         processes: names of the cluster's and their descendants → how many.
-        files: below the soak's own temporary folder, which Ray has too, but for Ray's logs; and in shared memory.
+        files: below the soak's own temporary folder, which Ray has too, and Ray's usual one, but for Ray's logs; and in
+            shared memory.
         object_store: bytes in use.
     """
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pipelines.storage import Store
-from tests.faults.places import STAGES, Place, finish, outcome_of
+from tests.faults.places import STAGES, Place, finish, outcome_of, place_in
 from tests.object_stores import copy_into, options_of
 from tests.pipelines.processes import wait_for_process
 
@@ -46,17 +46,11 @@ def lake(calm: Place, object_store: tuple[str, int], request: pytest.FixtureRequ
     return root, options
 
 
-def place_in(lake: tuple[str, str], cluster: Any) -> Place:
-    root, options = lake
-    more = ("--scratch", f"{root}/scratch?{options}", "--address", cluster.address)
-    return Place(f"{root}/data?{options}", f"{root}/run?{options}", more)
-
-
 @pytest.mark.fault("1, 2 and 3 nodes without a shared disk", stages=tuple(STAGES))
 @pytest.mark.parametrize("nodes", [1, 2, 3])
 def test_scores_are_the_same_on_any_number_of_nodes(calm: Place, lake: tuple[str, str], nodes: int) -> None:
     with cluster_of(nodes) as cluster:
-        place = place_in(lake, cluster)
+        place = place_in(*lake, "--address", cluster.address)
         finish(place)
     assert outcome_of(Store.of(place.out)) == calm.outcome()
 
@@ -81,7 +75,7 @@ def test_an_interrupted_training_gives_its_workers_back(calm: Place, struck: Pla
 def test_what_a_lost_node_had_in_hand_is_done_elsewhere(calm: Place, lake: tuple[str, str], nodes: int) -> None:
     """A node is lost in every stage, and another comes in its place."""
     with cluster_of(nodes) as cluster:
-        place = place_in(lake, cluster)
+        place = place_in(*lake, "--address", cluster.address)
         running = place.start()
         for stage in STAGES:
             if running.poll() is not None:  # a category has lost too much, and says so

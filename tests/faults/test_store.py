@@ -8,7 +8,7 @@ import pytest
 from pipelines.rundir import fused_scores_file
 from pipelines.storage import Store
 from pipelines.tables import read_rows
-from tests.faults.places import STAGES, Place, finish, outcome_of
+from tests.faults.places import STAGES, Place, finish, outcome_of, place_in
 from tests.faults.proxy import Weather, proxied
 from tests.object_stores import copy_into, options_of
 
@@ -68,10 +68,6 @@ def test_a_picture_that_is_never_given_is_its_categorys_failure(calm: Place, obj
     data.write(name, picture)
     finish(straight)
     assert outcome_of(out) == undisturbed
-
-
-def place_in(root: str, options: str) -> Place:
-    return Place(f"{root}/data?{options}", f"{root}/run?{options}", ("--scratch", f"{root}/scratch?{options}"))
 
 
 def called_in(weather: Weather, object_store: tuple[str, int], name: str) -> tuple[int, str]:

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import ray
 
-from pipelines.config import RunConfig, UsageError, resolve_members
+from pipelines.config import RunConfig, UsageError
 from pipelines.session import session_with_networks, threads_for, workers_of
 from reconpatch.backbones import BackboneError
+from tests.pipelines.runs import MEMBER, SIZE
 
-CONFIG = RunConfig("ensemble", "data", "out", resolve_members("ensemble", ["tf_efficientnet_lite0"], 96, {}), 96)
+CONFIG = RunConfig("ensemble", "data", "out", (MEMBER,), SIZE)
 
 
 @pytest.mark.parametrize(
