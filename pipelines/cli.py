@@ -9,14 +9,7 @@ import click
 
 from pipelines.cli_models import models_group
 from pipelines.compare import compare
-from pipelines.config import (
-    DEMO_BACKBONES,
-    SINGLE_BACKBONE,
-    RunConfig,
-    UsageError,
-    resolve_members,
-    with_recipe,
-)
+from pipelines.config import DEMO_BACKBONES, SINGLE_BACKBONE, RunConfig, resolve_members, with_recipe
 from pipelines.demo import prepare_demo
 from pipelines.evaluate import evaluate
 from pipelines.export import export
@@ -53,6 +46,7 @@ from pipelines.report.build import FIGURES, report
 from pipelines.run import dry_run, run
 from pipelines.score_new import NewImages, score_new
 from pipelines.status import status
+from pipelines.usage import UsageError
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 120}
 

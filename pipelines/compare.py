@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.config import UsageError
 from pipelines.progress import Screen
 from pipelines.report.pages import render_page
 from pipelines.report.subject import Subject
 from pipelines.rundir import CHANGED, COMPARE, COMPARISON
 from pipelines.storage import Store
 from pipelines.tables import write_rows
+from pipelines.usage import UsageError
 from reconpatch.comparison import Difference, auroc_difference, mean_difference, resampled_differences
 from reconpatch.metrics import image_metrics
 

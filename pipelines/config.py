@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from pipelines.usage import UsageError
 from reconpatch.model import FUSIONS
 from reconpatch.patches import AGGREGATIONS
 from reconpatch.schedule import AdapterConfig
@@ -13,10 +14,6 @@ from reconpatch.schedule import AdapterConfig
 ENSEMBLE_BACKBONES = ("wide_resnet101_2.tv_in1k", "resnext101_32x8d.tv_in1k", "densenet201.tv_in1k")
 SINGLE_BACKBONE = "wide_resnet50_2.tv_in1k"
 DEMO_BACKBONES = ("tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2")
-
-
-class UsageError(ValueError):
-    """Bad usage or input: one line for the user, exit code 2."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 import yaml
 
-from pipelines.config import UsageError
+from pipelines.usage import UsageError
 
 _NOTHING = ("", "~", "null", "Null", "NULL")  # YAML's words for no value
 _LISTS = ("levels",)  # types of options that take one

@@ -12,10 +12,10 @@ from typing import Any
 
 import pyarrow.fs as pafs
 
-from pipelines.config import UsageError
 from pipelines.layouts import AUTO, LIST, MVTEC, find_layout
 from pipelines.resources import measured
 from pipelines.storage import Store, UnansweredError, side_by_side
+from pipelines.usage import UsageError
 from pipelines.walk import (
     GOOD,
     UNREADABLE,

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from statistics import median
 
-from pipelines.config import UsageError
 from pipelines.storage import Store
+from pipelines.usage import UsageError
 
 COSTS = "costs.json"
 LEARN, JUDGE = "learn", "judge"

@@ -12,7 +12,7 @@ import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipelines.config import UsageError
+from pipelines.usage import UsageError
 
 # A deterministic subset, so that the whole takes minutes on two cores: of each kind of cell, the images whose names
 # have the smallest SHA-256.

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from pipelines.config import RunConfig, UsageError, stored_config
+from pipelines.config import RunConfig, stored_config
 from pipelines.dataset import by_category, list_images
 from pipelines.fuse import Fusion
 from pipelines.keys import fused_key
@@ -23,6 +23,7 @@ from pipelines.session import ray_session
 from pipelines.stages import Stages
 from pipelines.storage import Store
 from pipelines.tables import metadata_of, read_rows, rows_if_there, write_rows
+from pipelines.usage import UsageError
 from pipelines.walk import Image
 from reconpatch.model import MODEL_FILE, Model, from_json
 

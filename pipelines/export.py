@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.config import UsageError
 from pipelines.dataset import find_new
 from pipelines.progress import Screen
 from pipelines.registry import find_model
 from pipelines.rundir import adapter_name, bank_index_name, bank_name
 from pipelines.storage import Store
+from pipelines.usage import UsageError
 from pipelines.walk import UNREADABLE, reason_of
 from reconpatch import Detector
 from reconpatch.images import SUFFIXES, read_image

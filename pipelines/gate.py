@@ -12,7 +12,7 @@ import pyarrow as pa
 from ray.exceptions import RayError, RayTaskError
 
 from pipelines.chunks import Chunk, View, chunks_of
-from pipelines.config import RunConfig, UsageError
+from pipelines.config import RunConfig
 from pipelines.judging import Order, judge_orders
 from pipelines.networks import Network, Networks
 from pipelines.plan import CategoryPlan
@@ -22,6 +22,7 @@ from pipelines.stages import Stages
 from pipelines.storage import Store, is_withheld
 from pipelines.tables import read_rows
 from pipelines.tasks import cause_of, sentence_of
+from pipelines.usage import UsageError
 from pipelines.walk import Image
 from reconpatch.defects import LEAST_SIDE
 from reconpatch.gate import Evidence, Ruling, rule, too_many_suspects

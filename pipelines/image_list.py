@@ -16,9 +16,9 @@ from typing import Any
 
 import pyarrow.fs as pafs
 
-from pipelines.config import UsageError
 from pipelines.storage import Store, side_by_side
 from pipelines.tables import read_table
+from pipelines.usage import UsageError
 from pipelines.walk import GOOD, Walk, named
 
 _NEEDED = ("path", "category", "split", "label")

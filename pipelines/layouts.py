@@ -14,9 +14,9 @@ from pathlib import PurePosixPath
 
 import pyarrow.fs as pafs
 
-from pipelines.config import UsageError
 from pipelines.image_list import read_list, walk_list
 from pipelines.storage import Store, side_by_side
+from pipelines.usage import UsageError
 from pipelines.walk import (
     GOOD,
     UNREADABLE,

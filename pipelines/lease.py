@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipelines.config import UsageError
 from pipelines.rundir import LEASE
 from pipelines.storage import Store
 from pipelines.sweep import sweep
+from pipelines.usage import UsageError
 
 RENEW_SECONDS = 60.0
 VOID_SECONDS = 300.0

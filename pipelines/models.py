@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 
-from pipelines.config import UsageError
 from pipelines.lease import leased
 from pipelines.progress import Screen
 from pipelines.registry import Registry
 from pipelines.rundir import RULING
 from pipelines.storage import Store
+from pipelines.usage import UsageError
 
 
 def list_models(screen: Screen, registry: str, categories: tuple[str, ...]) -> int:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from pipelines.config import RunConfig, UsageError
+from pipelines.config import RunConfig
 from pipelines.dataset import Listing, as_new, assign_parts, by_category, list_images
 from pipelines.deadline import Costs, next_time
 from pipelines.index import index, known_images, usable, with_listing
@@ -37,6 +37,7 @@ from pipelines.stages import Stages, scratch_of
 from pipelines.storage import Store
 from pipelines.sweep import sweep
 from pipelines.tables import write_rows
+from pipelines.usage import UsageError
 
 
 def nightly(config: RunConfig, options: NightOptions, screen: Screen) -> int:

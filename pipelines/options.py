@@ -9,11 +9,12 @@ from typing import Any, NoReturn
 
 import click
 
-from pipelines.config import ENSEMBLE_BACKBONES, RECIPES, RunConfig, UsageError
+from pipelines.config import ENSEMBLE_BACKBONES, RECIPES, RunConfig
 from pipelines.config_file import options_from_file
 from pipelines.layouts import AUTO, LAYOUTS
 from pipelines.progress import in_one_line
 from pipelines.storage import UnansweredError
+from pipelines.usage import UsageError
 from reconpatch.backbones import BackboneError
 from reconpatch.model import FUSIONS, ModelError
 from reconpatch.onnx_graph import ExportError

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pipelines.config import ENSEMBLE_BACKBONES, SINGLE_BACKBONE, RunConfig, UsageError, resolve_members, with_recipe
+from pipelines.config import ENSEMBLE_BACKBONES, SINGLE_BACKBONE, RunConfig, resolve_members, with_recipe
 from pipelines.dataset import find_categories
 from pipelines.networks import load_networks
 from pipelines.paper_comparison import COMPARED, Measured, compared_rows, show
@@ -20,6 +20,7 @@ from pipelines.run import run
 from pipelines.rundir import METRICS_FILE
 from pipelines.storage import Store, named_below
 from pipelines.tables import read_rows, write_rows
+from pipelines.usage import UsageError
 
 TABLES_FILE, TABLES_CSV = "tables.parquet", "tables.csv"
 

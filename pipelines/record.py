@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipelines.config import RunConfig, UsageError
+from pipelines.config import RunConfig
 from pipelines.networks import Network
 from pipelines.progress import Screen
 from pipelines.rundir import (
@@ -28,6 +28,7 @@ from pipelines.rundir import (
 from pipelines.secrets import masked
 from pipelines.storage import Store
 from pipelines.tables import write_rows
+from pipelines.usage import UsageError
 
 _PACKAGES = ("reconpatch-ray", "ray", "torch", "timm", "adamp", "pyarrow", "numpy")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes a cell for that begins with one of these

@@ -18,9 +18,9 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
 
-from pipelines.config import UsageError
 from pipelines.rundir import RULING, RUN, folder_name, model_folder
 from pipelines.storage import Store, side_by_side
+from pipelines.usage import UsageError
 from reconpatch.model import MODEL_FILE, Model, ModelError, from_json
 
 CURRENT = "current"

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipelines.config import RunConfig, UsageError
+from pipelines.config import RunConfig
 from pipelines.dataset import Listing, assign_parts, find_categories, list_images
 from pipelines.estimate import estimated_hours
 from pipelines.index import index, known_images, known_or_read, usable, with_listing
@@ -27,6 +27,7 @@ from pipelines.session import session_with_networks
 from pipelines.stages import Stages, scratch_of
 from pipelines.storage import Store
 from pipelines.tables import rows_if_there, write_rows
+from pipelines.usage import UsageError
 
 
 def run(config: RunConfig, screen: Screen) -> int:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pyarrow.fs as pafs
 
-from pipelines.config import Member, RunConfig, UsageError
+from pipelines.config import Member, RunConfig
 from pipelines.dataset import find_new, new_images
 from pipelines.drift import drift_row, note_drift, read_scores
 from pipelines.index import from_anywhere, index
@@ -32,6 +32,7 @@ from pipelines.stages import Stages, scratch_of
 from pipelines.storage import Store
 from pipelines.tables import write_rows, write_table
 from pipelines.tasks import sentence_of
+from pipelines.usage import UsageError
 from reconpatch.images import SUFFIXES
 from reconpatch.model import MODEL_FILE, Model, from_json, with_false_alarms
 

@@ -14,8 +14,9 @@ from contextlib import contextmanager
 import ray
 import ray.data
 
-from pipelines.config import RunConfig, UsageError
+from pipelines.config import RunConfig
 from pipelines.networks import Networks, look_for_weights
+from pipelines.usage import UsageError
 
 
 def address_of(config: RunConfig) -> str:

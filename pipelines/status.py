@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from pipelines.config import UsageError
 from pipelines.drift import read_drift
 from pipelines.progress import Screen
 from pipelines.registry import WORK, Registry
@@ -15,6 +14,7 @@ from pipelines.rundir import NIGHT_FILE
 from pipelines.storage import Store, side_by_side
 from pipelines.tables import rows_if_there
 from pipelines.tasks import sentence_of
+from pipelines.usage import UsageError
 from reconpatch.drift import DRIFTED
 
 _COLUMNS = ("category", "attention", "model", "days", "learned", "judged", "images", "anomalies", "unreadable", "ks")

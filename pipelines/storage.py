@@ -16,10 +16,10 @@ from urllib.parse import unquote
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from pipelines.config import UsageError
 from pipelines.listing import Contents, contents_of, is_absent
 from pipelines.patience import patient
 from pipelines.secrets import masked
+from pipelines.usage import UsageError
 
 _PART = ".part"
 ASIDE = re.compile(r"\..+\.[a-z0-9_]{8}\.part")  # what a file is called while it is written

@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.config import UsageError
 from pipelines.storage import Store, is_withheld
+from pipelines.usage import UsageError
 
 SCHEMA_VERSION = "1"
 _FOOTER = 1 << 16  # bytes of a Parquet file's end that mostly hold all that it says of itself

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.config import UsageError
 from pipelines.dataset import list_images
 from pipelines.demo import CELL_KINDS, cell_names, link_cells
 from pipelines.storage import Store
+from pipelines.usage import UsageError
 from pipelines.walk import Image
 from reconpatch.images import read_mask
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
-from pipelines.config import UsageError, stored_config
+from pipelines.config import stored_config
 from pipelines.keys import key_of
 from pipelines.progress import Screen
 from pipelines.record import Record
@@ -20,6 +20,7 @@ from pipelines.status import URGENCY, attention
 from pipelines.storage import Store, side_by_side
 from pipelines.tables import rows_if_there
 from pipelines.tasks import run_tasks, sentence_of
+from pipelines.usage import UsageError
 
 FIGURES = ("png", "svg", "pdf")  # formats
 _PAGES = "pages.json"

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
-from pipelines.config import UsageError, stored_config
+from pipelines.config import stored_config
 from pipelines.member_scores import MemberScores, as_member_scores
 from pipelines.record import read_run
 from pipelines.registry import Registry, find_model
@@ -29,6 +29,7 @@ from pipelines.rundir import (
 from pipelines.secrets import is_masked
 from pipelines.storage import Store
 from pipelines.tables import metadata_of, read_rows, read_table, rows_if_there
+from pipelines.usage import UsageError
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from pipelines.config import UsageError
 from pipelines.dataset import assign_parts, examine, find_new, list_images, new_images, trust
 from pipelines.storage import Store
+from pipelines.usage import UsageError
 from pipelines.walk import Image
 from tests.pipelines.trees import look, paths, touch
 

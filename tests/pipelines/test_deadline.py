@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.config import UsageError
 from pipelines.deadline import JUDGE, LEARN, Costs, affordable, by_importance, next_time
 from pipelines.storage import Store
+from pipelines.usage import UsageError
 
 NOON = datetime(2026, 3, 1, 12, 0, 5)
 

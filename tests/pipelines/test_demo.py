@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.config import UsageError
 from pipelines.dataset import examine, list_images
 from pipelines.demo import CELL_KINDS, FIT_GOOD, TEST_DEFECT, TEST_GOOD, prepare_demo
 from pipelines.storage import Store
+from pipelines.usage import UsageError
 
 
 def test_the_subset_is_real_disjoint_and_the_same_each_time(tmp_path: Path) -> None:

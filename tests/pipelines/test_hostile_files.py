@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipelines.cli import main
-from pipelines.config import DEMO_BACKBONES, RunConfig, UsageError, resolve_members
+from pipelines.config import DEMO_BACKBONES, RunConfig, resolve_members
 from pipelines.dataset import Listing
 from pipelines.deadline import COSTS, Costs
 from pipelines.gate import Candidate, Terms, rule_all
@@ -33,6 +33,7 @@ from pipelines.rundir import NIGHT_FILE, Stamp
 from pipelines.stages import Stages
 from pipelines.storage import Store
 from pipelines.tables import read_rows
+from pipelines.usage import UsageError
 from reconpatch.model import CODE_VERSION, Model
 from tests.pipelines.nights import Factory
 from tests.pipelines.runs import make_category

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipelines.config import UsageError
 from pipelines.storage import Store
 from pipelines.tables import metadata_of, read_rows, read_table, write_table
 from pipelines.tensors import tensors_key, write_tensors
+from pipelines.usage import UsageError
 from tests.object_stores import put, remote
 
 

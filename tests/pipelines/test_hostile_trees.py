@@ -16,13 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines import nightly
-from pipelines.config import RunConfig, UsageError
+from pipelines.config import RunConfig
 from pipelines.dataset import examine, find_new, list_images
 from pipelines.export import _local
 from pipelines.night import NightOptions, place_of
 from pipelines.progress import Screen
 from pipelines.registry import find_model
 from pipelines.storage import Store
+from pipelines.usage import UsageError
 from pipelines.walk import Image
 from reconpatch.model import CODE_VERSION, MODEL_FILE, MemberModel, Model, ModelError, to_json
 from tests.object_stores import put, remote

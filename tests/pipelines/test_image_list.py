@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.config import UsageError
 from pipelines.dataset import list_images
 from pipelines.storage import Store
+from pipelines.usage import UsageError
 from tests.pipelines.runs import BACKBONES, call, rows_of, save, texture, with_defect
 from tests.pipelines.trees import look, make_list, told, touch, write_csv
 

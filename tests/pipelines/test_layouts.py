@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from pipelines.config import UsageError
 from pipelines.dataset import as_new, find_categories, list_images
 from pipelines.layouts import LAYOUTS
 from pipelines.storage import Store
+from pipelines.usage import UsageError
 from tests.object_stores import copy_into
 from tests.pipelines.nights import Factory
 from tests.pipelines.runs import save, texture, with_defect

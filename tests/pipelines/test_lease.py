@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from pipelines import lease
-from pipelines.config import UsageError
 from pipelines.lease import leased
 from pipelines.rundir import LEASE
 from pipelines.storage import Store
+from pipelines.usage import UsageError
 
 
 @pytest.fixture(params=["local", "s3"])

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.config import UsageError
 from pipelines.registry import Registry
 from pipelines.storage import Store
+from pipelines.usage import UsageError
 from reconpatch.model import CODE_VERSION, MemberModel, Model, to_json
 
 PASSED = {"status": "passed", "reasons": []}

@@ -13,12 +13,13 @@ from click.testing import CliRunner
 
 from pipelines import storage
 from pipelines.cli import main
-from pipelines.config import DEMO_BACKBONES, RunConfig, UsageError, resolve_members
+from pipelines.config import DEMO_BACKBONES, RunConfig, resolve_members
 from pipelines.progress import Screen
 from pipelines.record import Record
 from pipelines.secrets import is_masked, masked
 from pipelines.storage import Store
 from pipelines.tables import read_rows
+from pipelines.usage import UsageError
 from tests.object_stores import copy_into, options_of
 from tests.pipelines.processes import start_alone
 from tests.pipelines.runs import ensemble_options, make_category

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import ray
 
-from pipelines.config import RunConfig, UsageError
+from pipelines.config import RunConfig
 from pipelines.session import session_with_networks, threads_for, workers_of
+from pipelines.usage import UsageError
 from reconpatch.backbones import BackboneError
 from tests.pipelines.runs import MEMBER, SIZE
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow.fs as pafs
 import pytest
 
-from pipelines.config import UsageError
 from pipelines.storage import Store
+from pipelines.usage import UsageError
 
 NAMES = ["plain", "a=b/c d", "x%20y/z#7", "Größe/e\u0308", "deep/er/still"]
 
