@@ -17,23 +17,26 @@ from typing import Any
 
 import ray
 import ray.train
+from ray._raylet import PlacementGroupID
 from ray.train.torch import TorchTrainer
+from ray.util.placement_group import PlacementGroup
 
 from pipelines.config import RunConfig
 from pipelines.plan import Unit
 from pipelines.resources import measured, use_threads
-from pipelines.rundir import TRAINING, adapter_name, checkpoint_file, model_folder, training_name
+from pipelines.rundir import TRAINING, adapter_name, checkpoint_file, model_folder, queue_file, training_name
 from pipelines.session import address_of
 from pipelines.shards import read_category
 from pipelines.shares import Shares, Teller
 from pipelines.storage import Store
 from pipelines.tables import write_rows
-from pipelines.tasks import beside_driver
+from pipelines.tasks import accounts, beside_driver, sentence_of
 from pipelines.tensors import read_tensors, tensors_key, write_tensors
 from pipelines.unit_queue import Fitted, UnitQueue
 from reconpatch.adapter import Adapter, train_adapter
 
 _NEVER = 1e9  # seconds
+_RETRIES = 3  # as of a task, and of a worker group
 _GIVES_BACK_WITHIN = 8.0  # seconds, an interrupted trainer
 
 
@@ -55,8 +58,8 @@ def fit_adapters(
         One `Fitted` a unit, also for units that a killed worker group never got to.
     """
     sizes = {unit.name: unit.fit_images for unit in units}
-    queue: Any = ray.remote(UnitQueue).options(**beside_driver()).remote(sizes)
-    shares: Any = ray.remote(Shares).options(**beside_driver()).remote()
+    queue = accounts(UnitQueue, sizes, scratch, queue_file(name))
+    shares = accounts(Shares)
     # Ray shows and exports it: no addresses, which may hold credentials.
     placeless = replace(config, data="", out="", scratch=None)
     resources = {"CPU": float(config.threads_per_unit)}
@@ -84,7 +87,7 @@ def fit_adapters(
             name=name,
             storage_path=scratch.path("train"),
             storage_filesystem=scratch.filesystem,
-            failure_config=ray.train.FailureConfig(max_failures=3),
+            failure_config=ray.train.FailureConfig(max_failures=_RETRIES),
         ),
     )
 
@@ -95,6 +98,7 @@ def fit_adapters(
     error = _fit_watched(trainer, look, lives_on=address_of(config) != "local")
     finished = {fitted.unit: fitted for fitted in ray.get(queue.done.remote())}
     ray.kill(queue)
+    scratch.remove(queue_file(name))
     return [
         finished.get(unit.name)
         or Fitted(unit.name, error=error or "The worker group ended before this unit was fitted.")
@@ -105,26 +109,46 @@ def fit_adapters(
 def _fit_watched(trainer: Any, look: Callable[[], None], *, lives_on: bool) -> str | None:
     """Run the trainer in a task and look now and then; an error of the group comes back as a sentence.
 
+    Where the task dies, or Ray's own process that leads the group, the trainer begins again: its units go on from what
+    is kept of them.
+
     Args:
         lives_on: whether the cluster does when this is interrupted: it keeps the workers' CPUs in its books for three
             minutes then, in which no training begins, unless they are given back.
     """
     logging.getLogger("ray.train").setLevel(logging.ERROR)
     # A process of its own that ends with it, and takes along what Ray Train would leave: a controller of 0.7 GB.
-    running = ray.remote(**beside_driver(), max_calls=1)(_fit).remote(trainer)
-    try:
-        while True:
-            ready, _ = ray.wait([running], timeout=0.5)
-            look()
-            if ready:
-                error: str | None = ray.get(running)
-                return error
-    except BaseException:
-        if lives_on:
-            with suppress(Exception):  # of a Ray that has gone
-                ray.cancel(running, recursive=False)  # the trainer itself ends what it has begun
-                ray.wait([running], timeout=_GIVES_BACK_WITHIN + 3)
-        raise
+    # Not tried again by Ray, which would wait for the CPUs of the one that died.
+    task: Any = ray.remote(**beside_driver(), max_calls=1, max_retries=0)(_fit)
+    sentence: str | None = None
+    for _ in range(1 + _RETRIES):
+        running = task.remote(trainer)
+        try:
+            while True:
+                ready, _ = ray.wait([running], timeout=0.5)
+                look()
+                if ready:
+                    error: str | None = ray.get(running)
+                    return error
+        except ray.exceptions.RayError as death:
+            sentence = sentence_of(death)
+            _give_back_bundles()
+        except BaseException:
+            if lives_on:
+                with suppress(Exception):  # of a Ray that has gone
+                    ray.cancel(running, recursive=False)  # the trainer itself ends what it has begun
+                    ray.wait([running], timeout=_GIVES_BACK_WITHIN + 3)
+            raise
+    return sentence
+
+
+def _give_back_bundles() -> None:
+    """Give back the CPUs of this job's worker groups, which are the trainer's: Ray's own cleaner, which follows a dead
+    controller, does not know of a group that was just being started, and it would hold them for ever."""
+    job = ray.get_runtime_context().get_job_id()
+    for name, group in ray.util.placement_group_table().items():
+        if name.endswith(job) and group["state"] != "REMOVED":  # a group's id ends with its job's
+            ray.util.remove_placement_group(PlacementGroup(PlacementGroupID.from_hex(name)))
 
 
 def _fit(trainer: Any) -> str | None:
@@ -137,6 +161,8 @@ def _fit(trainer: Any) -> str | None:
         # been told to end, and does while its owner lives.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         time.sleep(_GIVES_BACK_WITHIN)
+        raise
+    except ray.exceptions.RayActorError:  # the controller has died, no worker's doing
         raise
     except Exception as error:  # whatever ended the group is the failure of the units it had not finished
         return " ".join(str(error).split())[:500]

@@ -319,3 +319,8 @@ def shards_folder(category: str) -> str:
 def checkpoint_file(category: str, backbone: str) -> str:
     """In scratch: where a training that is interrupted goes on."""
     return f"checkpoints/{folder_name(category)}/{backbone}.safetensors"
+
+
+def queue_file(name: str) -> str:
+    """In scratch: the accounts of a Ray Train run of that name, while it runs."""
+    return f"queues/{name}.json"

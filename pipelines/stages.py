@@ -24,7 +24,7 @@ from pipelines.score import score_unit, select_unit
 from pipelines.session import threads_for
 from pipelines.shares import Shares, Teller
 from pipelines.storage import Store
-from pipelines.tasks import beside_driver, run_tasks, sentence_of
+from pipelines.tasks import accounts, run_tasks, sentence_of
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,7 @@ class Stages:
         if not due:
             return units
         threads = threads_for(self.config, self.workers, len(due))
-        shares: Any = ray.remote(Shares).options(**beside_driver()).remote()
+        shares = accounts(Shares)
         finished: list[Any] = []
 
         def task(unit: Unit) -> tuple[Any, ...]:

@@ -50,6 +50,16 @@ def beside_driver() -> dict[str, Any]:
     return {"num_cpus": 0, "scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
 
 
+def accounts(kind: Callable[..., Any], *arguments: Any) -> Any:
+    """An actor that keeps the driver's accounts, beside it.
+
+    Its process may die: it begins anew with the same arguments, and what was asked of it and not answered is asked
+    again.
+    """
+    actor: Any = ray.remote(kind)
+    return actor.options(**beside_driver(), max_restarts=-1, max_task_retries=-1).remote(*arguments)
+
+
 def cause_of(error: Exception) -> Exception:
     """What a task raised, out of what Ray has wrapped it in; any other error as it is."""
     cause: Exception = getattr(error, "cause", None) or error

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.faults.places import STAGES, Place, kill_driver, strike_calls, strike_processes
+from tests.faults.places import STAGES, Place, kill_driver, strike_calls, strike_processes, watched
+from tests.pipelines.processes import wait_for_process
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds Ray's processes in /proc")]
 
@@ -16,6 +19,25 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(not Path("/proc").is_dir(), r
 @pytest.mark.fault("kill -9 of the stage's process", stages=tuple(STAGES))
 def test_killed_processes_of_rays_cost_nothing(calm: Place, struck: Place) -> None:
     strike_processes(struck, Path(struck.out), STAGES)
+    assert struck.outcome() == calm.outcome()
+
+
+# Stage → what tells the driver how far it is, hands out its units, or leads its workers.
+ACCOUNTS = {"fit": ("Shares", "UnitQueue", "TrainController", "_fit"), "select": ("Shares",), "score": ("Shares",)}
+
+
+@pytest.mark.fault("kill -9 of the stage's accounts", stages=tuple(ACCOUNTS))
+def test_killed_accounts_cost_nothing(calm: Place, struck: Place) -> None:
+    with watched(Path(struck.out)):
+        running = struck.start()
+        for stage, names in ACCOUNTS.items():
+            for name in names:
+                worker = Path("/proc") / str(struck.reach(running, stage))
+                os.kill(wait_for_process(running, name), signal.SIGKILL)
+                while name in ("TrainController", "_fit") and worker.exists():  # it ends with them
+                    time.sleep(0.1)
+        output, errors = running.communicate(timeout=300)
+    assert running.returncode == 0, output + errors
     assert struck.outcome() == calm.outcome()
 
 

@@ -1,43 +1,108 @@
-"""The queue of units: largest first, and nothing is lost when a worker dies."""
+"""The queue of units: largest first, and nothing is lost or done twice when a worker dies, or the queue itself."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
+import pytest
+
+from pipelines.storage import Store
 from pipelines.unit_queue import Fitted, UnitQueue
 
 SMALL, LARGE, MIDDLE = ("bolt", "lite0"), ("cloth", "lite0"), ("nut", "lite0")
 SIZES = {SMALL: 5, LARGE: 50, MIDDLE: 20}
 
-
-def test_the_largest_unit_goes_first() -> None:
-    queue = UnitQueue(SIZES)
-    assert [queue.take(0) for _ in range(4)] == [LARGE, MIDDLE, SMALL, None]
+Begin = Callable[[], UnitQueue]
 
 
-def test_what_a_dead_worker_held_is_handed_out_again_first() -> None:
-    queue = UnitQueue(SIZES)
+@pytest.fixture
+def begin(tmp_path: Path) -> Begin:
+    """Begins a queue, or begins it anew after its process has died."""
+    return lambda: UnitQueue(SIZES, Store.of(str(tmp_path)), "queues/fit.json")
+
+
+def rest_of(queue: UnitQueue) -> list[tuple[str, str]]:
+    """What is handed out until nothing is left."""
+    handed = []
+    while (name := queue.take(0)) is not None:
+        queue.finish(0, Fitted(name))
+        handed.append(name)
+    return handed
+
+
+def test_the_largest_unit_goes_first(begin: Begin) -> None:
+    assert rest_of(begin()) == [LARGE, MIDDLE, SMALL]
+
+
+def test_what_a_dead_worker_held_is_handed_out_again_first(begin: Begin) -> None:
+    queue = begin()
     held, other = queue.take(0), queue.take(1)
     queue.join(0, 2)
     queue.join(1, 2)
     assert [queue.take(0), queue.take(1)] == [other, held]
 
 
-def test_what_ranks_held_that_are_no_more_is_handed_out_again() -> None:
-    queue = UnitQueue(SIZES)
-    held = {queue.take(rank) for rank in range(2)}
+def test_what_ranks_held_that_are_no_more_is_handed_out_again(begin: Begin) -> None:
+    queue = begin()
+    held = [queue.take(rank) for rank in range(2)]
     queue.join(0, 1)
-    assert {queue.take(0), queue.take(0)} == held
+    assert sorted(rest_of(queue)[:2]) == sorted(held)
 
 
-def test_a_finished_unit_is_never_handed_out_again() -> None:
-    queue = UnitQueue(SIZES)
+def test_a_finished_unit_is_never_handed_out_again(begin: Begin) -> None:
+    queue = begin()
     assert queue.take(0) == LARGE
     queue.finish(0, Fitted(LARGE))
     assert queue.done() == [Fitted(LARGE)]
     queue.join(0, 1)
-    assert [queue.take(0) for _ in range(3)] == [MIDDLE, SMALL, None]
+    assert rest_of(queue) == [MIDDLE, SMALL]
+
+
+def test_what_a_worker_of_an_ended_group_says_late_takes_nothing_from_who_has_the_unit_now(begin: Begin) -> None:
+    queue = begin()
+    queue.take(0)
+    queue.join(0, 2)
+    queue.join(1, 2)
+    assert queue.take(1) == LARGE
+    queue.finish(0, Fitted(LARGE, seconds=1.0))
+    queue.finish(1, Fitted(LARGE, seconds=2.0))
+    assert queue.done() == [Fitted(LARGE, seconds=2.0)]
+
+
+def test_a_queue_that_died_goes_on_with_what_is_held_and_done(begin: Begin) -> None:
+    fitted = Fitted(LARGE, {"steps": 40, "lr": 1e-3, "lr_capped": False}, 0.25, 3.5, 2**30)
+    queue = begin()
+    queue.take(0)
+    queue.finish(0, fitted)
+    assert queue.take(0) == MIDDLE
+    anew = begin()
+    assert anew.done() == [fitted]
+    assert anew.take(1) == SMALL
+    anew.finish(0, Fitted(MIDDLE, error="ValueError: no"))
+    assert begin().done() == [fitted, Fitted(MIDDLE, error="ValueError: no")]
+    assert begin().take(0) is None
+
+
+def test_what_is_said_twice_since_the_answer_was_lost_counts_once(begin: Begin) -> None:
+    assert begin().take(0) == LARGE
+    queue = begin()
+    assert queue.take(0) == LARGE
+    queue.finish(0, Fitted(LARGE))
+    queue = begin()
+    queue.finish(0, Fitted(LARGE))
+    assert queue.done() == [Fitted(LARGE)]
+    assert rest_of(queue) == [MIDDLE, SMALL]
+
+
+def test_accounts_that_cannot_be_kept_end_no_training(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Store, "write", full)
+    assert rest_of(begin()) == [LARGE, MIDDLE, SMALL]
 
 
 def test_a_process_that_holds_it_does_not_load_pytorch() -> None:
