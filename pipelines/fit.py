@@ -66,7 +66,7 @@ def fit_adapters(
     if config.gpus_per_actor:
         resources["GPU"] = config.gpus_per_actor
     scaling: Any = ray.train.ScalingConfig  # Ray's stubs know the older one
-    trainer = TorchTrainer(
+    trainer = _Trainer(
         _work,
         train_loop_config={
             "queue": queue,
@@ -106,6 +106,17 @@ def fit_adapters(
     ]
 
 
+class _Trainer(TorchTrainer):
+    """One that starts no cleaner, a process of Ray Train's that removes the worker group's bundles where the controller
+    has died. It is told of them late, and stays on the cluster for ever where its controller dies before that; with a
+    job Ray removes them itself, and within one `_give_back_bundles` does."""
+
+    def _create_default_callbacks(self) -> list[Any]:
+        trainer: Any = super()  # Ray's stubs know the older one
+        every = trainer._create_default_callbacks()
+        return [each for each in every if type(each).__name__ != "PlacementGroupCleanerCallback"]
+
+
 def _fit_watched(trainer: Any, look: Callable[[], None], *, lives_on: bool) -> str | None:
     """Run the trainer in a task and look now and then; an error of the group comes back as a sentence.
 
@@ -124,27 +135,27 @@ def _fit_watched(trainer: Any, look: Callable[[], None], *, lives_on: bool) -> s
     for _ in range(1 + _RETRIES):
         running = task.remote(trainer)
         try:
-            while True:
-                ready, _ = ray.wait([running], timeout=0.5)
+            while not ray.wait([running], timeout=0.5)[0]:
                 look()
-                if ready:
-                    error: str | None = ray.get(running)
-                    return error
-        except ray.exceptions.RayError as death:
-            sentence = sentence_of(death)
-            _give_back_bundles()
+            look()
         except BaseException:
             if lives_on:
                 with suppress(Exception):  # of a Ray that has gone
                     ray.cancel(running, recursive=False)  # the trainer itself ends what it has begun
                     ray.wait([running], timeout=_GIVES_BACK_WITHIN + 3)
             raise
+        try:
+            sentence = ray.get(running)
+            break
+        except ray.exceptions.RayError as death:
+            sentence = sentence_of(death)
+            _give_back_bundles()
     return sentence
 
 
 def _give_back_bundles() -> None:
-    """Give back the CPUs of this job's worker groups, which are the trainer's: Ray's own cleaner, which follows a dead
-    controller, does not know of a group that was just being started, and it would hold them for ever."""
+    """Give back the CPUs of this job's worker groups, which are the trainer's: Ray keeps them for a controller that has
+    died for as long as the job goes on."""
     job = ray.get_runtime_context().get_job_id()
     for name, group in ray.util.placement_group_table().items():
         if name.endswith(job) and group["state"] != "REMOVED":  # a group's id ends with its job's
