@@ -38,6 +38,7 @@ from reconpatch.adapter import Adapter, train_adapter
 _NEVER = 1e9  # seconds
 _RETRIES = 3  # as of a task, and of a worker group
 _GIVES_BACK_WITHIN = 8.0  # seconds, an interrupted trainer
+_GONE_WITHIN = 5.0  # seconds, what a process that died has begun
 
 
 def fit_adapters(
@@ -149,6 +150,7 @@ def _fit_watched(trainer: Any, look: Callable[[], None], *, lives_on: bool) -> s
             break
         except ray.exceptions.RayError as death:
             sentence = sentence_of(death)
+            time.sleep(_GONE_WITHIN)  # a controller that is still going would ask for bundles anew
             _give_back_bundles()
     return sentence
 

@@ -87,7 +87,10 @@ def struck(start: Any, chance: random.Random) -> tuple[int, list[str]]:
                 except ProcessLookupError:
                     continue
                 killed.append(f"{name} {sent.name}")
-        output, errors = running.communicate(timeout=600)
+        try:
+            output, errors = running.communicate(timeout=600)
+        except subprocess.TimeoutExpired:
+            raise SystemExit(f"it does not end after {killed}; at work: {sorted(_at_work())}") from None
         if running.returncode == 0:
             return call, killed
         if "Traceback" in errors:
@@ -97,17 +100,22 @@ def struck(start: Any, chance: random.Random) -> tuple[int, list[str]]:
 
 def _victim(driver: int, chance: random.Random) -> tuple[int, str]:
     """The driver one time in four, an actor that is Ray's own one time in eight, else a process at a stage's work."""
-    named = [
-        (pid, command.split()[0].removeprefix("ray::"))
-        for pid, command in children(os.getpid())
-        if command.startswith("ray::") and not command.startswith(("ray::IDLE", "ray::Dashboard", "ray::RuntimeEnv"))
-    ]
+    named = _at_work()
     at_work = [each for each in named if each[1].startswith(_WORK)]
     others = [each for each in named if each not in at_work]
     drawn = chance.random()
     if drawn < 1 / 4 or not named:
         return driver, "driver"
     return chance.choice(others if others and (drawn < 3 / 8 or not at_work) else at_work)
+
+
+def _at_work() -> list[tuple[int, str]]:
+    """Pid and name of Ray's processes, but for those that wait and those of its dashboard."""
+    return [
+        (pid, command.split()[0].removeprefix("ray::"))
+        for pid, command in children(os.getpid())
+        if command.startswith("ray::") and not command.startswith(("ray::IDLE", "ray::Dashboard", "ray::RuntimeEnv"))
+    ]
 
 
 @click.command(context_settings={"show_default": True})
