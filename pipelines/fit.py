@@ -30,13 +30,12 @@ from pipelines.shards import read_category
 from pipelines.shares import Shares, Teller
 from pipelines.storage import Store
 from pipelines.tables import write_rows
-from pipelines.tasks import accounts, beside_driver, sentence_of
+from pipelines.tasks import RETRIES, accounts, beside_driver, sentence_of
 from pipelines.tensors import read_tensors, tensors_key, write_tensors
 from pipelines.unit_queue import Fitted, UnitQueue
 from reconpatch.adapter import Adapter, train_adapter
 
 _NEVER = 1e9  # seconds
-_RETRIES = 3  # as of a task, and of a worker group
 _GIVES_BACK_WITHIN = 8.0  # seconds, an interrupted trainer
 _GONE_WITHIN = 5.0  # seconds, what a process that died has begun
 
@@ -88,7 +87,7 @@ def fit_adapters(
             name=name,
             storage_path=scratch.path("train"),
             storage_filesystem=scratch.filesystem,
-            failure_config=ray.train.FailureConfig(max_failures=_RETRIES),
+            failure_config=ray.train.FailureConfig(max_failures=RETRIES),
         ),
     )
 
@@ -133,7 +132,7 @@ def _fit_watched(trainer: Any, look: Callable[[], None], *, lives_on: bool) -> s
     # Not tried again by Ray, which would wait for the CPUs of the one that died.
     task: Any = ray.remote(**beside_driver(), max_calls=1, max_retries=0)(_fit)
     sentence: str | None = None
-    for _ in range(1 + _RETRIES):
+    for _ in range(1 + RETRIES):
         running = task.remote(trainer)
         try:
             while not ray.wait([running], timeout=0.5)[0]:

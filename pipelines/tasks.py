@@ -8,6 +8,8 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+RETRIES = 3  # of a task, or a training, whose process has died
+
 
 def run_tasks(
     function: Callable[..., Any],
@@ -25,7 +27,7 @@ def run_tasks(
         options: of Ray's `remote`.
         on_wait: called while none has finished, now and then.
     """
-    remote: Any = ray.remote(function).options(**options, max_retries=3)
+    remote: Any = ray.remote(function).options(**options, max_retries=RETRIES)
     waiting = list(reversed(items))
     running: dict[Any, Any] = {}
     while waiting or running:

@@ -90,7 +90,7 @@ def struck(start: Any, chance: random.Random) -> tuple[int, list[str]]:
         try:
             output, errors = running.communicate(timeout=600)
         except subprocess.TimeoutExpired:
-            raise SystemExit(f"it does not end after {killed}; at work: {sorted(_at_work())}") from None
+            raise SystemExit(f"it does not end after {killed}; at work: {sorted(_named())}") from None
         if running.returncode == 0:
             return call, killed
         if "Traceback" in errors:
@@ -100,7 +100,7 @@ def struck(start: Any, chance: random.Random) -> tuple[int, list[str]]:
 
 def _victim(driver: int, chance: random.Random) -> tuple[int, str]:
     """The driver one time in four, an actor that is Ray's own one time in eight, else a process at a stage's work."""
-    named = _at_work()
+    named = _named()
     at_work = [each for each in named if each[1].startswith(_WORK)]
     others = [each for each in named if each not in at_work]
     drawn = chance.random()
@@ -109,7 +109,7 @@ def _victim(driver: int, chance: random.Random) -> tuple[int, str]:
     return chance.choice(others if others and (drawn < 3 / 8 or not at_work) else at_work)
 
 
-def _at_work() -> list[tuple[int, str]]:
+def _named() -> list[tuple[int, str]]:
     """Pid and name of Ray's processes, but for those that wait and those of its dashboard."""
     return [
         (pid, command.split()[0].removeprefix("ray::"))
