@@ -174,9 +174,11 @@ def _fit(trainer: Any) -> str | None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         time.sleep(_GIVES_BACK_WITHIN)
         raise
-    except ray.exceptions.RayActorError:  # the controller has died, no worker's doing
-        raise
-    except Exception as error:  # whatever ended the group is the failure of the units it had not finished
+    except Exception as error:
+        # The controller's own death, or that of a worker while the group begins, at which Ray's controller gives up.
+        if isinstance(getattr(error, "controller_failure", error), ray.exceptions.RayActorError):
+            raise
+        # Whatever else ended the group is the failure of the units that it had not finished.
         return " ".join(str(error).split())[:500]
     return None
 

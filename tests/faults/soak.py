@@ -1,9 +1,9 @@
 """Half an hour of a cluster on which processes are killed at random: python -m tests.faults.soak --minutes 30 --seed 0
 
-Rounds of the same job, many small categories, on one Ray that lives on as a factory's does. A round is called again
-until it has ended well; in it processes are killed, the driver's or Ray's, at times and by choices that the seed draws.
-Then what it has made is compared with an undisturbed run's. Before and after, what is left of it all is listed:
-processes, temporary files, and the bytes in Ray's object store.
+Rounds of the same job, many small categories, on one Ray that lives on as a factory's does. Processes are killed in
+each, the driver's or Ray's, at times and by choices that the seed draws; a call whose driver is struck is made again,
+until it has ended well. Then what it has made is compared with an undisturbed run's. Before and after, what is left
+of it all is listed: processes, temporary files, and the bytes in Ray's object store.
 """
 
 from __future__ import annotations
@@ -73,10 +73,14 @@ def left(address: str, own: Path) -> Left:
 
 
 def struck(start: Any, chance: random.Random) -> tuple[int, list[str]]:
-    """Call until it has ended well, killing what chance says; returns how many calls, and what was killed."""
+    """Call until it has ended well, killing what chance says; returns how many calls, and what was killed.
+
+    A call goes on to its good end whatever happens to Ray's processes: only one whose driver is struck may end early.
+    """
     killed: list[str] = []
     for call in range(1, 20):
         running = start()
+        driver_struck = False
         while running.poll() is None and len(killed) < _KILLS:
             time.sleep(chance.uniform(1, _LONGEST_PEACE))
             pid, name = _victim(running.pid, chance)
@@ -87,6 +91,7 @@ def struck(start: Any, chance: random.Random) -> tuple[int, list[str]]:
                 except ProcessLookupError:
                     continue
                 killed.append(f"{name} {sent.name}")
+                driver_struck |= name == "driver"
         try:
             output, errors = running.communicate(timeout=600)
         except subprocess.TimeoutExpired:
@@ -95,6 +100,8 @@ def struck(start: Any, chance: random.Random) -> tuple[int, list[str]]:
             return call, killed
         if "Traceback" in errors:
             raise SystemExit(f"a traceback after {killed}:\n{output}{errors}")
+        if not driver_struck:
+            raise SystemExit(f"a call failed whose driver nothing happened to, after {killed}:\n{output}{errors}")
     raise SystemExit(f"it does not end well; the last call:\n{output}{errors}")
 
 

@@ -22,6 +22,21 @@ def test_killed_processes_of_rays_cost_nothing(calm: Place, struck: Place) -> No
     assert struck.outcome() == calm.outcome()
 
 
+# Stage → what its process does before it is at work.
+BEGINNINGS = {"extract": "_Extract)).__init__", "fit": "RayTrainWorker.run_train_fn"}
+
+
+@pytest.mark.fault("kill -9 of the stage's process while it begins", stages=tuple(BEGINNINGS))
+def test_processes_killed_while_they_begin_cost_nothing(calm: Place, struck: Place) -> None:
+    with watched(Path(struck.out)):
+        running = struck.start()
+        for name in BEGINNINGS.values():
+            os.kill(wait_for_process(running, name), signal.SIGKILL)
+        output, errors = running.communicate(timeout=300)
+    assert running.returncode == 0, output + errors
+    assert struck.outcome() == calm.outcome()
+
+
 # Stage → what tells the driver how far it is, hands out its units, or leads its workers.
 ACCOUNTS = {"fit": ("Shares", "UnitQueue", "TrainController", "_fit"), "select": ("Shares",), "score": ("Shares",)}
 

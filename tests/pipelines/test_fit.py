@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import ray
+import ray.train
 
 from pipelines.config import RunConfig, resolve_members
-from pipelines.fit import _fit_unit
+from pipelines.fit import _fit, _fit_unit
 from pipelines.keys import Keys
 from pipelines.networks import Network
 from pipelines.plan import Unit
@@ -70,3 +73,41 @@ def test_a_checkpoint_of_another_training_is_not_gone_on_from(tmp_path: Path) ->
     steps: list[int] = []
     _fit_unit(unit, config, scratch, scratch, lambda step, of: steps.append(step))
     assert steps[:1] == [1]
+
+
+@pytest.fixture
+def own_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`_fit` sets it in its process, which is that of the tests here."""
+    monkeypatch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
+
+
+def trainer_that_ends(error: Exception) -> SimpleNamespace:
+    def fit() -> None:
+        raise error
+
+    return SimpleNamespace(fit=fit)
+
+
+@pytest.mark.usefixtures("own_interval")
+@pytest.mark.parametrize(
+    "death",
+    [ray.exceptions.RayActorError(), ray.train.ControllerError(ray.exceptions.RayActorError())],
+    ids=["the controller", "a worker while the group begins"],
+)
+def test_a_training_ended_by_a_death_is_to_begin_again(death: Exception) -> None:
+    with pytest.raises(type(death)):
+        _fit(trainer_that_ends(death))
+
+
+@pytest.mark.usefixtures("own_interval")
+@pytest.mark.parametrize(
+    "error",
+    [
+        ray.train.WorkerGroupError("no  more", {0: ray.exceptions.RayActorError()}),  # tried again by Ray
+        ray.train.ControllerError(OSError("no  more")),
+        OSError("no  more"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_else_ends_a_training_is_said_in_a_line(error: Exception) -> None:
+    assert str(_fit(trainer_that_ends(error))).endswith("no more")
