@@ -9,7 +9,7 @@ demo: $(VENV)/.demo
 	$(BIN)/reconpatch-run demo
 
 test: $(VENV)/.dev lint
-	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadscope
+	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow

@@ -17,18 +17,31 @@ settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
 
+# What is learned once and shared by the tests that read it, a process each: a night here, a run in the other modules.
+_NIGHTS = {
+    "test_docs",
+    "test_hostile_files",
+    "test_layouts",
+    "test_night_images",
+    "test_nightly",
+    "test_object_store",
+}
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Where tests run in two processes (`make test`), those that start Ray and share its runs stay in one; of the
-    others, a module does."""
+    """Where tests run in two processes (`make test`), each has a Ray: those that share a run stay in one, those that
+    share a night in the other; of those without Ray, a module does."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class RayInOne(LoadScopeScheduling):
+    class SharedTogether(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            folder, module = nodeid.partition("::")[0].split("/")[-2:]
-            return "ray" if folder in ("pipelines", "faults") else module
+            folder, module = nodeid.partition("::")[0].removesuffix(".py").split("/")[-2:]
+            if folder not in ("pipelines", "faults"):
+                return module
+            return "nights" if module in _NIGHTS else "runs"
 
-    return RayInOne(config, log)
+    return SharedTogether(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -102,7 +102,15 @@ class Finished:
 def call(*arguments: str) -> Finished:
     """Call `reconpatch-run` in this process, on the tests' own Ray: a second instead of ten."""
     if not ray.is_initialized():
-        ray.init(address="local", num_cpus=2, log_to_driver=False, logging_level="ERROR", include_dashboard=False)
+        # Ray ends all but two of the processes that wait for work; the next call has some for more.
+        ray.init(
+            address="local",
+            num_cpus=2,
+            log_to_driver=False,
+            logging_level="ERROR",
+            include_dashboard=False,
+            _system_config={"num_workers_soft_limit": 6},
+        )
     done = CliRunner().invoke(main, arguments)
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
