@@ -93,7 +93,7 @@ def fit_adapters(
 
     def look() -> None:
         done = [fitted.unit for fitted in ray.get(queue.done.remote())]
-        on_progress(len(done) + ray.get(shares.in_hand.remote(done)))
+        on_progress(ray.get(shares.reached.remote(done)))
 
     error = _fit_watched(trainer, look, lives_on=address_of(config) != "local")
     finished = {fitted.unit: fitted for fitted in ray.get(queue.done.remote())}

@@ -20,9 +20,9 @@ class Shares:
         """A task has done that share of its work, 0 to 1."""
         self._shares[name] = share
 
-    def in_hand(self, finished: Sequence[Any]) -> float:
-        """The sum of the shares of what is not finished, in units of one task."""
-        return sum(share for name, share in self._shares.items() if name not in finished)
+    def reached(self, finished: Sequence[Any]) -> float:
+        """How many tasks are done: those that are finished, and the shares of those in hand."""
+        return len(finished) + sum(share for name, share in self._shares.items() if name not in finished)
 
 
 class Teller:

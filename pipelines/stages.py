@@ -217,7 +217,7 @@ class Stages:
         with self.stage(name, label, len(due), "units") as stage:
 
             def look() -> None:
-                stage.reach(len(finished) + ray.get(shares.in_hand.remote(finished)))
+                stage.reach(ray.get(shares.reached.remote(finished)))
 
             for unit, answer in self.tasks(function, due, task, threads, look):
                 finished.append(unit.name)

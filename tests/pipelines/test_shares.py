@@ -10,14 +10,14 @@ from pipelines import shares
 from pipelines.shares import Shares, Teller
 
 
-def test_in_hand_is_what_is_not_finished() -> None:
+def test_what_is_in_hand_counts_by_its_share_and_what_is_finished_as_one() -> None:
     told = Shares()
     told.tell("a", 0.25)
     told.tell("b", 0.1)
     told.tell("b", 0.5)
-    assert told.in_hand([]) == 0.75
-    assert told.in_hand(["b"]) == 0.25
-    assert told.in_hand(["a", "b"]) == 0.0
+    assert told.reached([]) == 0.75
+    assert told.reached(["b"]) == 1.25
+    assert told.reached(["a", "b"]) == 2.0
 
 
 def test_a_task_tells_twice_a_second_whatever_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
