@@ -6,7 +6,7 @@ A module of its own, since a process that imports it needs neither Ray Data nor 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,15 @@ from pipelines.walk import UNREADABLE, reason_of
 from reconpatch.defects import paste_defect
 from reconpatch.geometry import Geometry
 from reconpatch.images import ImageError, preprocess, read_image
+
+
+def try_chunk(
+    row: dict[str, Any], give_up: Callable[[Any], str], views: Sequence[View], sources: Sequence[Store]
+) -> dict[str, Any]:
+    """As `decode_chunk`; where no process survives it, it is given up, and none of its images is read."""
+    given_up = give_up(("decode", row["shard"]))
+    nothing: dict[str, Any] = {"paths": [], "contents": []} if given_up else {}
+    return {**decode_chunk({**row, **nothing}, views, sources), "given_up": given_up}
 
 
 def decode_chunk(row: dict[str, Any], views: Sequence[View], sources: Sequence[Store]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ Features never cross the object store: an actor writes its chunk's shard and onl
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 import ray.data
 
+from pipelines.attempts import Attempts, GiveUp
 from pipelines.chunks import Chunk, View
 from pipelines.config import RunConfig
-from pipelines.decode import decode_chunk
+from pipelines.decode import try_chunk
 from pipelines.resources import KEEP_FREED_MEMORY, measured, use_threads
 from pipelines.shards import write_shard
 from pipelines.storage import Store
+from pipelines.tasks import RETRIES, accounts
 from reconpatch.backbones import Backbone, load_backbone
 from reconpatch.patches import extract_features
 
@@ -29,6 +31,7 @@ class Receipt:
 
     Attributes:
         unanswered: the picture that the object store did not give, and what it said; mostly empty.
+        given_up: that no process survives the chunk; mostly empty.
     """
 
     category: str
@@ -36,6 +39,7 @@ class Receipt:
     images: int
     errors: tuple[tuple[str, str], ...]
     unanswered: str
+    given_up: str
     peak_bytes: int
 
 
@@ -64,20 +68,21 @@ def extract(chunks: Sequence[Chunk], config: RunConfig, scratch: Store, workers:
         }
         for chunk in sorted(chunks, key=lambda chunk: (views.index(chunk.view), chunk.category))
     ]
+    give_up = GiveUp(accounts(Attempts), RETRIES)  # Ray Data would try for ever
     # An actor pool that holds every CPU starves the decode tasks: a hang. Each actor leaves a quarter of a CPU.
     actor_cpus = config.threads_per_unit - 0.25
     actor: Any = _Extract
     stream = (
         ray.data.from_items(rows, override_num_blocks=len(rows))
         .map(
-            partial(decode_chunk, views=views, sources=sources),
+            partial(try_chunk, give_up=give_up, views=views, sources=sources),
             num_cpus=0.25,
             # One a worker: they are the processes that the index has left, and one feeds one network.
             compute=ray.data.TaskPoolStrategy(size=min(workers, len(rows))),
         )
         .map(
             actor,
-            fn_constructor_args=(config, views, scratch),
+            fn_constructor_args=(config, views, scratch, give_up),
             compute=ray.data.ActorPoolStrategy(size=min(workers, len(rows))),
             num_cpus=actor_cpus,
             num_gpus=config.gpus_per_actor or None,
@@ -92,6 +97,7 @@ def extract(chunks: Sequence[Chunk], config: RunConfig, scratch: Store, workers:
             int(row["images"]),
             errors,
             row["unanswered"],
+            row["given_up"],
             int(row["peak_bytes"]),
         )
 
@@ -99,17 +105,19 @@ def extract(chunks: Sequence[Chunk], config: RunConfig, scratch: Store, workers:
 class _Extract:
     """An actor of the extraction: a backbone at a time, chunk in, shard on disk, receipt out."""
 
-    def __init__(self, config: RunConfig, views: Sequence[View], scratch: Store) -> None:
+    def __init__(self, config: RunConfig, views: Sequence[View], scratch: Store, give_up: Callable[[Any], str]) -> None:
         use_threads(config.threads_per_unit)
         self._config = config
         self._scratch = scratch
+        self._give_up = give_up
         self._views = views
         self._loaded: tuple[Any, ...] = ()
         self._backbone: Backbone | None = None
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        given_up = row["given_up"] or self._give_up(("extract", row["shard"]))
         with measured() as usage:
-            if not len(row["errors"]) and not row["unanswered"]:
+            if not len(row["errors"]) and not row["unanswered"] and not given_up:
                 self._write_shard(row)
         return {
             "category": row["category"],
@@ -118,6 +126,7 @@ class _Extract:
             "error_paths": list(row["error_paths"]),
             "errors": list(row["errors"]),
             "unanswered": row["unanswered"],
+            "given_up": given_up,
             "peak_bytes": usage.peak_bytes,
         }
 

@@ -18,7 +18,7 @@ from typing import Any
 import ray
 import ray.train
 from ray._raylet import PlacementGroupID
-from ray.train.torch import TorchTrainer
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.util.placement_group import PlacementGroup
 
 from pipelines.config import RunConfig
@@ -58,7 +58,7 @@ def fit_adapters(
         One `Fitted` a unit, also for units that a killed worker group never got to.
     """
     sizes = {unit.name: unit.fit_images for unit in units}
-    queue = accounts(UnitQueue, sizes, scratch, queue_file(name))
+    queue = accounts(UnitQueue, sizes, scratch, queue_file(name), RETRIES)
     shares = accounts(Shares)
     # Ray shows and exports it: no addresses, which may hold credentials.
     placeless = replace(config, data="", out="", scratch=None)
@@ -87,7 +87,8 @@ def fit_adapters(
             name=name,
             storage_path=scratch.path("train"),
             storage_filesystem=scratch.filesystem,
-            failure_config=ray.train.FailureConfig(max_failures=RETRIES),
+            # The queue gives a unit up that its process does not survive; this is for what ends groups otherwise.
+            failure_config=ray.train.FailureConfig(max_failures=(1 + RETRIES) * len(units)),
         ),
     )
 
@@ -106,15 +107,18 @@ def fit_adapters(
     ]
 
 
-class _Trainer(TorchTrainer):
-    """One that starts no cleaner, a process of Ray Train's that removes the worker group's bundles where the controller
-    has died. It is told of them late, and stays on the cluster for ever where its controller dies before that; with a
-    job Ray removes them itself, and within one `_give_back_bundles` does."""
+class _Trainer(DataParallelTrainer):
+    """One of workers that have nothing in common: no process group, as a TorchTrainer's have, and nothing else that is
+    done on all of them between their beginning and their work. A worker that is killed in it leaves a group that Ray's
+    controller neither ends nor gets round: it waits for the CPUs of the dead one.
+
+    Nor does it start a cleaner, a process that removes the group's bundles where the controller has died, and that
+    stays on the cluster for ever where that is too early; with a job Ray removes them itself, and within one
+    `_give_back_bundles` does.
+    """
 
     def _create_default_callbacks(self) -> list[Any]:
-        trainer: Any = super()  # Ray's stubs know the older one
-        every = trainer._create_default_callbacks()
-        return [each for each in every if type(each).__name__ != "PlacementGroupCleanerCallback"]
+        return []
 
 
 def _fit_watched(trainer: Any, look: Callable[[], None], *, lives_on: bool) -> str | None:
@@ -193,6 +197,7 @@ def _work(loop: dict[str, Any]) -> None:
     while (name := ray.get(queue.take.remote(rank))) is not None:
         fitted = _fit_unit(loop["units"][name], config, loop["out"], loop["scratch"], Teller(loop["shares"], name))
         ray.get(queue.finish.remote(rank, fitted))
+        loop["scratch"].remove(checkpoint_file(*name))  # whoever is killed before this goes on from it
     ray.train.report({})
 
 
@@ -214,7 +219,6 @@ def _fit_unit(unit: Unit, config: RunConfig, out: Store, scratch: Store, on_step
             write_rows(place, training_name(unit.backbone), _curve(unit, adapter), TRAINING)
             # Last, since its key says that the unit is fitted.
             write_tensors(place, adapter_name(unit.backbone), {"f.weight": adapter.weight}, unit.keys.adapter)
-            scratch.remove(kept)
     except Exception as error:  # one unit's failure is a row of failures.parquet; the others go on
         return Fitted(unit.name, error=f"{type(error).__name__}: {error}")
     return Fitted(

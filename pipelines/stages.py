@@ -114,6 +114,8 @@ class Stages:
                     found += [Lost(receipt.category, receipt.backbone, *each) for each in receipt.errors]
                     if receipt.unanswered:
                         found.append(Lost(receipt.category, receipt.backbone, None, receipt.unanswered, True))
+                    if receipt.given_up:
+                        found.append(Lost(receipt.category, receipt.backbone, None, receipt.given_up))
                     self.record.cost("extract", receipt.peak_bytes)
                     stage.advance(receipt.images)
             except ray.exceptions.RayError as error:  # what is not there now is lost; what is there stands

@@ -7,6 +7,7 @@ Runs the whole suite and writes the table between the page's marks. With argumen
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,8 @@ _KEPT = "faults/outcomes"  # in pytest's cache
 
 
 class Recorder:
-    """What became of every test that is marked with a fault: its name → fault, stages, outcome."""
+    """What became of every test that is marked with a fault: its name → fault, stages, outcome (a passed one's is what
+    the mark promises, `same` where it says nothing)."""
 
     def __init__(self) -> None:
         self.outcomes: dict[str, tuple[str, list[str], str]] = {}
@@ -29,7 +31,8 @@ class Recorder:
         report = answer.get_result()  # type: ignore[attr-defined]
         if marker is None or not (report.when == "call" or report.skipped or report.failed):
             return
-        self.outcomes[item.nodeid] = (marker.args[0], list(marker.kwargs["stages"]), report.outcome)
+        outcome = marker.kwargs.get("outcome", "same") if report.outcome == "passed" else report.outcome
+        self.outcomes[item.nodeid] = (marker.args[0], list(marker.kwargs["stages"]), outcome)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Join what earlier calls have found."""
@@ -53,11 +56,8 @@ def table(outcomes: dict[str, tuple[str, list[str], str]]) -> str:
 
 
 def _cell(outcomes: list[str]) -> str:
-    if not outcomes:
-        return ""
-    if set(outcomes) == {"passed"}:
-        return "same" if len(outcomes) == 1 else f"same, {len(outcomes)} times"
-    return ", ".join(f"{outcomes.count(each)} {each}" for each in sorted(set(outcomes)))
+    times = Counter(outcomes)
+    return ", ".join(each if times[each] == 1 else f"{each}, {times[each]} times" for each in sorted(times))
 
 
 def main(page: Path, arguments: list[str]) -> int:

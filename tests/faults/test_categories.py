@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,13 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 
-from pipelines import stages
+from pipelines import extract as extraction
+from pipelines import fit, stages
 from pipelines.chunks import Chunk
+from pipelines.decode import try_chunk
 from pipelines.extract import Receipt, extract
+from pipelines.storage import Store
+from tests.faults.places import outcome_of
 from tests.pipelines.processes import children, start_alone, wait_for_process
 from tests.pipelines.runs import BACKBONES, call, make_category, save, texture, with_defect
 
@@ -153,3 +157,56 @@ def test_an_extraction_that_breaks_down_fails_what_it_has_not_written_and_nothin
     (failure,) = pq.read_table(tmp_path / "run" / "failures.parquet").to_pylist()
     assert (failure["category"], failure["stage"], failure["image_path"]) == ("cloth", "extract", None)
     assert "The actor died: out of memory." in failure["error"]
+
+
+@pytest.mark.slow
+@pytest.mark.fault(
+    "a category that no process survives", stages=("extract", "fit"), outcome="fails, the others are same"
+)
+def test_a_category_that_no_process_survives_fails_and_the_others_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, name in enumerate(("bolt", "cloth", "nut")):
+        make_category(tmp_path / "data" / name, seed=900 * number, train=12, good=2, defects=2)
+
+    def learn(out: Path) -> tuple[int, dict[str, object]]:
+        place = ("--data", str(tmp_path / "data"), "--out", str(out))
+        done = call("ensemble", *place, *ONE_MEMBER, "--max-steps", "20", "--no-report")
+        return done.code, {name: each for name, each in outcome_of(Store.of(str(out))).items() if "cloth" in name}
+
+    def decode_or_die(row: dict[str, Any], give_up: Callable[[Any], str], **rest: Any) -> dict[str, Any]:
+        def give_up_or_die(work: Any) -> str:
+            sentence = give_up(work)
+            if row["category"] == "bolt" and not sentence:
+                os._exit(1)
+            return sentence
+
+        return try_chunk(row, give_up_or_die, **rest)
+
+    def work_or_die(loop: dict[str, Any]) -> None:
+        from pipelines import fit  # the worker's own
+
+        fit_unit = fit._fit_unit
+
+        def fit_unit_or_die(unit: Any, *rest: Any) -> Any:
+            if unit.category == "nut":
+                os._exit(1)
+            return fit_unit(unit, *rest)
+
+        fit._fit_unit = fit_unit_or_die
+        fit._work(loop)
+
+    code, calm = learn(tmp_path / "calm")
+    assert code == 0
+    monkeypatch.setattr(extraction, "try_chunk", decode_or_die)
+    monkeypatch.setattr(fit, "_work", work_or_die)
+    code, struck = learn(tmp_path / "struck")
+    assert code == 1
+    assert struck == calm
+    assert len(calm) == 9
+    failures = pq.read_table(tmp_path / "struck" / "failures.parquet").to_pylist()
+    assert {(row["category"], row["stage"], row["backbone"]) for row in failures} == {
+        ("bolt", "extract", BACKBONES[0]),
+        ("nut", "fit", BACKBONES[0]),
+    }
+    assert all("ended 4 times" in row["error"] for row in failures)

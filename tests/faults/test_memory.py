@@ -29,7 +29,7 @@ def limited() -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (_DATA, _DATA))
 
 
-@pytest.mark.fault("features larger than a process's memory", stages=tuple(STAGES))
+@pytest.mark.fault("features larger than a process's memory", stages=tuple(STAGES), outcome="done")
 def test_a_category_larger_than_memory_is_learned_and_scored(tmp_path: Path) -> None:
     assert _IMAGES * _BYTES > 1.1 * _DATA
     good = tmp_path / "data" / "cloth" / "train" / "good"
@@ -56,7 +56,7 @@ def test_the_limit_is_one(tmp_path: Path) -> None:
     assert "MemoryError" in done.stderr
 
 
-@pytest.mark.fault("an object store of 80 MB, which never spills", stages=tuple(STAGES))
+@pytest.mark.fault("an object store of 80 MB, which never spills", stages=tuple(STAGES), outcome="done")
 def test_the_demo_spills_nothing(tmp_path: Path) -> None:
     from ray._private.internal_api import memory_summary
     from ray.cluster_utils import Cluster

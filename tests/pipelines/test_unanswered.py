@@ -16,7 +16,7 @@ from PIL import Image as Pillow
 
 from pipelines.chunks import View
 from pipelines.dataset import examine_all, list_images
-from pipelines.decode import decode_chunk
+from pipelines.decode import decode_chunk, try_chunk
 from pipelines.extract import Receipt, _Extract
 from pipelines.gate import candidate_of
 from pipelines.index import index, known_or_read, usable
@@ -200,6 +200,11 @@ def test_the_next_call_reads_it(lake: Flapping, remote_stages: Stages) -> None:
     assert again.record.exit_code == 0
 
 
+def never(work: Any) -> str:
+    """Nothing is given up."""
+    return ""
+
+
 def test_a_chunk_that_is_not_whole_is_told_of(lake: Flapping, source: Store, stages: Stages) -> None:
     lake.says = {NAMES[5]: BUSY}
     found = decode_chunk(chunk_of(NAMES[4:]), [View.of(MEMBER, stages.config)], [source])
@@ -216,8 +221,8 @@ def test_a_chunk_that_is_not_whole_leaves_no_shard(
 ) -> None:
     lake.says = says
     views = [View.of(MEMBER, stages.config)]
-    decoded = decode_chunk(chunk_of(NAMES[4:]), views, [source])
-    told = _Extract(stages.config, views, stages.scratch)(decoded)
+    decoded = try_chunk(chunk_of(NAMES[4:]), never, views, [source])
+    told = _Extract(stages.config, views, stages.scratch, never)(decoded)
     assert stages.scratch.exists("s") == (not says)
     assert told["images"] == 4
     assert told["error_paths"] == [name for name, sentence in says.items() if sentence != BUSY]
@@ -225,7 +230,7 @@ def test_a_chunk_that_is_not_whole_leaves_no_shard(
 
 @pytest.fixture
 def silent_extraction(monkeypatch: pytest.MonkeyPatch) -> None:
-    receipt = Receipt("nut", MEMBER.backbone, 1, (), SENTENCE, 0)
+    receipt = Receipt("nut", MEMBER.backbone, 1, (), SENTENCE, "", 0)
     monkeypatch.setattr("pipelines.stages.extract", lambda *_: iter([receipt]))
 
 

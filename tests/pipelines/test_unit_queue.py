@@ -21,7 +21,7 @@ Begin = Callable[[], UnitQueue]
 @pytest.fixture
 def begin(tmp_path: Path) -> Begin:
     """Begins a queue, or begins it anew after its process has died."""
-    return lambda: UnitQueue(SIZES, Store.of(str(tmp_path)), "queues/fit.json")
+    return lambda: UnitQueue(SIZES, Store.of(str(tmp_path)), "queues/fit.json", 3)
 
 
 def rest_of(queue: UnitQueue) -> list[tuple[str, str]]:
@@ -37,12 +37,54 @@ def test_the_largest_unit_goes_first(begin: Begin) -> None:
     assert rest_of(begin()) == [LARGE, MIDDLE, SMALL]
 
 
-def test_what_a_dead_worker_held_is_handed_out_again_first(begin: Begin) -> None:
+def test_what_dead_workers_held_is_handed_out_again_first(begin: Begin) -> None:
     queue = begin()
-    held, other = queue.take(0), queue.take(1)
+    held = [queue.take(0), queue.take(1)]
     queue.join(0, 2)
     queue.join(1, 2)
-    assert [queue.take(0), queue.take(1)] == [other, held]
+    assert [queue.take(0), queue.take(1)] == held == [LARGE, MIDDLE]
+
+
+def groups_that(kill: tuple[str, str], begin: Begin, workers: int) -> list[Fitted]:
+    """What becomes of all units where one of them kills its process; a group of workers ends with one."""
+    ended = 0
+    while ended < 20:
+        queue = begin()
+        for rank in range(workers):
+            queue.join(rank, workers)
+        at_work = dict.fromkeys(range(workers), True)
+        while any(at_work.values()):
+            held = {rank: queue.take(rank) for rank in at_work if at_work[rank]}
+            if kill in held.values():
+                ended += 1
+                break
+            at_work = {rank: held.get(rank) is not None for rank in at_work}
+            for rank, unit in held.items():
+                if unit is not None:
+                    queue.finish(rank, Fitted(unit))
+        else:
+            return queue.done()
+    raise AssertionError("it does not end")
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("kill", list(SIZES))
+def test_a_unit_that_kills_its_process_fails_and_no_other(begin: Begin, kill: tuple[str, str], workers: int) -> None:
+    told = {fitted.unit: fitted.error for fitted in groups_that(kill, begin, workers)}
+    assert told.pop(kill) == "The process that trained it ended 4 times before it was done."
+    assert told == dict.fromkeys(SIZES.keys() - {kill})
+
+
+def test_accounts_that_cannot_be_read_now_can_be_later(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent(*_: object) -> None:
+        raise OSError("no answer")
+
+    queue = begin()
+    with monkeypatch.context() as outage:
+        outage.setattr(Store, "read_json", silent)
+        with pytest.raises(OSError, match="no answer"):
+            queue.take(0)
+    assert queue.take(0) == LARGE
 
 
 def test_what_ranks_held_that_are_no_more_is_handed_out_again(begin: Begin) -> None:
