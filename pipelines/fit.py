@@ -35,6 +35,7 @@ from pipelines.tensors import read_tensors, tensors_key, write_tensors
 from pipelines.unit_queue import Fitted, UnitQueue
 from reconpatch.adapter import Adapter, train_adapter
 
+_OF_RAYS = "train"  # in scratch: what Ray Train writes of a run, which nobody reads
 _NEVER = 1e9  # seconds
 _GIVES_BACK_WITHIN = 8.0  # seconds, an interrupted trainer
 _GONE_WITHIN = 5.0  # seconds, what a process that died has begun
@@ -85,7 +86,7 @@ def fit_adapters(
         ),
         run_config=ray.train.RunConfig(
             name=name,
-            storage_path=scratch.path("train"),
+            storage_path=scratch.path(_OF_RAYS),
             storage_filesystem=scratch.filesystem,
             # The queue gives a unit up that its process does not survive; this is for what ends groups otherwise.
             failure_config=ray.train.FailureConfig(max_failures=(1 + RETRIES) * len(units)),
@@ -100,6 +101,7 @@ def fit_adapters(
     finished = {fitted.unit: fitted for fitted in ray.get(queue.done.remote())}
     ray.kill(queue)
     scratch.remove(queue_file(name))
+    scratch.remove_folder(f"{_OF_RAYS}/{name}")
     return [
         finished.get(unit.name)
         or Fitted(unit.name, error=error or "The worker group ended before this unit was fitted.")

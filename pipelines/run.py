@@ -26,6 +26,7 @@ from pipelines.rundir import FILES, FOLDERS, INDEX, INDEX_FILE, RUN, Stamp
 from pipelines.session import session_with_networks
 from pipelines.stages import Stages, scratch_of
 from pipelines.storage import Store
+from pipelines.sweep import sweep
 from pipelines.tables import rows_if_there, write_rows
 from pipelines.usage import UsageError
 
@@ -79,7 +80,9 @@ def _job(
     except BaseException:
         record.save("interrupted")
         raise
-    if not config.keep_features:
+    if config.keep_features:
+        sweep(scratch)
+    else:
         scratch.remove_folder()
     record.close(metrics)
     if config.report:
