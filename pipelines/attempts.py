@@ -1,6 +1,6 @@
 """How often a piece of work has been begun: what ends its process every time is given up, and nothing else with it.
 
-A module of its own, since the actor's process imports it and should import nothing else.
+A module of its own, since the actor's process imports it and should import little else.
 """
 
 from __future__ import annotations

@@ -199,7 +199,8 @@ def _work(loop: dict[str, Any]) -> None:
     while (name := ray.get(queue.take.remote(rank))) is not None:
         fitted = _fit_unit(loop["units"][name], config, loop["out"], loop["scratch"], Teller(loop["shares"], name))
         ray.get(queue.finish.remote(rank, fitted))
-        loop["scratch"].remove(checkpoint_file(*name))  # whoever is killed before this goes on from it
+        if fitted.error is None:
+            loop["scratch"].remove(checkpoint_file(*name))  # whoever is killed before this goes on from it
     ray.train.report({})
 
 

@@ -158,7 +158,4 @@ def _learn_and_judge(night: Night, listing: Listing, known: dict[str, dict[str, 
     judge(night, listing, {image.image_path: as_new(image).row() for image in images})
     whole = [category for category in mine if category not in night.record.failed]
     night.of_each(lambda category: registry.prune(category, night.options.keep), whole, "prune")
-    if stages.config.keep_features:
-        sweep(stages.scratch)
-    else:
-        stages.scratch.remove_folder()
+    stages.leave()

@@ -26,7 +26,6 @@ from pipelines.rundir import FILES, FOLDERS, INDEX, INDEX_FILE, RUN, Stamp
 from pipelines.session import session_with_networks
 from pipelines.stages import Stages, scratch_of
 from pipelines.storage import Store
-from pipelines.sweep import sweep
 from pipelines.tables import rows_if_there, write_rows
 from pipelines.usage import UsageError
 
@@ -80,10 +79,7 @@ def _job(
     except BaseException:
         record.save("interrupted")
         raise
-    if config.keep_features:
-        sweep(scratch)
-    else:
-        scratch.remove_folder()
+    stages.leave()
     record.close(metrics)
     if config.report:
         report_at_the_end(Subject(out, config.command, data, data, out, out.read_json(RUN)), record, workers)

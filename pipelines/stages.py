@@ -24,6 +24,7 @@ from pipelines.score import score_unit, select_unit
 from pipelines.session import threads_for
 from pipelines.shares import Shares, Teller
 from pipelines.storage import Store
+from pipelines.sweep import sweep
 from pipelines.tasks import accounts, run_tasks, sentence_of
 
 
@@ -88,6 +89,13 @@ class Stages:
         if not self.config.keep_features:
             for category in categories:
                 self.scratch.remove_folder(shards_folder(category))
+
+    def leave(self) -> None:
+        """At the end nothing stays in scratch but the features that are to be kept."""
+        if self.config.keep_features:
+            sweep(self.scratch)
+        else:
+            self.scratch.remove_folder()
 
     def _select(self, unit: Unit, threads: int, teller: Teller) -> tuple[Any, ...]:
         return unit, self.config, self.out, self.scratch, threads, teller
