@@ -13,16 +13,17 @@ import click
 import torch
 from rich.console import Console
 
-from benchmarks import coreset, extraction, job, memory, patches, scale, scaling, scoring, startup, training
+from benchmarks import coreset, extraction, gpu, job, memory, patches, scale, scaling, scoring, startup, training
 from benchmarks.compare import Row, environment, show, show_cells
 from benchmarks.costs import NightCosts
+from pipelines.usage import UsageError
 
 _NAMES = ("coreset", "patches", "scoring", "training", "extraction", "startup", "memory", "job", "scaling")
 _WIDTH = 200  # of the table where the terminal's is not known
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
-@click.argument("names", nargs=-1, type=click.Choice([*_NAMES, "scale"]))
+@click.argument("names", nargs=-1, type=click.Choice([*_NAMES, "gpu", "scale"]))
 @click.option("--threads", default=os.cpu_count() or 1, help="Threads of either side where one process works.")
 @click.option(
     "--data",
@@ -38,7 +39,7 @@ _WIDTH = 200  # of the table where the terminal's is not known
 def main(names: tuple[str, ...], threads: int, data: Path | None, plot: Path | None, costs: Path | None) -> None:
     """Measure, side by side, what ReConPatch on Ray costs and what others cost; all of it, or the NAMES given.
 
-    `scale`, which has to be named, measures what small nights cost and tells what large ones will.
+    Two have to be named: `scale` measures what small nights cost and tells what large ones will, `gpu` needs a GPU.
     """
     torch.set_num_threads(threads)
     console = Console(highlight=False)
@@ -51,8 +52,11 @@ def main(names: tuple[str, ...], threads: int, data: Path | None, plot: Path | N
             for title, header, lines in scale.tables(known, threads, costs):
                 show_cells(title, header, lines, console)
             continue
-        with console.status(name):
-            rows += _measure(name, threads, data, plot)
+        try:
+            with console.status(name):
+                rows += _measure(name, threads, data, plot)
+        except UsageError as error:
+            raise click.ClickException(str(error)) from None
         if not console.is_terminal:
             console.print(f"{name} done")
     if rows:
@@ -68,7 +72,7 @@ def _measure(name: str, threads: int, data: Path | None, plot: Path | None) -> l
             scaling.plot(found, plot)
         return list(scaling.run(found))
     modules = {each.__name__.rpartition(".")[2]: each for each in (coreset, patches, scoring, training)}
-    modules |= {"extraction": extraction, "startup": startup}
+    modules |= {"extraction": extraction, "gpu": gpu, "startup": startup}
     return list(modules[name].run(threads))
 
 

@@ -124,11 +124,10 @@ def works(night: NightSize, network: NetworkCosts) -> dict[str, tuple[float, flo
     Of the held-out images of a category that is learned the gate asks twice: as they are, and with pasted defects.
     """
     patches = (1.0 - _HOLDOUT) * night.good * network.cells
-    entries = max(1.0, network.coreset * patches)
+    steps, entries = steps_and_entries(night, network)
     product = 1e-9 * entries * network.dim * network.cells  # an image against the bank
     asked = 2 * _HOLDOUT * night.good * night.learned
     learned, judged = night.learned * night.good, night.categories * night.today
-    steps = min(np.ceil(network.epochs * patches / _BATCH), RECIPES["default"]["max_steps"])
     return {
         "index": (night.categories, learned + judged),
         "extract": (night.categories, learned + asked / 2 + judged),
@@ -140,6 +139,13 @@ def works(night: NightSize, network: NetworkCosts) -> dict[str, tuple[float, flo
         "report": (night.categories, judged),
         "driver": (night.categories, 0.0),
     }
+
+
+def steps_and_entries(night: NightSize, network: NetworkCosts) -> tuple[float, float]:
+    """Training steps of a category, and entries of its bank."""
+    patches = (1.0 - _HOLDOUT) * night.good * network.cells
+    steps = min(np.ceil(network.epochs * patches / _BATCH), RECIPES["default"]["max_steps"])
+    return float(steps), max(1.0, network.coreset * patches)
 
 
 def seconds(costs: NightCosts, night: NightSize, cores: int) -> dict[str, float]:

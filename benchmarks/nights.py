@@ -20,7 +20,7 @@ from benchmarks.costs import LARGE, SMALL, STAGES, NetworkCosts, NightCosts, Nig
 from benchmarks.inputs import BACKBONE, SIZE, elpv_images, folder_of
 from benchmarks.processes import run
 from pipelines.config import Member, resolve_members
-from reconpatch.backbones import find_weights, load_backbone
+from reconpatch.backbones import Backbone, find_weights, load_backbone
 from reconpatch.patches import extract_features
 
 _LISTED = 50_000  # images that are listed to see what one takes
@@ -82,24 +82,25 @@ def _night(size: NightSize) -> dict[str, Any]:
 
 
 def timed_network(member: Member, size: int) -> NetworkCosts:
-    """A network at an image size, timed on one core with its patches.
-
-    Its weights are drawn where there are none: numbers are as quick, whatever they are.
-    """
-    import timm
-
-    with tempfile.TemporaryDirectory() as folder:
-        if find_weights(member.backbone, None) is None:
-            drawn = timm.create_model(member.backbone).state_dict()
-            save_file(drawn, str(Path(folder) / f"{member.backbone.split('.')[0]}.safetensors"))
-        name = member.backbone.split(".")[0]
-        backbone = load_backbone(name, member.levels, image_size=size, weights=folder)
+    """A network at an image size, timed on one core with its patches."""
+    backbone = drawn_backbone(member, size)
     batch = np.random.default_rng(0).random((_IMAGES, 3, size, size), dtype=np.float32)
     taken = _quickest(lambda: extract_features(backbone, batch, member.patch_size, member.aggregation))
     features, _ = extract_features(backbone, batch[:1], member.patch_size, member.aggregation)
     _, cells, width = features.shape
     dim = min(member.dim, width) if member.adapted else width
     return NetworkCosts(cells, width, dim, member.coreset, member.epochs, taken / _IMAGES)
+
+
+def drawn_backbone(member: Member, size: int, device: str = "cpu") -> Backbone:
+    """A network to be timed. Its weights are drawn where there are none: numbers are as quick, whatever they are."""
+    import timm
+
+    with tempfile.TemporaryDirectory() as folder:
+        name = member.backbone.split(".")[0]
+        if find_weights(member.backbone, None) is None:
+            save_file(timm.create_model(name).state_dict(), str(Path(folder) / f"{name}.safetensors"))
+        return load_backbone(name, member.levels, image_size=size, weights=folder, device=device)
 
 
 def _quickest(work: Callable[[], Any]) -> float:

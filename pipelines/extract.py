@@ -18,6 +18,7 @@ from pipelines.chunks import Chunk, View
 from pipelines.config import RunConfig
 from pipelines.decode import try_chunk
 from pipelines.resources import KEEP_FREED_MEMORY, measured, use_threads
+from pipelines.session import cpus_of_unit
 from pipelines.shards import write_shard
 from pipelines.storage import Store
 from pipelines.tasks import RETRIES, accounts
@@ -71,14 +72,15 @@ def extract(chunks: Sequence[Chunk], config: RunConfig, scratch: Store, workers:
     give_up = GiveUp(accounts(Attempts), RETRIES)  # Ray Data would try for ever
     # An actor pool that holds every CPU starves the decode tasks: a hang. Each actor leaves a quarter of a CPU.
     actor_cpus = config.threads_per_unit - 0.25
+    beside = cpus_of_unit(config) - config.threads_per_unit
     actor: Any = _Extract
     stream = (
         ray.data.from_items(rows, override_num_blocks=len(rows))
         .map(
             partial(try_chunk, give_up=give_up, views=views, sources=sources),
-            num_cpus=0.25,
-            # One a worker: they are the processes that the index has left, and one feeds one network.
-            compute=ray.data.TaskPoolStrategy(size=min(workers, len(rows))),
+            num_cpus=1 if beside else 0.25,
+            # One a worker: they are the processes that the index has left, and one feeds one network on a CPU.
+            compute=ray.data.TaskPoolStrategy(size=min(workers * max(1, beside), len(rows))),
         )
         .map(
             actor,

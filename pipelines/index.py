@@ -112,7 +112,7 @@ def index(stages: Stages, listed: Sequence[Image], known: Mapping[str, Mapping[s
                 continue
             note(*answer)
             stage.advance(len(batch))
-        for alone, answer in replace(stages, workers=1).tasks(examine_all, again, arguments):  # none for another's sake
+        for alone, answer in stages.tasks(examine_all, again, arguments, alone=True):  # none for another's sake
             if isinstance(answer, Exception):
                 note([Examined(alone[0], f"Reading it breaks down, alone as well: {sentence_of(answer)}")], 0)
             else:

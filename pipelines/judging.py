@@ -11,11 +11,12 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.chunks import Chunk, View, chunks_of
+from pipelines.config import RunConfig
 from pipelines.explain import nearest_patches
 from pipelines.fuse import fused_rows, map_rows
 from pipelines.member_scores import MemberScores
 from pipelines.networks import Network
-from pipelines.resources import measured, use_threads
+from pipelines.resources import gives_gpu_back, measured, use_threads
 from pipelines.rundir import MAPS, Stamp, fused_schema
 from pipelines.score import read_adapter, read_bank, score_shard
 from pipelines.shards import read_shard
@@ -83,13 +84,13 @@ def judge_orders(
         images = tuple(image for chunk in chunks[number][0][part] for image in chunk.images)
         order = orders[number]
         maps = None if order.maps is None else f"{order.maps}-{start // _CHUNKS_A_TASK:05d}.parquet"
-        threads = stages.config.threads_per_unit
-        return order.model, order.place, images, shards, stages.scratch, stages.out, stages.stamp, threads, maps
+        config = stages.config
+        return order.model, order.place, images, shards, config, stages.scratch, stages.out, stages.stamp, maps
 
     if not tasks:
         return
     with stages.stage("judge", "", sum(len(order.images) for order in orders), "images") as stage:
-        for (number, start), answer in stages.tasks(_judge_some, tasks, arguments):
+        for (number, start), answer in stages.tasks(_judge_some, tasks, arguments, on_device=True):
             waiting[number] -= 1
             if isinstance(answer, Exception):
                 if number not in broken:
@@ -139,21 +140,22 @@ def _chunks(stages: Stages, order: Order, networks: Mapping[str, Network]) -> li
     ]
 
 
+@gives_gpu_back
 def _judge_some(
     model: Model,
     place: Store,
     images: Sequence[Image],
     shards: Sequence[Sequence[str]],
+    config: RunConfig,
     scratch: Store,
     out: Store,
     stamp: Stamp,
-    threads: int,
     maps: str | None,
 ) -> tuple[pa.Table, int]:
     """Fused rows of some images; `maps` names the file of their maps."""
-    use_threads(threads)
+    use_threads(config.threads_per_unit)
     with measured() as usage:
-        members = [_member_scores(model, number, names, place, scratch, threads) for number, names in enumerate(shards)]
+        members = [_member_scores(model, number, names, place, scratch, config) for number, names in enumerate(shards)]
         judged = judge(model, [member.maps for member in members])
         columns = stamp.columns(model.version)
         nearest = nearest_patches(model, judged, members, place)
@@ -166,15 +168,15 @@ def _judge_some(
 
 
 def _member_scores(
-    model: Model, position: int, shards: Sequence[str], place: Store, scratch: Store, threads: int
+    model: Model, position: int, shards: Sequence[str], place: Store, scratch: Store, config: RunConfig
 ) -> MemberScores:
     member = model.members[position]
     weight = read_adapter(place, member.backbone, member.dim > 0)
-    bank = read_bank(place, member.backbone, model.reweight)
+    bank = read_bank(place, member.backbone, model.reweight, config.device)
     maps, nearest = [], []
     for name in shards:
         shard = read_shard(scratch, name)
-        found = score_shard(shard, bank, weight, {}, threads)
+        found = score_shard(shard, bank, weight, {}, config.threads_per_unit)
         maps += [scores.reshape(shard.grid) for scores in found.scores]
         nearest += [entries.reshape(shard.grid) for entries in found.nearest]
     return MemberScores(pa.table({}), np.stack(maps), np.stack(nearest))

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import torch
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 # The environment of a process that keeps the memory it frees for its next batch. A batch's maps are tens of megabytes
 # each; glibc asks the kernel for such pieces one by one and gives them back at once, and the kernel zeroes every page
@@ -55,6 +59,20 @@ def measured() -> Iterator[Usage]:
     finally:
         usage.seconds = time.perf_counter() - start
         usage.peak_bytes = _high_water_mark(reset)
+
+
+def gives_gpu_back(function: Callable[P, R]) -> Callable[P, R]:
+    """A task whose process, which waits for the next, keeps no memory of a GPU that others share."""
+
+    @wraps(function)
+    def task(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        finally:
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+    return task
 
 
 def use_threads(count: int) -> None:

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 
 from pipelines.config import RunConfig
 from pipelines.member_scores import ShardScores, member_table
 from pipelines.plan import Unit
-from pipelines.resources import Done, measured, threads_set, use_threads
+from pipelines.resources import Done, gives_gpu_back, measured, threads_set, use_threads
 from pipelines.rundir import (
     BANK_INDEX,
     MEMBER_SCORES,
@@ -32,6 +33,7 @@ from reconpatch.coreset import farthest_first
 from reconpatch.scoring import MemoryBank
 
 
+@gives_gpu_back
 def select_unit(
     unit: Unit,
     config: RunConfig,
@@ -50,7 +52,7 @@ def select_unit(
         rows = read_category(scratch, unit.fit_shards, convert)
         features = rows.features
         use_threads(threads)
-        selection = farthest_first(features, unit.member.coreset, on_pick=on_pick)
+        selection = farthest_first(features, unit.member.coreset, on_pick=on_pick, device=config.device)
         places = np.stack(np.unravel_index(selection.indices, (len(rows.image_paths), *rows.grid)), axis=1)
         index = [
             {"category": unit.category, "image_path": rows.image_paths[image], "row": row, "col": col}
@@ -66,6 +68,7 @@ def select_unit(
     return Done(unit.name, usage.seconds, usage.peak_bytes, detail)
 
 
+@gives_gpu_back
 def score_unit(
     unit: Unit,
     config: RunConfig,
@@ -83,7 +86,7 @@ def score_unit(
     with measured() as usage:
         place = out.below(model_folder(unit.category))
         weight = read_adapter(place, unit.backbone, unit.member.adapted)
-        bank = read_bank(place, unit.backbone, config.reweight)
+        bank = read_bank(place, unit.backbone, config.reweight, config.device)
         own = _own_entries(read_rows(place, bank_index_name(unit.backbone)))
         by_path = {image.image_path: image for image in unit.images}
         tables = []
@@ -106,9 +109,10 @@ def read_adapter(place: Store, backbone: str, trained: bool) -> np.ndarray | Non
     return read_tensors(place, adapter_name(backbone))["f.weight"] if trained else None
 
 
-def read_bank(place: Store, backbone: str, reweight: int) -> MemoryBank:
-    """A member's bank from a model's folder; `reweight` is b of eq. 10."""
-    return MemoryBank(read_tensors(place, bank_name(backbone))["entries"], reweight)
+def read_bank(place: Store, backbone: str, reweight: int, device: str) -> MemoryBank:
+    """A member's bank from a model's folder; `reweight` is b of eq. 10, and what is asked of it is computed on the
+    device."""
+    return MemoryBank(torch.from_numpy(read_tensors(place, bank_name(backbone))["entries"]).to(device), reweight)
 
 
 def score_shard(

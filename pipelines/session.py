@@ -104,6 +104,18 @@ def threads_for(config: RunConfig, workers: int, units: int) -> int:
     return config.threads_per_unit * max(1, min(shared, fitting))
 
 
+def cpus_of_unit(config: RunConfig) -> int:
+    """CPUs that a unit has the use of: its threads', or all that fall to its GPU.
+
+    A GPU computes faster than a CPU decodes: what feeds it, and what needs none, has the CPUs beside it.
+    """
+    if not config.gpus_per_actor:
+        return config.threads_per_unit
+    resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    units = max(1, int(resources.get("GPU", 0) / config.gpus_per_actor))
+    return max(config.threads_per_unit, int(resources.get("CPU", 0)) // units)
+
+
 def workers_of(config: RunConfig, resources: Mapping[str, float], *, grows: bool) -> int:
     """How many units run at once: `--workers`, else as many as there are CPUs and GPUs for.
 

@@ -21,7 +21,7 @@ from pipelines.record import Record
 from pipelines.resources import Done
 from pipelines.rundir import SCRATCH, Stamp, shards_folder
 from pipelines.score import score_unit, select_unit
-from pipelines.session import threads_for
+from pipelines.session import cpus_of_unit, threads_for
 from pipelines.shares import Shares, Teller
 from pipelines.storage import Store
 from pipelines.sweep import sweep
@@ -229,7 +229,7 @@ class Stages:
             def look() -> None:
                 stage.reach(ray.get(shares.reached.remote(finished)))
 
-            for unit, answer in self.tasks(function, due, task, threads, look):
+            for unit, answer in self.tasks(function, due, task, threads, look, on_device=True):
                 finished.append(unit.name)
                 stage.reach(len(finished))
                 if isinstance(answer, Exception):
@@ -249,15 +249,28 @@ class Stages:
         arguments: Callable[[Any], tuple[Any, ...]],
         threads: int | None = None,
         on_wait: Callable[[], None] = lambda: None,
+        *,
+        on_device: bool = False,
+        alone: bool = False,
     ) -> Iterator[tuple[Any, Any]]:
-        """Run a Ray task an item, as many at once as there are workers; yields (item, answer or exception).
+        """Run a Ray task an item; yields (item, answer or exception).
+
+        As many run at once as there are workers; of those that need no GPU, where units have one, as many as have CPUs.
 
         Args:
             threads: of a task; by default those of a unit.
             on_wait: called while none has finished, now and then.
+            on_device: whether they compute where units do.
+            alone: whether they run one after the other.
         """
-        options = {"num_cpus": threads or self.config.threads_per_unit, "num_gpus": self.config.gpus_per_actor or None}
-        return run_tasks(function, items, arguments, self.workers, options, on_wait)
+        config = self.config
+        options: dict[str, float] = {"num_cpus": threads or config.threads_per_unit}
+        at_once = self.workers
+        if not on_device:
+            at_once *= cpus_of_unit(config) // config.threads_per_unit
+        elif config.gpus_per_actor:
+            options["num_gpus"] = config.gpus_per_actor
+        return run_tasks(function, items, arguments, 1 if alone else at_once, options, on_wait)
 
     @contextmanager
     def stage(self, name: str, label: str, total: int, unit: str) -> Iterator[Stage]:

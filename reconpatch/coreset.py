@@ -11,7 +11,7 @@ bounds is kept up to date; greedy selection goes on inside it for as long as its
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -20,8 +20,10 @@ from reconpatch.arrays import Array, as_tensor, like
 from reconpatch.distances import nearest_rows, require_finite, rounding
 
 _ROWS = 1 << 14  # rows converted, or compared by their differences, at a time
-_POOL = 1 << 20  # elements of the rows kept up to date: 4 MiB, which stay in the cache and last for many picks
-_BLOCK = 1 << 9  # rows of the pool that catch up at a time
+# Elements of the rows kept up to date: 4 MiB, which stay in a CPU's cache and last for many picks. A GPU reads them
+# faster than they come to it: there the rarer they change the better.
+_POOL, _POOL_GPU = 1 << 20, 1 << 26
+_BLOCK, _BLOCK_GPU = 1 << 9, 1 << 13  # rows of the pool that catch up at a time
 
 
 @dataclass(frozen=True)
@@ -70,9 +72,8 @@ def select_coreset(
     Returns:
         A Coreset whose arrays are of the features' kind (and device).
     """
-    features = features.detach() if isinstance(features, torch.Tensor) else features
     selection = farthest_first(features, ratio, first=first, on_pick=on_pick)
-    return _closing_pass(features, torch.as_tensor(selection.indices))
+    return _closing_pass(_Features.of(features), torch.as_tensor(selection.indices))
 
 
 def farthest_first(
@@ -81,6 +82,7 @@ def farthest_first(
     *,
     first: int | None = None,
     on_pick: Callable[[int, int], None] | None = None,
+    device: str | torch.device | None = None,
 ) -> Selection:
     """Farthest-first selection of max(1, round(ratio · n)) rows, exactly; ties go to the lowest index.
 
@@ -93,6 +95,7 @@ def farthest_first(
         ratio: share of the rows to select, in (0, 1].
         first: the row to begin with; by default the one farthest from the mean.
         on_pick: called as on_pick(picked, k) after every pick; it ends below k where the selection stops early.
+        device: where to compute, by default where the features are. Only blocks of them are moved there.
 
     Returns:
         A Selection whose indices are of the features' kind (and device).
@@ -100,7 +103,6 @@ def farthest_first(
     Raises:
         ValueError: features that are not (n, D), empty or not finite; a ratio or a first row out of range.
     """
-    features = features.detach() if isinstance(features, torch.Tensor) else features
     if len(features.shape) != 2 or 0 in features.shape:
         raise ValueError(f"The features have shape {tuple(features.shape)}; give (n, D) with at least one row.")
     if not 0.0 < ratio <= 1.0:
@@ -108,8 +110,43 @@ def farthest_first(
     n = len(features)
     if first is not None and not 0 <= first < n:
         raise ValueError(f"The first row is {first}, but the rows are 0 to {n - 1}.")
-    indices, radius = _select(features, max(1, round(ratio * n)), first, on_pick)
+    indices, radius = _select(_Features.of(features, device), max(1, round(ratio * n)), first, on_pick)
+    if isinstance(features, torch.Tensor):
+        indices = indices.to(features.device)
     return Selection(like(indices, features), radius)
+
+
+@dataclass(frozen=True)
+class _Features:
+    """The features as they came, and where they are computed with."""
+
+    array: Array
+    device: torch.device
+
+    @classmethod
+    def of(cls, array: Array, device: str | torch.device | None = None) -> _Features:
+        if isinstance(array, torch.Tensor):
+            array, device = array.detach(), device or array.device
+        return cls(array, torch.device(device or "cpu"))
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    @property
+    def width(self) -> int:
+        return int(self.array.shape[1])
+
+    def blocks(self) -> Iterator[tuple[slice, torch.Tensor]]:
+        """All rows in the precision of the computation, some at a time, and which they are."""
+        for start in range(0, len(self.array), _ROWS):
+            part = slice(start, start + _ROWS)
+            yield part, as_tensor(self.array[part]).to(self.device)
+
+    def take(self, index: torch.Tensor) -> torch.Tensor:
+        """Some rows, in the precision of the computation."""
+        if isinstance(self.array, torch.Tensor):
+            return as_tensor(self.array[index.to(self.array.device)]).to(self.device)
+        return as_tensor(self.array[index.cpu().numpy()]).to(self.device)
 
 
 class _Entries:
@@ -130,11 +167,11 @@ class _Entries:
 class _Pool:
     """The rows with the largest bounds, up to date; a row's value is its squared distance to the nearest pick."""
 
-    def __init__(self, features: Array, index: torch.Tensor, seen: torch.Tensor, mean: torch.Tensor) -> None:
+    def __init__(self, features: _Features, index: torch.Tensor, seen: torch.Tensor, mean: torch.Tensor) -> None:
         order = seen[index].argsort(stable=True)  # rows that have missed equally much stand together
         self.index = index[order]
         self._seen = seen[self.index].tolist()
-        self.rows = _rows(features, self.index)
+        self.rows = features.take(self.index)
         self.centred = self.rows - mean.to(self.rows.dtype)
         self._norms = self.centred.square().sum(1)
         self._bound = rounding(self.rows)
@@ -144,8 +181,9 @@ class _Pool:
 
     def catch_up(self, values: torch.Tensor, entries: _Entries) -> None:
         """Bring the rows' values up to date with the entries that they have not seen yet."""
-        for start in range(0, len(self.rows), _BLOCK):
-            block, missed = slice(start, start + _BLOCK), slice(self._seen[start], entries.count)
+        size = _BLOCK_GPU if self.rows.is_cuda else _BLOCK
+        for start in range(0, len(self.rows), size):
+            block, missed = slice(start, start + size), slice(self._seen[start], entries.count)
             norms = entries.norms[missed]
             if len(norms) == 0:
                 continue
@@ -177,25 +215,25 @@ class _Pool:
 
 
 def _select(
-    features: Array, k: int, first: int | None, on_pick: Callable[[int, int], None] | None
+    features: _Features, k: int, first: int | None, on_pick: Callable[[int, int], None] | None
 ) -> tuple[torch.Tensor, float]:
     """Indices of the picks, and the radius: the largest distance of any row to its nearest pick."""
     mean, norms = _centre(features)
     n = len(norms)
     pick = _farthest_from(features, mean, norms) if first is None else first
-    row = _rows(features, torch.tensor([pick], device=norms.device))[0]
+    row = features.take(torch.tensor([pick]))[0]
     entries = _Entries(k, row[None])
     entries.add(row, row - mean.to(row.dtype))
     bounds = torch.empty_like(norms)
-    for start in range(0, n, _ROWS):
-        part = slice(start, start + _ROWS)
-        bounds[part] = (as_tensor(features[part]) - row).square_().sum(1)
+    for part, rows in features.blocks():
+        bounds[part] = (rows - row).square_().sum(1)
     seen = torch.ones(n, dtype=torch.int32, device=norms.device)
     picks = [pick]
     if on_pick is not None:
         on_pick(1, k)
+    block, pool_elements = (_BLOCK_GPU, _POOL_GPU) if norms.is_cuda else (_BLOCK, _POOL)
     while True:
-        index, outside, rival = _largest(bounds, min(max(_BLOCK, _POOL // features.shape[1]), n))
+        index, outside, rival = _largest(bounds, min(max(block, pool_elements // features.width), n))
         pool = _Pool(features, index, seen, mean)
         values = bounds[pool.index]
         pool.catch_up(values, entries)
@@ -231,50 +269,39 @@ def _largest(bounds: torch.Tensor, size: int) -> tuple[torch.Tensor, float, int]
     return index, outside, int(torch.nonzero(below == outside)[0])
 
 
-def _closing_pass(features: Array, indices: torch.Tensor) -> Coreset:
+def _closing_pass(features: _Features, indices: torch.Tensor) -> Coreset:
     """Every point's two nearest entries."""
-    entries = _rows(features, indices)
+    entries = features.take(indices)
     n, k = len(features), len(indices)
     nearest = torch.empty(n, dtype=torch.int64, device=entries.device)
     distances = entries.new_full((n, 2), torch.inf)
-    for start in range(0, n, _ROWS):
-        part = slice(start, start + _ROWS)
-        found, distance = nearest_rows(as_tensor(features[part]), entries, min(2, k))
+    for part, rows in features.blocks():
+        found, distance = nearest_rows(rows, entries, min(2, k))
         nearest[part] = found[:, 0]
         distances[part, : min(2, k)] = distance
     return Coreset(
-        indices=like(indices, features),
+        indices=like(indices, features.array),
         radius=float(distances[:, 0].max()),
-        nearest=like(nearest, features),
-        nearest_distance=like(distances[:, 0].contiguous(), features),
-        second_distance=like(distances[:, 1].contiguous(), features),
+        nearest=like(nearest, features.array),
+        nearest_distance=like(distances[:, 0].contiguous(), features.array),
+        second_distance=like(distances[:, 1].contiguous(), features.array),
     )
 
 
-def _centre(features: Array) -> tuple[torch.Tensor, torch.Tensor]:
+def _centre(features: _Features) -> tuple[torch.Tensor, torch.Tensor]:
     """The mean in float64, and the squared norms of the centred rows."""
-    n = len(features)
-    blocks = [slice(start, start + _ROWS) for start in range(0, n, _ROWS)]
-    mean = torch.stack([as_tensor(features[part]).sum(0, dtype=torch.float64) for part in blocks]).sum(0) / n
-    norms = torch.cat([(as_tensor(features[part]) - mean.to(_dtype(features))).square_().sum(1) for part in blocks])
+    mean = torch.stack([rows.sum(0, dtype=torch.float64) for _, rows in features.blocks()]).sum(0) / len(features)
+    norms = torch.cat([(rows - mean.to(rows.dtype)).square_().sum(1) for _, rows in features.blocks()])
     require_finite(norms)
     return mean, norms
 
 
-def _dtype(features: Array) -> torch.dtype:
-    return as_tensor(features[:1]).dtype
-
-
-def _farthest_from(features: Array, mean: torch.Tensor, norms: torch.Tensor) -> int:
+def _farthest_from(features: _Features, mean: torch.Tensor, norms: torch.Tensor) -> int:
     """The row farthest from the mean: of those within rounding of it, the farthest in float64."""
     reach = norms.sqrt()
     moved = float((mean.to(norms.dtype).double() - mean).square().sum().sqrt())  # by which the mean was rounded
-    least = float(reach.max()) * (1.0 - 2.0 * rounding(as_tensor(features[:1]))) - 2.0 * moved
+    least = float(reach.max()) * (1.0 - 2.0 * rounding(features.take(torch.tensor([0])))) - 2.0 * moved
     rows = torch.nonzero(reach >= least).squeeze(1)
-    squared = torch.cat([(_rows(features, part).double() - mean).square_().sum(1) for part in torch.split(rows, _ROWS)])
+    parts = torch.split(rows, _ROWS)
+    squared = torch.cat([(features.take(part).double() - mean).square_().sum(1) for part in parts])
     return int(rows[torch.nonzero(squared == squared.max())[0, 0]])
-
-
-def _rows(features: Array, index: torch.Tensor) -> torch.Tensor:
-    """Some rows, in the precision of the computation."""
-    return as_tensor(features[index if isinstance(features, torch.Tensor) else index.numpy()])

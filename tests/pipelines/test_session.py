@@ -9,7 +9,8 @@ import pytest
 import ray
 
 from pipelines.config import RunConfig
-from pipelines.session import session_with_networks, threads_for, workers_of
+from pipelines.session import cpus_of_unit, session_with_networks, threads_for, workers_of
+from pipelines.stages import Stages
 from pipelines.usage import UsageError
 from reconpatch.backbones import BackboneError
 from tests.pipelines.runs import MEMBER, SIZE
@@ -54,6 +55,48 @@ def test_as_many_units_run_as_there_are_cpus_and_gpus_for(
     options: dict[str, float], resources: dict[str, float], grows: bool, workers: int
 ) -> None:
     assert workers_of(replace(CONFIG, **options), resources, grows=grows) == workers  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "resources", "cpus"),
+    [
+        ({}, {"CPU": 8.0, "GPU": 1.0}, 1),
+        ({"threads_per_unit": 3}, {"CPU": 8.0}, 3),
+        ({"gpus_per_actor": 1.0}, {"CPU": 16.0, "GPU": 1.0}, 16),
+        ({"gpus_per_actor": 0.5}, {"CPU": 16.0, "GPU": 2.0}, 4),
+        ({"gpus_per_actor": 1.0}, {"CPU": 2.0, "GPU": 4.0}, 1),
+        ({"gpus_per_actor": 1.0, "threads_per_unit": 4}, {"CPU": 4.0, "GPU": 2.0}, 4),
+    ],
+)
+def test_a_unit_on_a_gpu_has_the_cpus_that_fall_to_it(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, float], resources: dict[str, float], cpus: int
+) -> None:
+    monkeypatch.setattr(ray, "cluster_resources", lambda: resources)
+    assert cpus_of_unit(replace(CONFIG, **options)) == cpus  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "on_device", "alone", "expected"),
+    [
+        (0.0, True, False, ({"num_cpus": 2}, 4)),
+        (0.0, False, False, ({"num_cpus": 2}, 4)),
+        (1.0, True, False, ({"num_cpus": 2, "num_gpus": 1.0}, 4)),
+        (1.0, False, False, ({"num_cpus": 2}, 16)),
+        (1.0, False, True, ({"num_cpus": 2}, 1)),
+    ],
+)
+def test_tasks_that_need_no_gpu_hold_none_and_wait_for_none(
+    stages: Stages,
+    monkeypatch: pytest.MonkeyPatch,
+    gpus: float,
+    on_device: bool,
+    alone: bool,
+    expected: tuple[dict[str, float], int],
+) -> None:
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 32.0, "GPU": 4.0})
+    monkeypatch.setattr("pipelines.stages.run_tasks", lambda *given: iter([(given[4], given[3])]))
+    some = replace(stages, config=replace(stages.config, gpus_per_actor=gpus, threads_per_unit=2))
+    assert list(some.tasks(len, [], tuple, on_device=on_device, alone=alone)) == [expected]
 
 
 @pytest.mark.parametrize("options", [{"threads_per_unit": 9}, {"gpus_per_actor": 1.0}])

@@ -1,0 +1,189 @@
+"""On a GPU everything is what it is on a CPU, which the other modules compare with loops; and it is the same each time.
+
+Skipped where there is none. Float32 sums of another order differ in their last digits; what is decided by distances
+(neighbours, picks, ties) does not differ at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+
+from reconpatch import coreset
+from reconpatch.adapter import embed, train_adapter
+from reconpatch.audit import unexplained
+from reconpatch.backbones import load_backbone
+from reconpatch.coreset import farthest_first, select_coreset
+from reconpatch.distances import nearest_rows, neighbourhoods, squared_distances
+from reconpatch.fusion import find_peaks, fuse_maps, largest_scores
+from reconpatch.losses import relaxed_contrastive_loss
+from reconpatch.maps import anomaly_map
+from reconpatch.patches import extract_features, patch_features
+from reconpatch.schedule import AdapterConfig
+from reconpatch.scoring import MemoryBank
+from reconpatch.similarity import similarity
+from tests.reconpatch import test_coreset, test_distances, test_scoring
+from tests.reconpatch.test_adapter import patches
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+
+GPU = "cuda"
+
+
+@pytest.fixture(autouse=True)
+def on_the_gpu() -> Iterator[None]:
+    """That nothing was done on the CPU by oversight."""
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    yield
+    assert torch.cuda.max_memory_allocated() > before
+
+
+def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("kind", test_distances.KINDS)
+def test_distances_and_who_is_near(kind: str) -> None:
+    x = test_distances.rows_of(kind, 200, 24)
+    there = x.to(GPU)
+    squared = squared_distances(there)
+    torch.testing.assert_close(squared.cpu(), squared_distances(x), rtol=2e-7, atol=0.0)
+    assert torch.equal(squared, squared.T)
+    assert torch.equal(neighbourhoods(there, 5).cpu(), neighbourhoods(x, 5))
+    indices, distances = nearest_rows(there[:150], there[50:], 3)
+    expected = nearest_rows(x[:150], x[50:], 3)
+    assert torch.equal(indices.cpu(), expected[0])
+    torch.testing.assert_close(distances.cpu(), expected[1], rtol=1e-6, atol=0.0)
+
+
+def test_nearest_rows_of_more_than_a_block() -> None:
+    x = drawn(70_000, 32)
+    indices, distances = nearest_rows(x.to(GPU), x[:5_000].to(GPU), 2)
+    expected = nearest_rows(x, x[:5_000], 2)
+    assert torch.equal(indices.cpu(), expected[0])
+    torch.testing.assert_close(distances.cpu(), expected[1], rtol=1e-6, atol=0.0)
+
+
+@pytest.mark.parametrize("kind", test_distances.KINDS)
+def test_similarities_and_the_loss_with_its_gradient(kind: str) -> None:
+    x = test_distances.rows_of(kind, 60, 24)
+    weights, gradients = [], []
+    for z in (x.clone(), x.to(GPU)):
+        weights.append(similarity(z))
+        loss = relaxed_contrastive_loss(z.requires_grad_(), weights[-1])
+        gradients.append(torch.autograd.grad(loss, z)[0].cpu())
+    torch.testing.assert_close(weights[1].cpu(), weights[0], rtol=1e-5, atol=1e-6)
+    scale = float(gradients[0].abs().max())
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-3, atol=1e-4 * scale)
+
+
+@pytest.mark.parametrize(("pool", "block"), [(1 << 26, 1 << 13), (20, 6)], ids=["whole", "pools"])
+@pytest.mark.parametrize("kind", test_coreset.KINDS)
+def test_the_coreset(kind: str, pool: int, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coreset, "_POOL_GPU", pool)
+    monkeypatch.setattr(coreset, "_BLOCK_GPU", block)
+    features = torch.from_numpy(test_coreset.features_of(kind))
+    found, expected = select_coreset(features.to(GPU), 0.2), select_coreset(features, 0.2)
+    assert found.indices.tolist() == expected.indices.tolist()
+    assert found.nearest.tolist() == expected.nearest.tolist()
+    assert found.radius == pytest.approx(expected.radius, rel=1e-6)
+
+
+def test_the_coreset_of_features_that_are_not_on_the_gpu() -> None:
+    """As a run selects: mapped from a file, half precision, block by block."""
+    features = drawn(30_000, 128).half().numpy()
+    found, expected = farthest_first(features, 0.01, device=GPU), farthest_first(features, 0.01)
+    assert isinstance(found.indices, np.ndarray)
+    assert found.indices.tolist() == expected.indices.tolist()
+
+
+@pytest.mark.parametrize("left_out", [False, True])
+@pytest.mark.parametrize("kind", test_scoring.KINDS)
+def test_scores(kind: str, left_out: bool) -> None:
+    bank, features, own = test_scoring.case(kind)
+    itself = own if left_out else None
+    expected = MemoryBank(bank, 3).query(features, itself)
+    on_gpu = MemoryBank(torch.from_numpy(bank).to(GPU), 3)
+    for given in (features, torch.from_numpy(features).to(GPU)):
+        found = on_gpu.query(given, itself)
+        assert type(found.scores) is type(given)
+        np.testing.assert_allclose(torch.as_tensor(found.scores).cpu(), expected.scores, rtol=1e-5)
+        assert found.nearest.tolist() == expected.nearest.tolist()
+
+
+def test_what_the_other_images_do_not_explain() -> None:
+    entries, features = drawn(40, 8), drawn(30, 8, seed=1)
+    nearest, own = nearest_rows(features, entries)[0][:, 0], torch.tensor([3, 4, 5])
+    expected = unexplained(features, nearest, MemoryBank(entries), own)
+    found = unexplained(features.to(GPU), nearest.to(GPU), MemoryBank(entries.to(GPU)), own)
+    assert (found.patch, found.entry) == (expected.patch, expected.entry)
+    assert found.distance == pytest.approx(expected.distance, rel=1e-6)
+
+
+@pytest.mark.parametrize("start", ["raw", "neighbours"])
+def test_training(start: str) -> None:
+    """That it goes a CPU's way at first; rounding grows with the steps, on a CPU as well."""
+    features = patches(400, 24)
+    config = AdapterConfig(start=start, dim=12, epochs=2, batch_size=100, lr=1e-3, seed=3)
+    expected = train_adapter(features, config, per_image=40)
+    found = train_adapter(features, config, per_image=40, device=GPU)
+    np.testing.assert_allclose(found.losses, expected.losses, rtol=1e-3)
+    np.testing.assert_allclose(found.weight, expected.weight, atol=1e-3 * np.abs(expected.weight).max())
+
+
+def test_training_again_and_going_on_give_the_same_to_the_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    features = patches(3_000, 160)
+    config = AdapterConfig(dim=64, epochs=10, batch_size=512, lr=1e-3, seed=3)
+    first = train_adapter(features, config, device=GPU)
+    second = train_adapter(features, config, device=GPU)
+    np.testing.assert_array_equal(first.losses, second.losses)
+    np.testing.assert_array_equal(first.weight, second.weight)
+
+    monkeypatch.setattr("reconpatch.adapter.KEEP_EVERY", 0.0)
+    kept: list[dict[str, np.ndarray]] = []
+    train_adapter(features, config, device=GPU, keep=kept.append)
+    third = train_adapter(features, config, device=GPU, begun=kept[len(kept) // 2])
+    np.testing.assert_array_equal(first.losses, third.losses)
+    np.testing.assert_array_equal(first.weight, third.weight)
+
+
+def test_embedding_maps_and_fusion() -> None:
+    features, weight = drawn(500, 160), drawn(64, 160, seed=1).numpy()
+    expected = embed(features, weight)
+    torch.testing.assert_close(embed(features.to(GPU), weight).cpu(), expected, rtol=1e-5, atol=1e-4)
+
+    grids = drawn(3, 14, 14).abs(), drawn(3, 7, 7).abs()
+    grids[0][1, 2, 3] = torch.nan
+    there = [each.to(GPU) for each in grids]
+    torch.testing.assert_close(
+        anomaly_map(there[0], 56).cpu(), anomaly_map(grids[0], 56), rtol=1e-5, atol=1e-5, equal_nan=True
+    )
+    fused = fuse_maps(there)
+    torch.testing.assert_close(fused.cpu(), fuse_maps(grids), rtol=1e-5, atol=1e-6, equal_nan=True)
+    torch.testing.assert_close(largest_scores(fused).cpu(), largest_scores(fused.cpu()))
+    for name, peaks in vars(find_peaks(fused, there)).items():
+        assert torch.equal(peaks.cpu(), getattr(find_peaks(fused.cpu(), grids), name)), name
+
+
+@pytest.mark.parametrize("aggregation", ["patchcore", "concat"])
+def test_patch_features_are_summed_in_full_precision(aggregation: str) -> None:
+    levels = [drawn(2, 40, 28, 28), drawn(2, 112, 14, 14, seed=1)]
+    found = patch_features([level.to(GPU) for level in levels], 3, aggregation)
+    torch.testing.assert_close(found.cpu(), patch_features(levels, 3, aggregation), rtol=1e-5, atol=1e-5)
+
+
+def test_features_of_a_network_are_a_cpu_s_to_half_precision_and_the_same_each_time() -> None:
+    images = np.random.default_rng(0).random((4, 3, 96, 96), np.float32)
+    found, expected = (
+        extract_features(load_backbone("tf_efficientnet_lite0", image_size=96, device=device), images, 3, "concat")
+        for device in (GPU, "cpu")
+    )
+    assert found[1] == expected[1]
+    scale = np.abs(expected[0]).max()
+    np.testing.assert_allclose(found[0].astype(np.float32), expected[0].astype(np.float32), atol=2e-3 * float(scale))
+    again = load_backbone("tf_efficientnet_lite0", image_size=96, device=GPU)
+    np.testing.assert_array_equal(extract_features(again, images, 3, "concat")[0], found[0])
