@@ -78,7 +78,7 @@ def extract(chunks: Sequence[Chunk], config: RunConfig, scratch: Store, workers:
         ray.data.from_items(rows, override_num_blocks=len(rows))
         .map(
             partial(try_chunk, give_up=give_up, views=views, sources=sources),
-            num_cpus=1 if beside else 0.25,
+            num_cpus=0.25,
             # One a worker: they are the processes that the index has left, and one feeds one network on a CPU.
             compute=ray.data.TaskPoolStrategy(size=min(workers * max(1, beside), len(rows))),
         )

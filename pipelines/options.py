@@ -93,7 +93,8 @@ where_options = options_of(
         "--workers",
         type=int,
         show_default="those there are CPUs and GPUs for",
-        help="Units that run at once; on a cluster that grows, those it will have room for.",
+        help="Units that run at once; on a cluster that grows, those it will have room for. One with a GPU has the use "
+        "of the CPUs beside it.",
     ),
     click.option("--threads-per-unit", type=int, default=RunConfig.threads_per_unit, help="CPU threads of a unit."),
     click.option(

@@ -1,9 +1,10 @@
-"""What a piece of work took: wall seconds and the peak of its process's resident memory."""
+"""What a piece of work may use, and what it took: wall seconds and the peak of its process's resident memory."""
 
 from __future__ import annotations
 
 import resource
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,8 +14,8 @@ from typing import Any, ParamSpec, TypeVar
 
 import torch
 
-P = ParamSpec("P")
-R = TypeVar("R")
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 # The environment of a process that keeps the memory it frees for its next batch. A batch's maps are tens of megabytes
 # each; glibc asks the kernel for such pieces one by one and gives them back at once, and the kernel zeroes every page
@@ -61,16 +62,21 @@ def measured() -> Iterator[Usage]:
         usage.peak_bytes = _high_water_mark(reset)
 
 
-def gives_gpu_back(function: Callable[P, R]) -> Callable[P, R]:
-    """A task whose process, which waits for the next, keeps no memory of a GPU that others share."""
+def gives_gpu_back(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """A task whose process, which waits for the next, keeps nothing on a GPU that others share but CUDA's context.
+
+    Ray would end a process after each such task; to start one takes longer than most of them.
+    """
 
     @wraps(function)
-    def task(*args: P.args, **kwargs: P.kwargs) -> R:
+    def task(*args: _P.args, **kwargs: _P.kwargs) -> _R:
         try:
             return function(*args, **kwargs)
+        except Exception as error:
+            traceback.clear_frames(error.__traceback__)  # which hold what did not fit
+            raise
         finally:
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            torch.cuda.empty_cache()
 
     return task
 

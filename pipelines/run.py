@@ -73,8 +73,8 @@ def _job(
     scratch = scratch_of(config, out)
     stamp = Stamp(record.run_id, record.started_at)
     record.save("running")
+    stages = Stages(config, data, out, scratch, record, screen, workers, stamp)
     try:
-        stages = Stages(config, data, out, scratch, record, screen, workers, stamp)
         metrics = _up_to_date(stages, listing, networks, known)
     except BaseException:
         record.save("interrupted")
@@ -82,7 +82,8 @@ def _job(
     stages.leave()
     record.close(metrics)
     if config.report:
-        report_at_the_end(Subject(out, config.command, data, data, out, out.read_json(RUN)), record, workers)
+        subject = Subject(out, config.command, data, data, out, out.read_json(RUN))
+        report_at_the_end(subject, record, stages.cpu_workers)
     return record.exit_code
 
 

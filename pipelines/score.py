@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import torch
 
 from pipelines.config import RunConfig
 from pipelines.member_scores import ShardScores, member_table
@@ -48,7 +47,7 @@ def select_unit(
         place = out.below(model_folder(unit.category))
         weight = read_adapter(place, unit.backbone, unit.member.adapted)
         # f(p) is computed image by image, so that it is the same to the bit wherever; float16 stays what it is.
-        convert = None if weight is None else partial(embed, weight=weight)
+        convert = None if weight is None else partial(embed, weight=weight, device=config.device)
         rows = read_category(scratch, unit.fit_shards, convert)
         features = rows.features
         use_threads(threads)
@@ -112,7 +111,7 @@ def read_adapter(place: Store, backbone: str, trained: bool) -> np.ndarray | Non
 def read_bank(place: Store, backbone: str, reweight: int, device: str) -> MemoryBank:
     """A member's bank from a model's folder; `reweight` is b of eq. 10, and what is asked of it is computed on the
     device."""
-    return MemoryBank(torch.from_numpy(read_tensors(place, bank_name(backbone))["entries"]).to(device), reweight)
+    return MemoryBank(read_tensors(place, bank_name(backbone))["entries"], reweight, device)
 
 
 def score_shard(
@@ -128,7 +127,7 @@ def score_shard(
     Distances come from differences and do not depend on the number of threads; f's matrix product may.
     """
     with threads_set(embedding_threads):
-        images = [embed(image, weight) for image in shard.features]
+        images = [embed(image, weight, bank.entries.device) for image in shard.features]
     found = bank.query(np.concatenate(images), _own_rows(shard, own))
     nearest = np.split(found.nearest, len(images))
     audits = [

@@ -105,15 +105,16 @@ def threads_for(config: RunConfig, workers: int, units: int) -> int:
 
 
 def cpus_of_unit(config: RunConfig) -> int:
-    """CPUs that a unit has the use of: its threads', or all that fall to its GPU.
+    """CPUs that a unit has the use of: its threads', or all that fall to its GPU on the nodes that have some now.
 
     A GPU computes faster than a CPU decodes: what feeds it, and what needs none, has the CPUs beside it.
     """
-    if not config.gpus_per_actor:
+    found = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    nodes = [resources for resources in found if resources.get("GPU", 0) > 0]
+    if not config.gpus_per_actor or not nodes:
         return config.threads_per_unit
-    resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    units = max(1, int(resources.get("GPU", 0) / config.gpus_per_actor))
-    return max(config.threads_per_unit, int(resources.get("CPU", 0)) // units)
+    units = max(1, int(sum(resources["GPU"] for resources in nodes) / config.gpus_per_actor))
+    return max(config.threads_per_unit, int(sum(resources.get("CPU", 0) for resources in nodes)) // units)
 
 
 def workers_of(config: RunConfig, resources: Mapping[str, float], *, grows: bool) -> int:

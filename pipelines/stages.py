@@ -70,6 +70,11 @@ class Stages:
     workers: int
     stamp: Stamp
 
+    @property
+    def cpu_workers(self) -> int:
+        """How many tasks run at once that need no GPU: where units have one, as many as have CPUs beside it."""
+        return self.workers * (cpus_of_unit(self.config) // self.config.threads_per_unit)
+
     def do(self, wave: Sequence[CategoryPlan], label: str, name: str) -> dict[str, list[dict[str, Any]]]:
         """Bring a wave's categories, all of them due, up to date; returns the metrics' rows of those that are.
 
@@ -255,7 +260,7 @@ class Stages:
     ) -> Iterator[tuple[Any, Any]]:
         """Run a Ray task an item; yields (item, answer or exception).
 
-        As many run at once as there are workers; of those that need no GPU, where units have one, as many as have CPUs.
+        As many run at once as there are workers, or `cpu_workers`.
 
         Args:
             threads: of a task; by default those of a unit.
@@ -265,12 +270,10 @@ class Stages:
         """
         config = self.config
         options: dict[str, float] = {"num_cpus": threads or config.threads_per_unit}
-        at_once = self.workers
-        if not on_device:
-            at_once *= cpus_of_unit(config) // config.threads_per_unit
-        elif config.gpus_per_actor:
+        at_once = 1 if alone else self.workers if on_device else self.cpu_workers
+        if on_device and config.gpus_per_actor:
             options["num_gpus"] = config.gpus_per_actor
-        return run_tasks(function, items, arguments, 1 if alone else at_once, options, on_wait)
+        return run_tasks(function, items, arguments, at_once, options, on_wait)
 
     @contextmanager
     def stage(self, name: str, label: str, total: int, unit: str) -> Iterator[Stage]:

@@ -112,12 +112,13 @@ def train_adapter(
     return Adapter(_narrowest(weight), plan, np.array(state.losses, dtype=np.float32), state.spreads)
 
 
-def embed(features: Array, weight: np.ndarray | None) -> Array:
+def embed(features: Array, weight: np.ndarray | None, device: str | torch.device = "cpu") -> Array:
     """f(p), the target-oriented features.
 
     Args:
         features: (n, C') array or tensor, any real dtype.
         weight: (D, C') as in `Adapter`; None is the identity, D = C'.
+        device: where to compute with an array; a tensor is computed with where it is.
 
     Returns:
         (n, D) float32 of the features' kind and on their device, never the same memory.
@@ -134,10 +135,11 @@ def embed(features: Array, weight: np.ndarray | None) -> Array:
         return features.to(torch.float32) @ torch.from_numpy(weight).to(features.device, torch.float32).T
     if weight is None:
         return np.array(features, dtype=np.float32)
-    projection = torch.from_numpy(weight).float().T
+    projection = torch.from_numpy(weight).to(device, torch.float32).T
     embedded = np.empty((len(features), len(weight)), dtype=np.float32)
     for start in range(0, len(features), _BLOCK):  # a memory-mapped category need not fit in memory as float32
-        embedded[start : start + _BLOCK] = (as_tensor(features[start : start + _BLOCK]).float() @ projection).numpy()
+        block = as_tensor(features[start : start + _BLOCK]).to(device, torch.float32)
+        embedded[start : start + _BLOCK] = (block @ projection).cpu().numpy()
     return embedded
 
 

@@ -17,13 +17,14 @@ from dataclasses import dataclass
 import torch
 
 from reconpatch.arrays import Array, as_tensor, like
-from reconpatch.distances import nearest_rows, require_finite, rounding
+from reconpatch.distances import nearest_rows, require_finite, rounding, squared_lengths
 
 _ROWS = 1 << 14  # rows converted, or compared by their differences, at a time
 # Elements of the rows kept up to date: 4 MiB, which stay in a CPU's cache and last for many picks. A GPU reads them
 # faster than they come to it: there the rarer they change the better.
 _POOL, _POOL_GPU = 1 << 20, 1 << 26
 _BLOCK, _BLOCK_GPU = 1 << 9, 1 << 13  # rows of the pool that catch up at a time
+_CAUGHT_UP_GPU = 1 << 24  # products of these with the entries they have missed, where a GPU's rows are so many
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def select_coreset(
 ) -> Coreset:
     """`farthest_first`, and then the two nearest entries of every point.
 
-    Args, raises: as `farthest_first`.
+    Args, raises: as `farthest_first`. It computes where the features are.
 
     Returns:
         A Coreset whose arrays are of the features' kind (and device).
@@ -181,7 +182,9 @@ class _Pool:
 
     def catch_up(self, values: torch.Tensor, entries: _Entries) -> None:
         """Bring the rows' values up to date with the entries that they have not seen yet."""
-        size = _BLOCK_GPU if self.rows.is_cuda else _BLOCK
+        size = _BLOCK
+        if self.rows.is_cuda:
+            size = max(_BLOCK, min(_BLOCK_GPU, _CAUGHT_UP_GPU // entries.count))
         for start in range(0, len(self.rows), size):
             block, missed = slice(start, start + size), slice(self._seen[start], entries.count)
             norms = entries.norms[missed]
@@ -195,8 +198,7 @@ class _Pool:
                 now = entries.rows[missed].index_select(0, entry[part])
                 # Mostly every row has one candidate, and the rows need not be gathered.
                 own = self.rows[block] if len(row) == len(products) else self.rows[block].index_select(0, row[part])
-                now = now.sub_(own).square_().sum(1)
-                values[block].scatter_reduce_(0, row[part], now, "amin")
+                values[block].scatter_reduce_(0, row[part], squared_lengths(now.sub_(own)), "amin")
 
     def shrink(self, values: torch.Tensor, pick: int) -> None:
         """Bring the values up to date with one more pick, the pool's own row `pick`: one matrix-vector product."""
@@ -204,7 +206,7 @@ class _Pool:
         self._products += self._lower[pick]
         shrunk = torch.nonzero(self._products < values).squeeze(1)
         for rows in torch.split(shrunk, _ROWS):
-            now = (self.rows[rows] - self.rows[pick]).square_().sum(1)
+            now = squared_lengths(self.rows[rows] - self.rows[pick])
             values[rows] = torch.minimum(values[rows], now)
 
     def farthest(self, values: torch.Tensor) -> tuple[float, int]:
@@ -226,7 +228,7 @@ def _select(
     entries.add(row, row - mean.to(row.dtype))
     bounds = torch.empty_like(norms)
     for part, rows in features.blocks():
-        bounds[part] = (rows - row).square_().sum(1)
+        bounds[part] = squared_lengths(rows - row)
     seen = torch.ones(n, dtype=torch.int32, device=norms.device)
     picks = [pick]
     if on_pick is not None:
@@ -291,7 +293,7 @@ def _closing_pass(features: _Features, indices: torch.Tensor) -> Coreset:
 def _centre(features: _Features) -> tuple[torch.Tensor, torch.Tensor]:
     """The mean in float64, and the squared norms of the centred rows."""
     mean = torch.stack([rows.sum(0, dtype=torch.float64) for _, rows in features.blocks()]).sum(0) / len(features)
-    norms = torch.cat([(rows - mean.to(rows.dtype)).square_().sum(1) for _, rows in features.blocks()])
+    norms = torch.cat([squared_lengths(rows - mean.to(rows.dtype)) for _, rows in features.blocks()])
     require_finite(norms)
     return mean, norms
 
@@ -303,5 +305,5 @@ def _farthest_from(features: _Features, mean: torch.Tensor, norms: torch.Tensor)
     least = float(reach.max()) * (1.0 - 2.0 * rounding(features.take(torch.tensor([0])))) - 2.0 * moved
     rows = torch.nonzero(reach >= least).squeeze(1)
     parts = torch.split(rows, _ROWS)
-    squared = torch.cat([(features.take(part).double() - mean).square_().sum(1) for part in parts])
+    squared = torch.cat([squared_lengths(features.take(part).double() - mean) for part in parts])
     return int(rows[torch.nonzero(squared == squared.max())[0, 0]])

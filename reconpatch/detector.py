@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
@@ -133,7 +132,7 @@ class Detector:
             place = folder / each.backbone
             try:
                 weight, entries, places = _read_member(place, channels, adapted=each.dim > 0)
-                bank = MemoryBank(torch.from_numpy(entries).to(device), model.reweight)
+                bank = MemoryBank(entries, model.reweight, device)
             except (OSError, KeyError, ValueError, TypeError, SafetensorError, pa.ArrowException) as error:
                 reason = " ".join(str(error).split())[:200]
                 raise ModelError(f"{place}: the model is not whole ({reason}); fit it again.") from error
@@ -213,7 +212,8 @@ class Detector:
             The judgement of a batch of one, and each member's patch scores.
         """
         found = [
-            member.bank.query(embed(each, member.weight)) for member, each in zip(self.members, features, strict=True)
+            member.bank.query(embed(each, member.weight, member.bank.entries.device))
+            for member, each in zip(self.members, features, strict=True)
         ]
         maps = [np.asarray(each.scores, np.float32).reshape(1, *grid) for each, grid in zip(found, grids, strict=True)]
         return judge(self.model, maps), found

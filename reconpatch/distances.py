@@ -20,6 +20,7 @@ _PAIRS = 1 << 24  # elements of one block of differences: 64 MiB in float32
 _PRODUCTS = 1 << 20
 _PRODUCTS_GPU = 1 << 26
 _SEARCHED, _SEARCHED_AT_LEAST = 1 << 12, 1 << 10  # queries of one search of faiss
+_MANY_SUMS = 64
 _GROUP = 32  # rows whose least product is looked at first
 
 
@@ -52,6 +53,21 @@ def require_finite(norms: torch.Tensor) -> None:
         raise ValueError("A value is not finite, or so large that its square is not; check where the rows came from.")
 
 
+def squared_lengths(rows: torch.Tensor) -> torch.Tensor:
+    """Σ x² of each row, summed in an order that D alone decides.
+
+    On a GPU torch divides the sums of fewer than sixteen rows among more threads each, and they round otherwise: rows
+    of zeros make them more.
+
+    Args:
+        rows: (n, D), which is overwritten.
+    """
+    few = _MANY_SUMS - len(rows)
+    if rows.is_cuda and few > 0:
+        return pad(rows, (0, 0, 0, few)).square_().sum(1)[: len(rows)]
+    return rows.square_().sum(1)
+
+
 def squared_distances(x: torch.Tensor) -> torch.Tensor:
     """‖x_i - x_j‖² for all pairs of rows.
 
@@ -77,7 +93,7 @@ def squared_distances(x: torch.Tensor) -> torch.Tensor:
     equal = group[:, None] == group
     squared.masked_fill_(equal, 0.0)
     for rows, cols in _blocks_of_pairs((squared <= _lost_share(x.dtype) * sums) & ~equal, x.shape[1]):
-        squared[rows, cols] = (wide[rows] - wide[cols]).square().sum(1)
+        squared[rows, cols] = squared_lengths(wide[rows] - wide[cols])
     return squared.to(x.dtype)
 
 
@@ -104,7 +120,7 @@ def neighbourhoods(x: torch.Tensor, k: int, squared: torch.Tensor | None = None)
     level = within[unsure] & (some >= limit)
     exact = torch.where(level, some.double(), torch.where(some < limit, 0.0, torch.inf))
     for rows, cols in _blocks_of_pairs(level & (some > 0.0), x.shape[1]):
-        exact[rows, cols] = (wide[unsure[rows]] - wide[cols]).square().sum(1)
+        exact[rows, cols] = squared_lengths(wide[unsure[rows]] - wide[cols])
     within[unsure] = exact <= exact.topk(k, dim=1, largest=False).values[:, -1:]
     return within
 
@@ -228,7 +244,7 @@ def _decide(
     step = max(1, _PAIRS // max(1, rows.shape[1]))
     for start in range(0, len(query), step):
         part = slice(start, start + step)
-        squared[part] = (queries[query[part]] - rows[row[part]]).square_().sum(1)
+        squared[part] = squared_lengths(queries[query[part]] - rows[row[part]])
     # Candidates of a query stand in a row by ascending index: a padded table and a stable sort keep ties in order.
     place = torch.arange(len(query), device=query.device) - (counts.cumsum(0) - counts)[query]
     width = int(counts.max())

@@ -36,18 +36,18 @@ class MemoryBank:
         neighbours: (M, min(b + 1, M)) int64, of every entry: itself, then the nearest others.
     """
 
-    def __init__(self, entries: Array, n_neighbors: int = 9) -> None:
+    def __init__(self, entries: Array, n_neighbors: int = 9, device: str | torch.device | None = None) -> None:
         """Find N_b of every entry.
 
         Args:
-            entries: (M, D), NumPy array or tensor; half precision is computed in float32. Its device is where scores
-                are computed.
+            entries: (M, D), NumPy array or tensor; half precision is computed in float32.
             n_neighbors: b of equation 10, clamped to M; 1 means no reweighting.
+            device: where scores are computed, by default where the entries are.
 
         Raises:
             ValueError: entries that are not (M, D), empty or not finite; b below 1.
         """
-        rows = as_tensor(entries).detach()
+        rows = as_tensor(entries).detach().to(device)
         if rows.ndim != 2 or 0 in rows.shape:
             raise ValueError(f"The bank's entries have shape {tuple(rows.shape)}; give (M, D) with at least one row.")
         if n_neighbors < 1:

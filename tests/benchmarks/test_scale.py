@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.costs import LARGE, SMALL, STAGES, NetworkCosts, NightCosts, NightSize, fit, seconds
-from benchmarks.scale import Ensemble, breaks, needs, nodes
+from benchmarks.scale import _GPU_PICK, _GPU_STEP, Ensemble, breaks, needs, nodes
 
 NETWORK = NetworkCosts(cells=784, width=152, dim=152, coreset=0.02, epochs=1, forward=0.02)
 COSTS = NightCosts(
@@ -61,6 +61,13 @@ def test_a_graphics_card_takes_the_networks_and_leaves_the_decoding() -> None:
     assert found.card > 0
     assert 0 < found.gpu["extract"] < found.cpu["extract"]
     assert found.gpu["index"] == found.cpu["index"]
+
+
+def test_a_graphics_card_takes_its_time_for_every_step_and_pick() -> None:
+    night = NightSize(categories=50, learned=50, good=200, today=0)
+    patches = 0.8 * 200 * 784
+    steps, picks = patches / 512, 0.02 * patches
+    assert needs(COSTS, SMALL_ENSEMBLE, night).card >= 50 * (steps * _GPU_STEP + picks * _GPU_PICK)
 
 
 def test_what_gives_way_first() -> None:

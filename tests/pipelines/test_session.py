@@ -58,20 +58,22 @@ def test_as_many_units_run_as_there_are_cpus_and_gpus_for(
 
 
 @pytest.mark.parametrize(
-    ("options", "resources", "cpus"),
+    ("options", "nodes", "cpus"),
     [
-        ({}, {"CPU": 8.0, "GPU": 1.0}, 1),
-        ({"threads_per_unit": 3}, {"CPU": 8.0}, 3),
-        ({"gpus_per_actor": 1.0}, {"CPU": 16.0, "GPU": 1.0}, 16),
-        ({"gpus_per_actor": 0.5}, {"CPU": 16.0, "GPU": 2.0}, 4),
-        ({"gpus_per_actor": 1.0}, {"CPU": 2.0, "GPU": 4.0}, 1),
-        ({"gpus_per_actor": 1.0, "threads_per_unit": 4}, {"CPU": 4.0, "GPU": 2.0}, 4),
+        ({}, [{"CPU": 8.0, "GPU": 1.0}], 1),
+        ({"threads_per_unit": 3}, [{"CPU": 8.0}], 3),
+        ({"gpus_per_actor": 1.0}, [{"CPU": 16.0, "GPU": 1.0}], 16),
+        ({"gpus_per_actor": 0.5}, [{"CPU": 8.0, "GPU": 1.0}] * 2, 4),
+        ({"gpus_per_actor": 1.0}, [{"CPU": 64.0}, {"CPU": 8.0, "GPU": 1.0}], 8),  # another node's are not beside it
+        ({"gpus_per_actor": 1.0}, [{"CPU": 64.0}], 1),  # none is there yet
+        ({"gpus_per_actor": 1.0}, [{"CPU": 2.0, "GPU": 4.0}], 1),
+        ({"gpus_per_actor": 1.0, "threads_per_unit": 4}, [{"CPU": 4.0, "GPU": 2.0}], 4),
     ],
 )
 def test_a_unit_on_a_gpu_has_the_cpus_that_fall_to_it(
-    monkeypatch: pytest.MonkeyPatch, options: dict[str, float], resources: dict[str, float], cpus: int
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, float], nodes: list[dict[str, float]], cpus: int
 ) -> None:
-    monkeypatch.setattr(ray, "cluster_resources", lambda: resources)
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": node} for node in nodes])
     assert cpus_of_unit(replace(CONFIG, **options)) == cpus  # type: ignore[arg-type]
 
 
@@ -93,7 +95,7 @@ def test_tasks_that_need_no_gpu_hold_none_and_wait_for_none(
     alone: bool,
     expected: tuple[dict[str, float], int],
 ) -> None:
-    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 32.0, "GPU": 4.0})
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 32.0, "GPU": 4.0}}])
     monkeypatch.setattr("pipelines.stages.run_tasks", lambda *given: iter([(given[4], given[3])]))
     some = replace(stages, config=replace(stages.config, gpus_per_actor=gpus, threads_per_unit=2))
     assert list(some.tasks(len, [], tuple, on_device=on_device, alone=alone)) == [expected]

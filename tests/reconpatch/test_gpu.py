@@ -6,8 +6,6 @@ Skipped where there is none. Float32 sums of another order differ in their last 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
@@ -17,7 +15,7 @@ from reconpatch.adapter import embed, train_adapter
 from reconpatch.audit import unexplained
 from reconpatch.backbones import load_backbone
 from reconpatch.coreset import farthest_first, select_coreset
-from reconpatch.distances import nearest_rows, neighbourhoods, squared_distances
+from reconpatch.distances import nearest_rows, neighbourhoods, squared_distances, squared_lengths
 from reconpatch.fusion import find_peaks, fuse_maps, largest_scores
 from reconpatch.losses import relaxed_contrastive_loss
 from reconpatch.maps import anomaly_map
@@ -31,15 +29,6 @@ from tests.reconpatch.test_adapter import patches
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
 
 GPU = "cuda"
-
-
-@pytest.fixture(autouse=True)
-def on_the_gpu() -> Iterator[None]:
-    """That nothing was done on the CPU by oversight."""
-    torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated()
-    yield
-    assert torch.cuda.max_memory_allocated() > before
 
 
 def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -91,6 +80,21 @@ def test_the_coreset(kind: str, pool: int, block: int, monkeypatch: pytest.Monke
     assert found.indices.tolist() == expected.indices.tolist()
     assert found.nearest.tolist() == expected.nearest.tolist()
     assert found.radius == pytest.approx(expected.radius, rel=1e-6)
+
+
+@pytest.mark.parametrize("few", range(1, 20))
+def test_equal_rows_are_equally_far_whoever_else_is_measured(few: int) -> None:
+    rows = drawn(1_000, 512)
+    assert torch.equal(squared_lengths(rows[:few].clone().to(GPU)), squared_lengths(rows.clone().to(GPU))[:few])
+
+
+def test_ties_of_wide_features_go_to_the_lowest_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a distance was one of few or of many."""
+    monkeypatch.setattr(coreset, "_POOL_GPU", 1 << 14)
+    monkeypatch.setattr(coreset, "_BLOCK_GPU", 16)
+    features = drawn(300, 512)[torch.randint(300, (900,), generator=torch.Generator().manual_seed(1))]
+    found, expected = farthest_first(features, 0.3, device=GPU), farthest_first(features, 0.3)
+    assert found.indices.tolist() == expected.indices.tolist()
 
 
 def test_the_coreset_of_features_that_are_not_on_the_gpu() -> None:
@@ -155,6 +159,7 @@ def test_embedding_maps_and_fusion() -> None:
     features, weight = drawn(500, 160), drawn(64, 160, seed=1).numpy()
     expected = embed(features, weight)
     torch.testing.assert_close(embed(features.to(GPU), weight).cpu(), expected, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(embed(features.numpy(), weight, GPU), expected, rtol=1e-5, atol=1e-4)
 
     grids = drawn(3, 14, 14).abs(), drawn(3, 7, 7).abs()
     grids[0][1, 2, 3] = torch.nan
