@@ -113,7 +113,7 @@ def report(
         )
     subject = Subject.of(run_folder, data)
     other = None if beside is None else Subject.of(beside, data)
-    config = stored_config(subject.told["config"], gpus_per_actor=0.0, **where)
+    config = stored_config(subject.told["config"], **where)
     with ray_session(config) as workers:
         return tell(subject, screen, workers, beside=other, figures=figures)
 

@@ -31,7 +31,7 @@ from tests.pipelines.runs import BACKBONES, make_category
 _KILLS = 4  # a round at most, so that it ends
 _LONGEST_PEACE = 25  # seconds between two: a round is struck in all its parts
 _SHARED = (Path("/dev/shm"), Path("/tmp/ray"))  # where Ray puts things whatever the temporary folder is
-_SETTLED_AFTER = 60  # seconds, in which Ray lets idle processes go
+_SETTLED_AFTER, _SETTLED_WITHIN = 60, 300  # seconds, in which Ray lets idle processes go: mostly, and at the latest
 # Bytes at most that a driver killed by -9 leaves in the object store: what a task has in hand then, Ray 2.60 keeps.
 _STAYS = 50_000
 _RECIPE = ("--backbone", BACKBONES[0], "--image-size", "96", "--epochs", "60", "--max-steps", "60", "--coreset", "0.1")
@@ -125,6 +125,12 @@ def _named() -> list[tuple[int, str]]:
     ]
 
 
+def _last_lines(own: Path, pid: int) -> list[str]:
+    """Of the logs of one of Ray's processes."""
+    logs = sorted(own.glob(f"ray/session_*/logs/*[-_]{pid}.*"))
+    return [f"{log.name}: {line}" for log in logs for line in log.read_text(errors="replace").splitlines()[-5:]]
+
+
 @click.command(context_settings={"show_default": True})
 @click.option("--minutes", type=float, default=30, help="Rounds begin until then.")
 @click.option("--seed", type=int, default=0, help="Of what is killed when.")
@@ -190,11 +196,18 @@ def _soak(place: Path, address: str, chance: random.Random, minutes: float) -> b
             flush=True,
         )
         shutil.rmtree(out)
+    ended = time.monotonic()
     time.sleep(_SETTLED_AFTER)
-    after = left(address, place / "tmp")
+    while (after := left(address, place / "tmp")).processes - before.processes:
+        if time.monotonic() > ended + _SETTLED_WITHIN:
+            break
+        time.sleep(10)
     more = dict(after.processes - before.processes)
     new = sorted(after.files - before.files)
-    print(f"after: {after.told()}")
+    print(f"after {time.monotonic() - ended:.0f} s: {after.told()}")
+    for pid, command in children(os.getpid()):
+        if command.split()[:1] and command.split()[0] in more:
+            print(f"{command}:", *_last_lines(place / "tmp", pid), sep="\n  ")
     print(f"more processes: {more or 0}; new files: {new or 0}")
     print(f"object store: {before.object_store} → {after.object_store} bytes, of {drivers} drivers killed by -9")
     return all_same and not more and not new and after.object_store <= before.object_store + drivers * _STAYS

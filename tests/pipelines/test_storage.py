@@ -44,6 +44,30 @@ def test_what_is_not_there_is_empty_or_an_error(store: Store) -> None:
         store.read("nothing")
 
 
+@pytest.mark.parametrize(("old", "new"), [("long", "s"), ("s", "long")])
+def test_json_that_is_replaced_while_it_is_read_is_the_old_or_the_new(
+    store: Store, monkeypatch: pytest.MonkeyPatch, old: str, new: str
+) -> None:
+    """An object store is asked for an object's size first, and then for its bytes."""
+    store.write("told", json.dumps({"is": old}).encode())
+
+    def read(self: Store, name: str) -> bytes:
+        monkeypatch.undo()
+        with self.filesystem.open_input_file(self.path(name)) as file:
+            self.write(name, json.dumps({"is": new}).encode())
+            data: bytes = file.read()
+        return data
+
+    monkeypatch.setattr(Store, "read", read)
+    assert store.read_json("told") == {"is": old if store.is_local else new}
+
+
+def test_json_that_stays_damaged_is_named(store: Store) -> None:
+    store.write("told", b'{"is": "da')
+    with pytest.raises(UsageError, match="damaged"):
+        store.read_json("told")
+
+
 def test_a_file_that_cannot_be_finished_leaves_the_old_one_and_nothing_aside(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
