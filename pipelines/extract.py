@@ -6,11 +6,13 @@ Features never cross the object store: an actor writes its chunk's shard and onl
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
+import ray
 import ray.data
 
 from pipelines.attempts import Attempts, GiveUp
@@ -69,7 +71,8 @@ def extract(chunks: Sequence[Chunk], config: RunConfig, scratch: Store, workers:
         }
         for chunk in sorted(chunks, key=lambda chunk: (views.index(chunk.view), chunk.category))
     ]
-    give_up = GiveUp(accounts(Attempts), RETRIES)  # Ray Data would try for ever
+    attempts = accounts(Attempts)
+    give_up = GiveUp(attempts, RETRIES)  # Ray Data would try for ever
     # An actor pool that holds every CPU starves the decode tasks: a hang. Each actor leaves a quarter of a CPU.
     actor_cpus = config.threads_per_unit - 0.25
     beside = cpus_of_unit(config) - config.threads_per_unit
@@ -91,17 +94,21 @@ def extract(chunks: Sequence[Chunk], config: RunConfig, scratch: Store, workers:
             runtime_env={"env_vars": KEEP_FREED_MEMORY},
         )
     )
-    for row in stream.iter_rows():
-        errors = tuple(zip(row["error_paths"], row["errors"], strict=True))
-        yield Receipt(
-            row["category"],
-            views[row["view"]].backbone,
-            int(row["images"]),
-            errors,
-            row["unanswered"],
-            row["given_up"],
-            int(row["peak_bytes"]),
-        )
+    try:
+        for row in stream.iter_rows():
+            errors = tuple(zip(row["error_paths"], row["errors"], strict=True))
+            yield Receipt(
+                row["category"],
+                views[row["view"]].backbone,
+                int(row["images"]),
+                errors,
+                row["unanswered"],
+                row["given_up"],
+                int(row["peak_bytes"]),
+            )
+    finally:
+        with suppress(Exception):  # of a Ray that has gone
+            ray.kill(attempts)  # Ray Data's plan knows it, and goes when Python looks for cycles
 
 
 class _Extract:

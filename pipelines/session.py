@@ -109,9 +109,11 @@ def cpus_of_unit(config: RunConfig) -> int:
 
     A GPU computes faster than a CPU decodes: what feeds it, and what needs none, has the CPUs beside it.
     """
+    if not config.gpus_per_actor:
+        return config.threads_per_unit
     found = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     nodes = [resources for resources in found if resources.get("GPU", 0) > 0]
-    if not config.gpus_per_actor or not nodes:
+    if not nodes:
         return config.threads_per_unit
     units = max(1, int(sum(resources["GPU"] for resources in nodes) / config.gpus_per_actor))
     return max(config.threads_per_unit, int(sum(resources.get("CPU", 0) for resources in nodes)) // units)

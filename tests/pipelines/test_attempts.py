@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import ray
 
 from pipelines import attempts
 from pipelines.attempts import Attempts, GiveUp
-from pipelines.chunks import View
+from pipelines.chunks import Chunk, View
 from pipelines.decode import try_chunk
-from pipelines.extract import _Extract
+from pipelines.extract import _Extract, extract
 from pipelines.stages import Stages
+from pipelines.walk import Image
 from tests.pipelines.runs import MEMBER
 
 
@@ -49,3 +52,26 @@ def test_what_is_given_up_is_neither_read_nor_written(give_up: GiveUp, stages: S
     for batch in (decoded, {**decoded, "given_up": ""}):
         assert "ended 4 times" in actor(batch)["given_up"]
         assert not stages.scratch.exists("s")
+
+
+class _Stream:
+    """A data set of no rows, whatever is done with it."""
+
+    def map(self, *given: Any, **options: Any) -> _Stream:
+        return self
+
+    def iter_rows(self) -> Iterator[dict[str, Any]]:
+        return iter(())
+
+
+def test_the_counting_ends_with_the_extraction(stages: Stages, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A night extracts many times: its counters would be so many processes."""
+    ended: list[object] = []
+    monkeypatch.setattr("pipelines.extract.accounts", lambda kind: kind)
+    monkeypatch.setattr(ray, "kill", ended.append)
+    monkeypatch.setattr(ray.data, "from_items", lambda *given, **options: _Stream())
+    image = Image("cloth", "train", "good", "cloth/train/good/0.png")
+    view = View.of(MEMBER, stages.config)
+    chunk = Chunk("cloth", view, stages.data, "shard", (image,))
+    assert list(extract([chunk], stages.config, stages.scratch, 1)) == []
+    assert ended == [Attempts]
