@@ -31,7 +31,7 @@ class NetworkCosts:
         dim: D, behind it.
         coreset: the bank's share of the patches.
         epochs: of the adapter's training, as far as the most steps allow.
-        forward: core-seconds of the network, an image.
+        forward, decode: core-seconds of the network, and of what comes before it, an image.
     """
 
     cells: int
@@ -40,6 +40,7 @@ class NetworkCosts:
     coreset: float
     epochs: int
     forward: float
+    decode: float
 
     @property
     def step(self) -> float:

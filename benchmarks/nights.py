@@ -21,6 +21,8 @@ from benchmarks.inputs import BACKBONE, SIZE, elpv_images, folder_of
 from benchmarks.processes import run
 from pipelines.config import Member, resolve_members
 from reconpatch.backbones import Backbone, find_weights, load_backbone
+from reconpatch.geometry import Geometry
+from reconpatch.images import preprocess, read_image
 from reconpatch.patches import extract_features
 
 _LISTED = 50_000  # images that are listed to see what one takes
@@ -89,7 +91,14 @@ def timed_network(member: Member, size: int) -> NetworkCosts:
     features, _ = extract_features(backbone, batch[:1], member.patch_size, member.aggregation)
     _, cells, width = features.shape
     dim = min(member.dim, width) if member.adapted else width
-    return NetworkCosts(cells, width, dim, member.coreset, member.epochs, taken / _IMAGES)
+    pictures = [path.read_bytes() for path in elpv_images()[:_IMAGES]]
+    decoded = _quickest(lambda: [_decoded(picture, size) for picture in pictures])
+    return NetworkCosts(cells, width, dim, member.coreset, member.epochs, taken / _IMAGES, decoded / _IMAGES)
+
+
+def _decoded(picture: bytes, size: int) -> object:
+    image = read_image(picture)
+    return preprocess(image, Geometry.of(image.shape[0], image.shape[1], size, full_frame=True))
 
 
 def drawn_backbone(member: Member, size: int, device: str = "cpu") -> Backbone:

@@ -92,8 +92,8 @@ def needs(costs: NightCosts, ensemble: Ensemble, night: NightSize) -> Needs:
         for stage, (categories, amount) in works(night, network).items():
             share = 1 / len(ensemble.networks) if stage in _ONCE else 1.0
             around, busy = share * costs.category[stage] * categories, share * costs.work[stage] * amount
-            if stage == "extract":  # decoding and writing stay on the cores
-                around += max(0.0, costs.work[stage] - costs.network.forward) * amount
+            if stage == "extract":  # decoding stays on the cores
+                around += network.decode * amount
                 busy = network.forward * amount
             moved = stage == "extract" or stage in _ON_GPU
             cpu[stage] += around + busy

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.costs import LARGE, SMALL, STAGES, NetworkCosts, NightCosts, NightSize, fit, seconds
 from benchmarks.scale import _GPU_PICK, _GPU_STEP, Ensemble, breaks, needs, nodes
 
-NETWORK = NetworkCosts(cells=784, width=152, dim=152, coreset=0.02, epochs=1, forward=0.02)
+NETWORK = NetworkCosts(cells=784, width=152, dim=152, coreset=0.02, epochs=1, forward=0.02, decode=0.004)
 COSTS = NightCosts(
     network=NETWORK,
     start=dict.fromkeys(STAGES, 1.0),
