@@ -47,12 +47,12 @@ def main(names: tuple[str, ...], threads: int, data: Path | None, plot: Path | N
     console.print(environment(threads), soft_wrap=True)
     rows: list[Row] = []
     for name in names or _NAMES:
-        if name == "scale":
-            known = NightCosts.load(costs) if costs is not None and costs.exists() else None
-            for title, header, lines in scale.tables(known, threads, costs):
-                show_cells(title, header, lines, console)
-            continue
         try:
+            if name == "scale":
+                known = NightCosts.load(costs) if costs is not None and costs.exists() else None
+                for title, header, lines in scale.tables(known, threads, costs):
+                    show_cells(title, header, lines, console)
+                continue
             with console.status(name):
                 rows += _measure(name, threads, data, plot)
         except UsageError as error:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
 from scipy.optimize import nnls
 
 from pipelines.config import RECIPES
+from pipelines.usage import UsageError
 
 STAGES = ("index", "extract", "fit", "select", "score", "fuse", "judge", "report", "driver")
 _HOLDOUT, _BATCH = 0.2, 512
@@ -115,7 +116,13 @@ class NightCosts:
 
     @classmethod
     def load(cls, path: Path) -> NightCosts:
+        """Raises UsageError where they are of another version."""
         told = json.loads(path.read_text())
+        wanted, found = {each.name for each in fields(NetworkCosts)}, set(told["network"])
+        if wanted != found:
+            raise UsageError(
+                f"{path}: has other costs of a network than {', '.join(sorted(wanted))}; measure them again."
+            )
         return cls(**{**told, "network": NetworkCosts(**told["network"]), "listing": tuple(told["listing"])})
 
 

@@ -106,9 +106,13 @@ def extract(chunks: Sequence[Chunk], config: RunConfig, scratch: Store, workers:
                 row["given_up"],
                 int(row["peak_bytes"]),
             )
-    finally:
+    except ray.exceptions.RayError:
         with suppress(Exception):  # of a Ray that has gone
-            ray.kill(attempts)  # Ray Data's plan knows it, and goes when Python looks for cycles
+            ray.kill(attempts)
+        raise
+    # Ray Data's plan knows it, and goes when Python looks for cycles. Whoever interrupts this ends the job, which takes
+    # it along; Ray Data still asks it then.
+    ray.kill(attempts)
 
 
 class _Extract:

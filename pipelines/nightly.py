@@ -127,7 +127,7 @@ def _report(night: Night) -> None:
         night.out, "nightly", night.images_root, stages.data, night.registry.store, night.out.read_json(RUN)
     )
     before = None if not last else Store.of(night.options.scores).below(last["run_id"]).below(REPORT)
-    report_at_the_end(subject, night.record, stages.cpu_workers, before)
+    report_at_the_end(subject, stages, before)
 
 
 def _learn_and_judge(night: Night, listing: Listing, known: dict[str, dict[str, Any]]) -> None:

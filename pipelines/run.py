@@ -83,7 +83,7 @@ def _job(
     record.close(metrics)
     if config.report:
         subject = Subject(out, config.command, data, data, out, out.read_json(RUN))
-        report_at_the_end(subject, record, stages.cpu_workers)
+        report_at_the_end(subject, stages)
     return record.exit_code
 
 

@@ -9,13 +9,13 @@ from typing import Any
 from pipelines.config import stored_config
 from pipelines.keys import key_of
 from pipelines.progress import Screen
-from pipelines.record import Record
 from pipelines.report.category import PageOrder, page_name, write_category
 from pipelines.report.pages import render_page
 from pipelines.report.render import MEDIA
 from pipelines.report.subject import Subject
 from pipelines.rundir import FAILURES_FILE, REPORT
 from pipelines.session import ray_session
+from pipelines.stages import Stages
 from pipelines.status import URGENCY, attention
 from pipelines.storage import Store, side_by_side
 from pipelines.tables import rows_if_there
@@ -127,12 +127,12 @@ def tell(subject: Subject, screen: Screen, workers: int, **more: Any) -> int:
     return 1 if sentences else 0
 
 
-def report_at_the_end(subject: Subject, record: Record, workers: int, before: Store | None = None) -> None:
+def report_at_the_end(subject: Subject, stages: Stages, before: Store | None = None) -> None:
     """The report of what has just been done; one that fails takes nothing away from the scores, which stand."""
     try:
-        tell(subject, record.screen, workers, before=before)
+        tell(subject, stages.screen, stages.cpu_workers, before=before)
     except Exception as error:
-        record.screen.warn(f"there is no report: {sentence_of(error)}")
+        stages.screen.warn(f"there is no report: {sentence_of(error)}")
 
 
 def _standing(report: Store) -> dict[str, dict[str, Any]]:

@@ -62,7 +62,7 @@ class Left:
 def left(address: str, own: Path) -> Left:
     from ray._private.internal_api import get_memory_info_reply, get_state_from_address
 
-    names = Counter((command.split() or ["defunct"])[0].rpartition("/")[2] for _, command in children(os.getpid()))
+    names = Counter(_name_of(command) for _, command in children(os.getpid()))
     store = get_memory_info_reply(get_state_from_address(address)).store_stats.object_store_bytes_used
     found: set[str] = set()
     for place in (own, *_SHARED):
@@ -125,9 +125,13 @@ def _named() -> list[tuple[int, str]]:
     ]
 
 
+def _name_of(command: str) -> str:
+    return (command.split() or ["defunct"])[0].rpartition("/")[2]
+
+
 def _last_lines(own: Path, pid: int) -> list[str]:
     """Of the logs of one of Ray's processes."""
-    logs = sorted(own.glob(f"ray/session_*/logs/*[-_]{pid}.*"))
+    logs = sorted(own.glob(f"ray/session_latest/logs/*[-_]{pid}.*"))
     return [f"{log.name}: {line}" for log in logs for line in log.read_text(errors="replace").splitlines()[-5:]]
 
 
@@ -206,7 +210,7 @@ def _soak(place: Path, address: str, chance: random.Random, minutes: float) -> b
     new = sorted(after.files - before.files)
     print(f"after {time.monotonic() - ended:.0f} s: {after.told()}")
     for pid, command in children(os.getpid()):
-        if command.split()[:1] and command.split()[0] in more:
+        if _name_of(command) in more:
             print(f"{command}:", *_last_lines(place / "tmp", pid), sep="\n  ")
     print(f"more processes: {more or 0}; new files: {new or 0}")
     print(f"object store: {before.object_store} → {after.object_store} bytes, of {drivers} drivers killed by -9")

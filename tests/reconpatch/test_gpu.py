@@ -75,6 +75,7 @@ def test_similarities_and_the_loss_with_its_gradient(kind: str) -> None:
 def test_the_coreset(kind: str, pool: int, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coreset, "_POOL_GPU", pool)
     monkeypatch.setattr(coreset, "_BLOCK_GPU", block)
+    monkeypatch.setattr(coreset, "_BLOCK", block)
     features = torch.from_numpy(test_coreset.features_of(kind))
     found, expected = select_coreset(features.to(GPU), 0.2), select_coreset(features, 0.2)
     assert found.indices.tolist() == expected.indices.tolist()
@@ -92,6 +93,7 @@ def test_ties_of_wide_features_go_to_the_lowest_row(monkeypatch: pytest.MonkeyPa
     """Whether a distance was one of few or of many."""
     monkeypatch.setattr(coreset, "_POOL_GPU", 1 << 14)
     monkeypatch.setattr(coreset, "_BLOCK_GPU", 16)
+    monkeypatch.setattr(coreset, "_BLOCK", 16)
     features = drawn(300, 512)[torch.randint(300, (900,), generator=torch.Generator().manual_seed(1))]
     found, expected = farthest_first(features, 0.3, device=GPU), farthest_first(features, 0.3)
     assert found.indices.tolist() == expected.indices.tolist()
