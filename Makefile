@@ -1,4 +1,4 @@
-# Six verbs. `make demo` and `make test` do all the set-up there is.
+# `make demo` and `make test` create the virtual environment and install everything that they need.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin

@@ -1,1 +1,1 @@
-"""What ReConPatch on Ray costs, beside what others cost, on the same arrays and images: `python -m benchmarks`."""
+"""Benchmarks of ReConPatch on Ray against others, on the same arrays and images: `python -m benchmarks`."""

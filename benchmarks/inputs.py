@@ -1,4 +1,4 @@
-"""Real inputs: the demo's solar cells, their patch features, and folders of some of them."""
+"""Real inputs: the demo's solar cells, their patch features, and folders of categories made of them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipelines.demo import cells_folder
-from reconpatch.backbones import load_backbone
-from reconpatch.geometry import Geometry
-from reconpatch.images import preprocess, read_image
-from reconpatch.patches import extract_features, patch_features
+from pipelines.data.demo import cells_folder
+from reconpatch.features.backbones import load_backbone
+from reconpatch.features.patches import extract_features, patch_features
+from reconpatch.imaging.geometry import Geometry
+from reconpatch.imaging.images import preprocess, read_image
 
 BACKBONE = "tf_efficientnet_lite0"
 SIZE = 224
@@ -21,7 +21,7 @@ _BATCH = 16
 
 
 def elpv_images() -> list[Path]:
-    """All 2,624 images of the package elpv-dataset, by name.
+    """Return the paths of all 2,624 images of the package elpv-dataset, sorted by name.
 
     Raises:
         UsageError: the package is not installed.
@@ -30,26 +30,26 @@ def elpv_images() -> list[Path]:
 
 
 def batch_of(paths: list[Path]) -> np.ndarray:
-    """(B, 3, 224, 224) float32, the paper's crop."""
+    """Return images as a float32 array (B, 3, 224, 224), with the paper's crop."""
     images = [read_image(path.read_bytes()) for path in paths]
     return np.stack([preprocess(image, Geometry.of(image.shape[0], image.shape[1], SIZE)).numpy() for image in images])
 
 
 @lru_cache(maxsize=1)
 def real_features(n: int) -> np.ndarray:
-    """(n, 152) float16 patch features of solar cells, as a run makes them; mapped from a file, as a run maps them."""
+    """Return (n, 152) float16 patch features of solar cells, computed and mapped from a file as in a run."""
     backbone = load_backbone(BACKBONE, image_size=SIZE)
     paths = elpv_images()
     with tempfile.TemporaryFile() as file:
         for start in range(0, -(-n // 784), _BATCH):
-            found, _ = extract_features(backbone, batch_of(paths[start : start + _BATCH]), 3, "concat")
-            file.write(found.data)
+            features, _ = extract_features(backbone, batch_of(paths[start : start + _BATCH]), 3, "concat")
+            file.write(features.data)
         file.flush()
         return np.memmap(file, np.float16, "r", shape=(n, 152))
 
 
 def wide_features(n: int, channels: int) -> torch.Tensor:
-    """(n, channels) float32 patch features of solar cells, three levels, patchcore's aggregation."""
+    """Return (n, channels) float32 patch features of solar cells: three layers, PatchCore's aggregation."""
     backbone = load_backbone(BACKBONE, (1, 2, 3), image_size=SIZE)
     paths = elpv_images()
     parts: list[torch.Tensor] = []
@@ -60,7 +60,14 @@ def wide_features(n: int, channels: int) -> torch.Tensor:
 
 
 def folder_of(root: Path, categories: int, good: int, test: int = 16) -> Path:
-    """A folder of categories with `good` images to learn from and `test` others, as links to the package's images."""
+    """Fill a folder with categories of links to solar cells and return it.
+
+    Args:
+        root: the folder.
+        categories: number of categories.
+        good: training images of each category.
+        test: test images of each category, filed as good.
+    """
     paths = iter(elpv_images())
     for number in range(categories):
         for part, count in (("train/good", good), ("test/good", test)):

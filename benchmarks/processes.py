@@ -1,4 +1,4 @@
-"""Whole commands: what they take from the first keystroke on, and the private memory of all their processes."""
+"""Run whole commands and measure their wall time and the private memory of all their processes."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-_EVERY = 0.25  # seconds between two looks at the memory
+_POLL_SECONDS = 0.25  # between two readings of the memory
 
 
 @dataclass(frozen=True)
-class Ran:
+class FinishedCommand:
     """A finished command.
 
     Attributes:
         started: seconds since the epoch.
-        seconds: from start to end.
-        private_bytes: the largest sum over its process tree of what no other process shares (RssAnon).
+        seconds: wall time from start to end.
+        private_bytes: largest sum, over the process tree, of the memory that no other process shares (RssAnon).
     """
 
     started: float
@@ -28,72 +28,102 @@ class Ran:
     private_bytes: int
 
 
-def reconpatch(data: Path, out: Path, *options: str, cpus: int | None = None) -> Ran:
-    """One network of the lite family at 224 px with the identity adapter, and no report: the others make none.
+def reconpatch(data: Path, out: Path, *options: str, cpus: int | None = None) -> FinishedCommand:
+    """Run `reconpatch-run ensemble` of this tree with one small network.
 
     Args:
-        cpus: how many CPUs the command and all it starts may use; None for all.
+        data: folder of categories.
+        out: run directory.
+        options: further options of the command.
+        cpus: number of CPUs that the command and its child processes may use; None for all.
     """
-    command = [sys.executable, "-m", "pipelines", "ensemble", "--data", str(data), "--out", str(out)]
+    return run([sys.executable, "-m", "pipelines", *one_network(data, out, *options)], cpus)
+
+
+def one_network(data: Path, out: Path, *options: str) -> list[str]:
+    """Return the arguments of a run with one network of the lite family at 224 px and the identity adapter.
+
+    Reports are left out, because the implementations that runs are compared with make none.
+
+    Args:
+        data: folder of categories.
+        out: run directory.
+        options: further options of the command.
+    """
     network = ["--image-size", "224", "--backbone", "tf_efficientnet_lite0", "--epochs", "0", "--no-report"]
-    return run([*command, *network, *options], cpus)
+    return ["ensemble", "--data", str(data), "--out", str(out), *network, *options]
 
 
-def run(command: Sequence[str], cpus: int | None = None) -> Ran:
-    """Run a command to its end, quietly.
+def run(
+    command: Sequence[str | Path],
+    cpus: int | None = None,
+    *,
+    folder: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> FinishedCommand:
+    """Run a command to its end, without showing its output.
+
+    Args:
+        command: program and arguments.
+        cpus: number of CPUs that the command and its child processes may use; None for all.
+        folder: working directory; None for this process's.
+        environ: environment variables; None for this process's.
 
     Raises:
-        SystemExit: it failed; the sentence ends in what it said last.
+        SystemExit: the command failed; the message ends with the last of its output.
     """
+    words = list(map(str, command))
     started = time.time()
-    whole = command if cpus is None else pinned(command, allowed_cpus()[:cpus])
-    with subprocess.Popen(whole, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    pinned_words = words if cpus is None else pinned(words, allowed_cpus()[:cpus])
+    with subprocess.Popen(
+        pinned_words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder, env=environ
+    ) as process:
         largest = 0
-        said = ""
+        output = ""
         while True:
             try:
-                said = process.communicate(timeout=_EVERY)[0]
+                output = process.communicate(timeout=_POLL_SECONDS)[0]
                 break
             except subprocess.TimeoutExpired:
-                largest = max(largest, sum(_private(pid) for pid in _tree(process.pid)))
+                largest = max(largest, sum(_private_bytes(pid) for pid in _process_tree(process.pid)))
         if process.returncode:
-            raise SystemExit(f"{' '.join(command)} ended with {process.returncode}: {said[-2000:]}")
-    return Ran(started, time.time() - started, largest)
+            raise SystemExit(f"{' '.join(words)} ended with {process.returncode}: {output[-2000:]}")
+    return FinishedCommand(started, time.time() - started, largest)
 
 
 def allowed_cpus() -> list[int]:
-    """The CPUs that this process may use."""
+    """Return the CPUs that this process may use."""
     return sorted(os.sched_getaffinity(0))
 
 
 def pinned(command: Sequence[str], cpus: Sequence[int]) -> list[str]:
-    """The command, kept with all it starts on the CPUs named."""
+    """Return the command, restricted with its child processes to the CPUs given."""
     return ["taskset", "--cpu-list", ",".join(map(str, cpus)), *command]
 
 
 def shard_times(scratch: Path) -> list[float]:
-    """When each feature shard of a run was finished, in order, in seconds since the epoch."""
+    """Return when each feature shard of a run was finished, sorted, in seconds since the epoch."""
     return sorted(path.stat().st_mtime for path in scratch.rglob("*.arrow"))
 
 
-def _tree(root: int) -> list[int]:
+def _process_tree(root: int) -> list[int]:
     children: dict[int, list[int]] = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
                 parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            except OSError:  # it has ended meanwhile
+            except OSError:  # the process has ended
                 continue
             children.setdefault(parent, []).append(int(folder.name))
-    found, waiting = [], [root]
+    tree, waiting = [], [root]
     while waiting:
         pid = waiting.pop()
-        found.append(pid)
+        tree.append(pid)
         waiting += children.get(pid, [])
-    return found
+    return tree
 
 
-def _private(pid: int) -> int:
+def _private_bytes(pid: int) -> int:
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:

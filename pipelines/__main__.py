@@ -1,4 +1,4 @@
-"""The command `reconpatch-run`: what it imports takes seconds, and whoever interrupts it then is told so as later."""
+"""The command `reconpatch-run`. Its imports take seconds, so an interrupt is handled from the first one on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 def main() -> None:
     """Import the command line and call it."""
     try:
-        from pipelines.cli import main as command
+        from pipelines.cli.main import main as command
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)

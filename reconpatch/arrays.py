@@ -11,10 +11,7 @@ Array: TypeAlias = Any  # np.ndarray or torch.Tensor: what a public function tak
 
 
 def as_tensor(array: Array) -> torch.Tensor:
-    """A tensor over the same memory where that can be; half precision becomes float32.
-
-    Integers become float32 as well: every formula here is real-valued.
-    """
+    """Return a tensor over the same memory where possible; half precision and integers become float32."""
     if isinstance(array, torch.Tensor):
         return array if array.dtype in (torch.float32, torch.float64) else array.float()
     array = np.asarray(array)
@@ -28,5 +25,5 @@ def as_tensor(array: Array) -> torch.Tensor:
 
 
 def like(result: torch.Tensor, array: Array) -> Array:
-    """`result` as the kind that `array` is: a tensor stays one, anything else becomes NumPy."""
+    """Return `result` as the kind that `array` is: a tensor as it is, otherwise a NumPy array."""
     return result if isinstance(array, torch.Tensor) else result.detach().cpu().numpy()

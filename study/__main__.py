@@ -1,4 +1,4 @@
-"""python -m study [PART]...: trials on real defects, resumable; see `study`."""
+"""python -m study [PART]...: trials on real defects, which can be resumed; see `study`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import click
 import torch
 
 from study.data import Category, categories
-from study.page import Found, figures, over_categories, write
+from study.page import figures, over_categories, write
 from study.plan import PARTS
 from study.plots import banks, front
-from study.trial import Place, run_trial
+from study.results import ResultsByRecipe, TrialResult
+from study.trial import StudyFolder, Trial, run_trial
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -23,18 +24,19 @@ from study.trial import Place, run_trial
     "--data",
     multiple=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="A folder of categories in MVTec AD's layout; may be repeated. The solar cells of elpv-dataset come along.",
+    help="Folder of categories in MVTec AD's layout; may be repeated. The solar cells of elpv-dataset are included.",
 )
 @click.option(
     "--out",
     default="study-run",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Where features, scores and trials are kept; what is there is not computed again.",
+    help="Folder for features, scores and trials; what it already holds is not computed again.",
 )
-@click.option("--category", "wanted", multiple=True, help="Only these categories.")
-@click.option("--only", multiple=True, help="Only recipes with these words in their names.")
+@click.option("--category", "wanted", multiple=True, help="Only this category; may be repeated.")
+@click.option("--only", multiple=True, help="Only recipes with this text in their names; may be repeated.")
 @click.option("--page", "page_file", default="docs/accuracy.md", type=click.Path(dir_okay=False, path_type=Path))
 def main(
+    *,
     parts: tuple[str, ...],
     data: tuple[Path, ...],
     out: Path,
@@ -42,35 +44,35 @@ def main(
     only: tuple[str, ...],
     page_file: Path,
 ) -> None:
-    """The PARTs of the study, or all of them; 'page' writes the tables and plots from all."""
+    """Run the PARTs of the study, or all of them; 'page' writes the tables and plots of all."""
     torch.set_num_threads(os.cpu_count() or 1)
-    found = [
-        each
-        for each in categories(tuple(path.resolve() for path in data), out.resolve() / "cells")
-        if not wanted or each.name in wanted
-    ]
-    asked = [part for part in PARTS if not parts or part in parts or "page" in parts]
-    trials = {part: _trials(part, only, found, Place(out)) for part in asked}
-    if not parts or "page" in parts:
+    every = categories(tuple(path.resolve() for path in data), out.resolve() / "cells")
+    chosen = [category for category in every if not wanted or category.name in wanted]
+    with_page = not parts or "page" in parts
+    trials = {part: _results(part, only, chosen, StudyFolder(out)) for part in PARTS if with_page or part in parts}
+    if with_page:
         write(page_file, trials)
         front(trials["recipe"], page_file.with_name("accuracy-front.png"))
         banks(trials["recipe"], page_file.with_name("accuracy-banks.png"))
 
 
-def _trials(part: str, only: tuple[str, ...], found: list[Category], place: Place) -> Found:
-    rows: Found = {}
-    only_these = PARTS[part].categories
-    found = [category for category in found if not only_these or category.name in only_these]
+def _results(part: str, only: tuple[str, ...], chosen: list[Category], folder: StudyFolder) -> ResultsByRecipe:
+    results: dict[str, list[TrialResult]] = {}
+    limited_to = PARTS[part].categories
     for name, recipe in PARTS[part].recipes.items():
-        if only and not any(each in name for each in only):
+        if only and not any(words in name for words in only):
             continue
-        rows[name] = []
+        results[name] = []
         for seed in PARTS[part].seeds:
-            mine = [run_trial(category, recipe, seed, PARTS[part].half, place) for category in found]
-            rows[name] += mine
-            each = "  ".join(figures([row]) for row in mine)
-            print(f"{part} {name:42s} seed {seed}  {each}  mean {over_categories(mine):.2f}", flush=True)
-    return rows
+            of_seed = [
+                run_trial(Trial(category, recipe, seed, PARTS[part].half), folder)
+                for category in chosen
+                if not limited_to or category.name in limited_to
+            ]
+            results[name] += of_seed
+            shown = "  ".join(figures([result]) for result in of_seed)
+            print(f"{part} {name:42s} seed {seed}  {shown}  mean {over_categories(of_seed):.2f}", flush=True)
+    return results
 
 
 if __name__ == "__main__":

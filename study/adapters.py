@@ -1,4 +1,4 @@
-"""The adapters that are compared: f in closed form, or trained from it."""
+"""The adapters that are compared: f in closed form, or trained from a closed form."""
 
 from __future__ import annotations
 
@@ -9,68 +9,75 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from reconpatch.adapter import embed, train_adapter
-from reconpatch.distances import nearest_rows
-from reconpatch.schedule import AdapterConfig
-from reconpatch.similarity import similarity
-from reconpatch.starts import start_map
+from reconpatch.adapter.initialization import initial_map
+from reconpatch.adapter.schedule import AdapterConfig
+from reconpatch.adapter.similarity import similarity
+from reconpatch.adapter.training import TrainingVariant, embed, train_adapter
+from reconpatch.neighbors.distances import nearest_rows
 
-_POOL = 20_000  # patches among which neighbours are looked for
-_TOGETHER = 8  # a patch and its nearest of other images in a batch of neighbours
+_POOL = 20_000  # patches among which neighbors are searched
+_TOGETHER = 8  # patches of a group: one, and its nearest ones of other images
 
 
 @dataclass(frozen=True)
 class AdapterRecipe:
-    """f.
+    """How f is made.
 
     Attributes:
-        config: of training, the seed aside; 0 epochs are the start alone. None: the identity.
-        turned: instead of training, a random semi-orthogonal D x C' matrix after the start.
-        neighbours: whether a batch has patches and their nearest ones of other images.
-        shuffled: the control: ω with its rows' and columns' partners drawn at random, so that it says nothing.
+        config: of training, except for the seed; with 0 epochs f is the initialization. None: the identity.
+        turned: instead of training, multiply the initialization by a random semi-orthogonal D x C' matrix.
+        neighbors: whether a batch consists of patches and their nearest ones of other images.
+        shuffled: the control: ω with rows and columns permuted at random, so that it carries no information.
     """
 
     config: AdapterConfig | None = None
     turned: bool = False
-    neighbours: bool = False
+    neighbors: bool = False
     shuffled: bool = False
 
 
 def weight_of(
     rows: npt.NDArray[np.float16], adapter: AdapterRecipe, per_image: int, seed: int
 ) -> npt.NDArray[np.float32] | None:
-    """f's weight, as `embed` takes it; None for the identity."""
+    """Return the weight of f for `embed`; None for the identity.
+
+    Args:
+        rows: (n, C') features of the fit patches, images one after the other.
+        adapter: how f is made.
+        per_image: patches of an image.
+        seed: of the initialization and of training.
+    """
     if adapter.config is None:
         return None
     config = replace(adapter.config, seed=seed)
     if adapter.turned:
-        start = start_map(rows, config.start, per_image=per_image, seed=seed)
+        initial = initial_map(rows, config.init, per_image=per_image, seed=seed)
         generator = torch.Generator().manual_seed(seed)
-        turn = torch.nn.init.orthogonal_(torch.empty(config.dim, len(start)), generator=generator)
-        return (turn @ torch.from_numpy(start)).numpy()
-    draw = _neighbours(rows, config, per_image) if adapter.neighbours else None
+        turn = torch.nn.init.orthogonal_(torch.empty(config.dim, len(initial)), generator=generator)
+        return (turn @ torch.from_numpy(initial)).numpy()
+    draw = _neighbors(rows, config, per_image) if adapter.neighbors else None
     weigh = _shuffled(config) if adapter.shuffled else None
-    return train_adapter(rows, config, per_image=per_image, draw=draw, weigh=weigh).weight
+    return train_adapter(rows, config, per_image=per_image, variant=TrainingVariant(draw=draw, weigh=weigh)).weight
 
 
 def _shuffled(config: AdapterConfig) -> Callable[[torch.Tensor], torch.Tensor]:
     generator = torch.Generator().manual_seed(config.seed)
 
     def weigh(z_bar: torch.Tensor) -> torch.Tensor:
-        weights: torch.Tensor = similarity(z_bar, config.sigma, config.neighbours, config.alpha)
+        weights: torch.Tensor = similarity(z_bar, config.sigma, config.contrastive_neighbors, config.alpha)
         order = torch.randperm(len(weights), generator=generator)
         return weights[order][:, order]
 
     return weigh
 
 
-def _neighbours(
+def _neighbors(
     rows: npt.NDArray[np.float16], config: AdapterConfig, per_image: int
 ) -> Callable[[int], npt.NDArray[np.int64]]:
     random = np.random.default_rng(config.seed)
     pool = np.sort(random.choice(len(rows), min(_POOL, len(rows)), replace=False))
-    start = start_map(rows, config.start, per_image=per_image, seed=config.seed)
-    together = _nearest_of_others(embed(rows[pool], start), pool // per_image)
+    initial = initial_map(rows, config.init, per_image=per_image, seed=config.seed)
+    together = _nearest_of_other_images(embed(rows[pool], initial), pool // per_image)
 
     def draw(step: int) -> npt.NDArray[np.int64]:
         anchors = random.choice(len(pool), config.batch_size // _TOGETHER, replace=False)
@@ -79,11 +86,11 @@ def _neighbours(
     return draw
 
 
-def _nearest_of_others(rows: npt.NDArray[np.float32], image: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """(n, _TOGETHER - 1): each row's nearest rows of other images."""
+def _nearest_of_other_images(rows: npt.NDArray[np.float32], image: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return the nearest rows of other images for each row, (n, _TOGETHER - 1)."""
     most = min(len(rows), 4 * _TOGETHER)
     near = nearest_rows(torch.from_numpy(rows), torch.from_numpy(rows), most)[0].numpy()
-    others = image[near] != image[:, None]
-    order = np.argsort(~others, axis=1, kind="stable")[:, : _TOGETHER - 1]
-    found: npt.NDArray[np.int64] = np.take_along_axis(near, order, axis=1)
-    return found
+    is_other_image = image[near] != image[:, None]
+    order = np.argsort(~is_other_image, axis=1, kind="stable")[:, : _TOGETHER - 1]
+    nearest: npt.NDArray[np.int64] = np.take_along_axis(near, order, axis=1)
+    return nearest

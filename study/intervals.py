@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from reconpatch.comparison import RESAMPLES, interval, resampled_means, wins
+from reconpatch.evaluation.comparison import RESAMPLES, interval, resampled_means, wins
+from study.results import TrialResult
 
 
 @dataclass(frozen=True)
 class Gain:
-    """A mean difference of image AUROC in points (hundredths), and its 95 % interval."""
+    """A mean difference of image AUROC in points (hundredths).
+
+    Attributes:
+        mean: over categories.
+        low, high: ends of its 95 % interval.
+    """
 
     mean: float
     low: float
@@ -24,34 +29,38 @@ class Gain:
         return f"{self.mean:+.2f} [{self.low:+.2f}, {self.high:+.2f}]"
 
 
-def gain(ours: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]]) -> Gain:
-    """Mean over categories of the difference of image AUROC, over the same images.
+def gain(ours: Sequence[TrialResult], reference: Sequence[TrialResult]) -> Gain:
+    """Return the mean over categories of the difference of image AUROC, over the same images.
 
-    Seeds are averaged; images are drawn anew, good and defective apart, the same ones for both recipes. The interval
-    speaks of other test images, therefore; the spread over seeds is printed beside it.
+    Seeds are averaged. Good and defective images are resampled separately, the same ones for both recipes, so that the
+    interval is about other test images; the spread over seeds is printed beside it.
 
     Args:
-        ours, others: trials' rows, for the same categories, seeds and images.
+        ours: results of a recipe.
+        reference: results of the recipe it is compared with, for the same categories, seeds and images.
 
     Raises:
-        ValueError: the rows are of other categories, seeds or images.
+        ValueError: the results are of different categories, seeds or images.
     """
-    categories = sorted({row["category"] for row in ours})
+    categories = sorted({result.category for result in ours})
     random = np.random.default_rng(0)
     point, spread = 0.0, np.zeros(RESAMPLES)
     for category in categories:
-        mine, theirs = (
-            sorted((row for row in rows if row["category"] == category), key=lambda row: row["seed"])
-            for rows in (ours, others)
-        )
-        if [(row["seed"], row["paths"]) for row in mine] != [(row["seed"], row["paths"]) for row in theirs]:
+        ours_here, reference_here = (_by_seed(results, category) for results in (ours, reference))
+        if [(result.seed, result.paths) for result in ours_here] != [
+            (result.seed, result.paths) for result in reference_here
+        ]:
             raise ValueError(f"{category}: the two recipes were not tried on the same images with the same seeds.")
-        pairs = _mean_wins(mine) - _mean_wins(theirs)
+        pairs = _mean_wins(ours_here) - _mean_wins(reference_here)
         point += 100.0 * float(pairs.mean()) / len(categories)
         spread += 100.0 * resampled_means(pairs, random) / len(categories)
     return Gain(point, *interval(spread))
 
 
-def _mean_wins(rows: Sequence[Mapping[str, Any]]) -> npt.NDArray[np.float64]:
-    """Over seeds."""
-    return np.asarray(np.mean([wins(row["scores"], row["labels"]) for row in rows], axis=0))
+def _by_seed(results: Sequence[TrialResult], category: str) -> list[TrialResult]:
+    return sorted((result for result in results if result.category == category), key=lambda result: result.seed)
+
+
+def _mean_wins(results: Sequence[TrialResult]) -> npt.NDArray[np.float64]:
+    """Return the mean over seeds of which defective image scores higher than which good one."""
+    return np.asarray(np.mean([wins(result.scores, result.labels) for result in results], axis=0))

@@ -1,29 +1,29 @@
-"""The page of the study: tables and plots put between the marks of docs/accuracy.md; the words around them stay."""
+"""The page of the study: tables between the marks of docs/accuracy.md; the text around them is kept."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 from pathlib import Path
 from statistics import mean
-from typing import Any
 
 import numpy as np
 
-from reconpatch.metrics import image_auroc
+from reconpatch.evaluation.metrics import image_auroc
+from study.guarantees import ObservedRate, cross_fitted, with_holdout
 from study.intervals import gain
-from study.promises import Met, cross_fitted, with_holdout
-
-Rows = Sequence[Mapping[str, Any]]
-Found = dict[str, list[dict[str, Any]]]  # rows by recipe
+from study.results import ResultsByRecipe, TrialResult
 
 
-def write(page: Path, trials: Mapping[str, Found]) -> None:
-    """Fill the page's marks from all parts' trials.
+def write(page: Path, trials: Mapping[str, ResultsByRecipe]) -> None:
+    """Write the tables of all parts into the page.
+
+    Args:
+        page: Markdown file.
+        trials: part → results.
 
     Raises:
-        ValueError: the page lacks the marks of a block.
+        ValueError: the page lacks the marks of a table.
     """
     adapters = trials["adapter"]
     fill(
@@ -44,7 +44,11 @@ def write(page: Path, trials: Mapping[str, Found]) -> None:
 
 
 def fill(page: Path, blocks: Mapping[str, str]) -> None:
-    """Replace what stands between `<!-- NAME -->` and `<!-- end of NAME -->`.
+    """Replace the text between `<!-- NAME -->` and `<!-- end of NAME -->`.
+
+    Args:
+        page: Markdown file.
+        blocks: name → new text.
 
     Raises:
         ValueError: the page lacks the marks of a block.
@@ -54,141 +58,156 @@ def fill(page: Path, blocks: Mapping[str, str]) -> None:
         marks = f"<!-- {name} -->", f"<!-- end of {name} -->"
         pattern = re.compile(f"{re.escape(marks[0])}.*?{re.escape(marks[1])}", re.DOTALL)
         if not pattern.search(text):
-            raise ValueError(f"{page}: has no {marks[0]} … {marks[1]} to put the table into.")
+            raise ValueError(f"{page}: has no {marks[0]} … {marks[1]} for the table.")
         before, after = pattern.split(text, maxsplit=1)
         text = f"{before}{marks[0]}\n{block.strip()}\n{marks[1]}{after}"
     page.write_text(text)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; the first column is words, the others are figures."""
+    """Return a Markdown table, the first column aligned to the left and the others to the right.
+
+    Args:
+        header: a cell a column.
+        rows: a cell a column each.
+    """
     lines = [header, ["---", *["--:"] * (len(header) - 1)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def figures(rows: Rows) -> str:
-    """Image AUROC, d' and, where there are masks, pixel AUROC: means over the rows."""
-    pixels = [row["pixel_auroc"] for row in rows if row["pixel_auroc"] is not None]
-    parts = [f"{100 * mean(row['image_auroc'] for row in rows):.1f}", f"{mean(row['d_prime'] for row in rows):.2f}"]
-    return " / ".join(parts + ([f"{100 * mean(pixels):.1f}"] if pixels else []))
+def figures(results: Sequence[TrialResult]) -> str:
+    """Return image AUROC, d' and, where there are masks, pixel AUROC: means over the results."""
+    pixels = [result.pixel_auroc for result in results if result.pixel_auroc is not None]
+    auroc, d_prime = mean(result.image_auroc for result in results), mean(result.d_prime for result in results)
+    return " / ".join([f"{100 * auroc:.1f}", f"{d_prime:.2f}"] + ([f"{100 * mean(pixels):.1f}"] if pixels else []))
 
 
-def by_category(trials: Mapping[str, Rows], against: str | None = None) -> str:
-    """A row a recipe, a column a category, and the mean AUROC over categories; the gain over a recipe where one is
-    named."""
+def by_category(trials: ResultsByRecipe, against: str | None = None) -> str:
+    """Return a table with a row a recipe, a column a category, and the mean AUROC over categories.
+
+    Args:
+        trials: results by recipe.
+        against: recipe of which the gains over it are added; None for none.
+    """
     categories = _categories(trials)
     lines = []
-    for name, rows in trials.items():
-        cells = [figures(_of(rows, category)) for category in categories]
-        line = [name, *cells, f"{over_categories(rows):.2f}"]
+    for name, results in trials.items():
+        cells = [figures(_of(results, category)) for category in categories]
+        line = [name, *cells, f"{over_categories(results):.2f}"]
         if against is not None:
-            line.append("" if name == against else str(gain(rows, trials[against])))
+            line.append("" if name == against else str(gain(results, trials[against])))
         lines.append(line)
     more = [] if against is None else [f"gain over {against}"]
     return table(["recipe", *categories, "mean", *more], lines)
 
 
-def gains(trials: Mapping[str, Rows], ours: str) -> str:
-    """A row a rival: by how much a recipe is above it, category by category and in the mean."""
+def gains(trials: ResultsByRecipe, ours: str) -> str:
+    """Return a table of a recipe's gains over each other recipe, by category and in the mean.
+
+    Args:
+        trials: results by recipe.
+        ours: the recipe.
+    """
     categories = _categories(trials)
     lines = []
-    for name, rows in trials.items():
+    for name, results in trials.items():
         if name != ours:
-            each = [gain(_of(trials[ours], category), _of(rows, category)) for category in categories]
-            lines.append([name, *map(str, each), str(gain(trials[ours], rows))])
+            by_name = [gain(_of(trials[ours], category), _of(results, category)) for category in categories]
+            lines.append([name, *map(str, by_name), str(gain(trials[ours], results))])
     return table([f"{ours} against", *categories, "mean"], lines)
 
 
-def by_seed(trials: Mapping[str, Rows]) -> str:
-    """Image AUROC of every seed."""
+def by_seed(trials: ResultsByRecipe) -> str:
+    """Return a table of the image AUROC of every seed."""
     categories = _categories(trials)
     lines = []
-    for name, rows in trials.items():
-        for seed, mine in groupby(sorted(rows, key=lambda row: int(row["seed"])), key=lambda row: row["seed"]):
-            found = {row["category"]: f"{100 * row['image_auroc']:.2f}" for row in mine}
-            lines.append([f"{name}, seed {seed}", *(found[category] for category in categories)])
+    for name, results in trials.items():
+        for seed in sorted({result.seed for result in results}):
+            auroc = {result.category: f"{100 * result.image_auroc:.2f}" for result in results if result.seed == seed}
+            lines.append([f"{name}, seed {seed}", *(auroc[category] for category in categories)])
     return table(["recipe", *categories], lines)
 
 
-def costs(trials: Mapping[str, Rows]) -> str:
-    """What a recipe costs: means over categories."""
+def costs(trials: ResultsByRecipe) -> str:
+    """Return a table of the recipes' costs, means over categories."""
     lines = []
-    for name, rows in trials.items():
-        cost = {what: mean(row["costs"][what] for row in rows) for what in rows[0]["costs"]}
+    for name, results in trials.items():
+        extract = mean(result.costs.extract_seconds_per_image for result in results)
+        score = mean(result.costs.score_seconds_per_image for result in results)
+        train = mean(result.costs.train_seconds for result in results)
+        select = mean(result.costs.select_seconds for result in results)
+        bank = mean(result.costs.bank_bytes for result in results)
         lines.append(
             [
                 name,
-                f"{over_categories(rows):.2f}",
-                f"{1000 * cost['extract_seconds_per_image']:.0f}",
-                f"{1000 * cost['score_seconds_per_image']:.0f}",
-                f"{cost['train_seconds'] + cost['select_seconds']:.0f}",
-                f"{cost['bank_bytes'] / 1e6:.1f}",
+                f"{over_categories(results):.2f}",
+                f"{1000 * extract:.0f}",
+                f"{1000 * score:.0f}",
+                f"{train + select:.0f}",
+                f"{bank / 1e6:.1f}",
             ]
         )
-    return table(["recipe", "mean AUROC", "extract, ms", "score, ms", "learn, s", "bank, MB"], lines)
+    return table(["recipe", "mean AUROC", "extract, ms", "score, ms", "fit, s", "bank, MB"], lines)
 
 
-def over_categories(rows: Rows) -> float:
-    """The mean over categories of the image AUROC in hundredths."""
-    names = {row["category"] for row in rows}
-    return float(100 * mean(mean(row["image_auroc"] for row in _of(rows, name)) for name in names))
+def over_categories(results: Sequence[TrialResult]) -> float:
+    """Return the mean over categories of the image AUROC, in hundredths."""
+    names = {result.category for result in results}
+    return float(100 * mean(mean(result.image_auroc for result in _of(results, name)) for name in names))
 
 
-def _holdout(trials: Mapping[str, Rows]) -> str:
-    folds = [row for name, rows in trials.items() if name.startswith("20 %") for row in rows]
-    found = {
+def _holdout(trials: ResultsByRecipe) -> str:
+    folds = [result for name, results in trials.items() if name.startswith("20 %") for result in results]
+    thresholds = {
         "10 % held out": with_holdout(trials["10 %"]),
         "20 % held out": with_holdout(trials["20 %, fold 0"]),
         "own entries left out": with_holdout(trials["none"]),
         "cross-fitted": cross_fitted(trials["none"], folds),
     }
-    lines = [_met(name, met) for name, mets in found.items() for met in mets]
-    costly = by_category({name: trials[name] for name in ("none", "10 %", "20 %, fold 0")}, against="none")
-    header = ["thresholds", "category", "wished", "good images", "promised", "met", "95 % interval", "defects found"]
-    return f"{costly}\n\n{table(header, lines)}"
+    lines = [_observed(name, rate) for name, rates in thresholds.items() for rate in rates]
+    accuracy = by_category({name: trials[name] for name in ("none", "10 %", "20 %, fold 0")}, against="none")
+    header = ["thresholds", "category", "target", "good images", "bound", "observed", "95 % interval", "defects found"]
+    return f"{accuracy}\n\n{table(header, lines)}"
 
 
-def _met(name: str, met: Met) -> list[str]:
-    low, high = met.interval
+def _observed(name: str, rate: ObservedRate) -> list[str]:
+    low, high = rate.interval
     return [
         name,
-        met.category,
-        f"{met.rate:.0%}",
-        str(met.held_out),
-        f"{met.promised:.1%}",
-        f"{met.alarms / met.images:.1%} ({met.alarms} of {met.images})",
+        rate.category,
+        f"{rate.rate:.0%}",
+        str(rate.held_out),
+        f"{rate.bound:.1%}",
+        f"{rate.alarms / rate.images:.1%} ({rate.alarms} of {rate.images})",
         f"{low:.1%} to {high:.1%}",
-        f"{met.found:.0%}",
+        f"{rate.detected:.0%}",
     ]
 
 
-def _choice(trials: Mapping[str, Rows]) -> str:
-    """A column a recipe: AUROC of pasted defects among held-out images, and of the test set."""
+def _choice(trials: ResultsByRecipe) -> str:
+    """Return a table with a column a recipe: AUROC of pasted defects among held-out images, and of the test set."""
     lines = []
     for category in _categories(trials):
-        rows = {name: _of(mine, category)[0] for name, mine in trials.items()}
-        pasted = {name: pasted_auroc(row) for name, row in rows.items()}
-        picked, best = (max(each, key=lambda name: each[name]) for each in (pasted, _aurocs(rows)))
-        cells = [f"{100 * pasted[name]:.1f} / {100 * row['image_auroc']:.1f}" for name, row in rows.items()]
+        results = {name: _of(by_recipe, category)[0] for name, by_recipe in trials.items()}
+        pasted = {name: pasted_auroc(result) for name, result in results.items()}
+        tested = {name: result.image_auroc for name, result in results.items()}
+        picked, best = (max(aurocs, key=lambda name: aurocs[name]) for aurocs in (pasted, tested))
+        cells = [f"{100 * pasted[name]:.1f} / {100 * tested[name]:.1f}" for name in results]
         lines.append([category, *cells, "yes" if picked == best else "no"])
     return table(["category", *trials, "picks the best"], lines)
 
 
-def pasted_auroc(row: Mapping[str, Any]) -> float:
-    """How well copies with pasted defects are told from the held-out images they are copies of."""
-    good, defective = row["holdout_scores"], row["pasted_scores"]
-    found = image_auroc(np.array(good + defective), np.array([0] * len(good) + [1] * len(defective)))
-    assert found is not None
-    return found
+def pasted_auroc(result: TrialResult) -> float:
+    """Return the AUROC of copies with pasted defects against the held-out images that they are copies of."""
+    good, defective = result.holdout_scores, result.pasted_scores
+    auroc = image_auroc(np.array(good + defective), np.array([0] * len(good) + [1] * len(defective)))
+    assert auroc is not None
+    return auroc
 
 
-def _aurocs(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    return {name: row["image_auroc"] for name, row in rows.items()}
+def _categories(trials: ResultsByRecipe) -> list[str]:
+    return sorted({result.category for results in trials.values() for result in results})
 
 
-def _categories(trials: Mapping[str, Rows]) -> list[str]:
-    return sorted({row["category"] for rows in trials.values() for row in rows})
-
-
-def _of(rows: Rows, category: str) -> Rows:
-    return [row for row in rows if row["category"] == category]
+def _of(results: Sequence[TrialResult], category: str) -> list[TrialResult]:
+    return [result for result in results if result.category == category]

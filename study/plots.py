@@ -1,4 +1,4 @@
-"""The page's plots."""
+"""The plots of the study's page."""
 
 from __future__ import annotations
 
@@ -9,32 +9,42 @@ from statistics import mean
 
 import matplotlib as mpl
 
-from study.page import Rows, over_categories
+from study.page import over_categories
+from study.results import ResultsByRecipe
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
-_SCORING = ("extract_seconds_per_image", "score_seconds_per_image")
 
+def front(trials: ResultsByRecipe, file: Path) -> None:
+    """Plot accuracy against time per image and against the size of the memory bank.
 
-def front(trials: Mapping[str, Rows], file: Path) -> None:
-    """Accuracy against seconds an image, and against bytes of the bank; the recipes that none beats in both are
-    joined by a line. Only recipes that learn from as many images are comparable."""
-    trials = {name: rows for name, rows in trials.items() if not name.endswith("all good images")}
+    A line joins the recipes that no other recipe beats in both.
+
+    Args:
+        trials: results by recipe; recipes that use all good images are left out, since they are not comparable.
+        file: PNG to write.
+    """
+    trials = {name: results for name, results in trials.items() if not name.endswith("all good images")}
     figure, sides = plt.subplots(1, 2, figsize=(13, 5.5), layout="constrained", sharey=True)
-    auroc = {name: over_categories(rows) for name, rows in trials.items()}
+    auroc = {name: over_categories(results) for name, results in trials.items()}
     milliseconds = {
-        name: 1000 * sum(mean(row["costs"][what] for row in rows) for what in _SCORING) for name, rows in trials.items()
+        name: 1000
+        * (
+            mean(result.costs.extract_seconds_per_image for result in results)
+            + mean(result.costs.score_seconds_per_image for result in results)
+        )
+        for name, results in trials.items()
     }
-    megabytes = {name: mean(row["costs"]["bank_bytes"] for row in rows) / 1e6 for name, rows in trials.items()}
-    for axes, cost, what in zip(sides, (milliseconds, megabytes), ("milliseconds an image", "bank, MB"), strict=True):
+    megabytes = {name: mean(result.costs.bank_bytes for result in results) / 1e6 for name, results in trials.items()}
+    for axes, cost, label in zip(sides, (milliseconds, megabytes), ("milliseconds an image", "bank, MB"), strict=True):
         best = _undominated(cost, auroc)
         axes.plot([cost[name] for name in best], [auroc[name] for name in best], color="0.7", zorder=0)
         for name in trials:
             axes.scatter(cost[name], auroc[name], s=16, color="C0" if name in best else "0.5")
             if name in best:
                 axes.annotate(name, (cost[name], auroc[name]), (4, -9), textcoords="offset points", fontsize=7)
-        axes.set(xscale="log", xlabel=what)
+        axes.set(xscale="log", xlabel=label)
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter("{x:g}")
         axes.tick_params(axis="x", which="minor", labelsize=7)
@@ -42,14 +52,20 @@ def front(trials: Mapping[str, Rows], file: Path) -> None:
     _save(figure, file)
 
 
-def banks(trials: Mapping[str, Rows], file: Path) -> None:
-    """Accuracy against the bank's share, a line a category, for the crop."""
-    shares = {name: float(found[1]) for name in trials if (found := re.fullmatch(r"crop 224, ([\d.]+) %", name))}
-    categories = sorted({row["category"] for rows in trials.values() for row in rows})
+def banks(trials: ResultsByRecipe, file: Path) -> None:
+    """Plot accuracy against the share of patches in the memory bank, a line a category, for the center crop.
+
+    Args:
+        trials: results by recipe.
+        file: PNG to write.
+    """
+    shares = {name: float(match[1]) for name in trials if (match := re.fullmatch(r"crop 224, ([\d.]+) %", name))}
+    categories = sorted({result.category for results in trials.values() for result in results})
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
     for category in categories:
-        lines = [next(row for row in trials[name] if row["category"] == category) for name in shares]
-        axes.plot(list(shares.values()), [100 * row["image_auroc"] for row in lines], marker="o", label=category)
+        results = [next(result for result in trials[name] if result.category == category) for name in shares]
+        aurocs = [100 * result.image_auroc for result in results]
+        axes.plot(list(shares.values()), aurocs, marker="o", label=category)
     axes.set(xscale="log", xlabel="bank, % of the patches", ylabel="image AUROC, %")
     axes.set_xticks(list(shares.values()), [f"{share:g}" for share in shares.values()])
     axes.legend(frameon=False)
@@ -57,12 +73,12 @@ def banks(trials: Mapping[str, Rows], file: Path) -> None:
 
 
 def _undominated(cost: Mapping[str, float], gain: Mapping[str, float]) -> list[str]:
-    """Names in order of cost, of those that nothing as cheap beats."""
-    found: list[str] = []
-    for name in sorted(cost, key=lambda each: (cost[each], -gain[each])):
-        if not found or gain[name] > gain[found[-1]]:
-            found.append(name)
-    return found
+    """Return the names that no other name beats at the same cost or less, in order of cost."""
+    best: list[str] = []
+    for name in sorted(cost, key=lambda name: (cost[name], -gain[name])):
+        if not best or gain[name] > gain[best[-1]]:
+            best.append(name)
+    return best
 
 
 def _save(figure: mpl.figure.Figure, file: Path) -> None:

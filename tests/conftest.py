@@ -19,12 +19,12 @@ settings.load_profile("unhurried")
 
 # What is learned once and shared by the tests that read it, a process each: a night here, a run in the other modules.
 _NIGHTS = {
-    "test_docs",
-    "test_hostile_files",
-    "test_layouts",
-    "test_night_images",
-    "test_nightly",
-    "test_object_store",
+    "tests/pipelines/data/test_layouts.py",
+    "tests/pipelines/nightly/test_run.py",
+    "tests/pipelines/test_docs.py",
+    "tests/pipelines/test_hostile_files.py",
+    "tests/pipelines/test_night_images.py",
+    "tests/pipelines/test_object_store.py",
 }
 
 
@@ -36,8 +36,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class SharedTogether(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            folder, module = nodeid.partition("::")[0].removesuffix(".py").split("/")[-2:]
-            if folder not in ("pipelines", "faults"):
+            module = nodeid.partition("::")[0]
+            if module.split("/")[1] not in ("pipelines", "faults"):
                 return module
             return "nights" if module in _NIGHTS else "runs"
 

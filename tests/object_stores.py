@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow.fs as pafs
 
-from pipelines.storage import Store
+from pipelines.storage.store import Store
 
 
 def options_of(host: str, port: int) -> str:

@@ -1,1 +1,1 @@
-"""A run or a night as pages for people: `index.html`, a page a category, and the pictures they show."""
+"""The HTML report of a run or a nightly run: an overview, one page a category, and their pictures."""

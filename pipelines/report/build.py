@@ -1,189 +1,250 @@
-"""The whole report: a task a category, then the overview. What stands, and has not changed, is not made again."""
+"""The whole report: one Ray task a category, then the overview. A page whose inputs are unchanged is kept."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
 
-from pipelines.config import stored_config
-from pipelines.keys import key_of
-from pipelines.progress import Screen
-from pipelines.report.category import PageOrder, page_name, write_category
+from pipelines.config.run_config import RunConfig, stored_config
+from pipelines.errors import UsageError, error_line
+from pipelines.planning.cache_keys import key_of
+from pipelines.registry.attention import Urgency, urgency_of
+from pipelines.registry.night_table import CategoryNight
+from pipelines.report.category import PageRequest, page_name, write_category
 from pipelines.report.pages import render_page
 from pipelines.report.render import MEDIA
-from pipelines.report.subject import Subject
-from pipelines.rundir import FAILURES_FILE, REPORT
-from pipelines.session import ray_session
-from pipelines.stages import Stages
-from pipelines.status import URGENCY, attention
-from pipelines.storage import Store, side_by_side
-from pipelines.tables import rows_if_there
-from pipelines.tasks import run_tasks, sentence_of
-from pipelines.usage import UsageError
+from pipelines.report.subject import ReportSource
+from pipelines.report.summary import CategorySummary
+from pipelines.runtime.session import ray_session
+from pipelines.runtime.tasks import TaskPool, run_tasks
+from pipelines.stages.runner import Runner
+from pipelines.storage.parquet import rows_if_there
+from pipelines.storage.paths import FAILURES_FILE, REPORT
+from pipelines.storage.schemas import FailureRow
+from pipelines.storage.store import Store, side_by_side
+from pipelines.tracking.console import Console
 
-FIGURES = ("png", "svg", "pdf")  # formats
 _PAGES = "pages.json"
-_LOOK = 2  # raised when the same inputs give another page
+_LOOK = 3  # raised when the same inputs give another page
 
 
-def write_report(
-    subject: Subject,
-    screen: Screen,
-    workers: int,
-    *,
-    beside: Subject | None = None,
-    before: Store | None = None,
-    figures: tuple[str, ...] = (),
-) -> tuple[Store, list[str]]:
-    """Write `report/` into a subject's folder. A Ray session has to be there.
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions:
+    """Options of `reconpatch-run report`.
 
-    Args:
-        workers: how many categories at once.
-        beside: another run of the same images, the scores of which are shown beside.
-        before: an earlier report, of which pictures are taken over.
-        figures: formats of the figures that are drawn as well.
-
-    Returns:
-        The report's folder, and a sentence a category whose page could not be made.
+    Attributes:
+        run_folder: path or URI of a run, of a nightly run's scores, or of the scores of `score`.
+        data: where the scored images are now; None for where they were.
+        beside: another run of the same images, shown for comparison; None without one.
+        figures: formats of the figures that are drawn, of `FIGURE_FORMATS`.
+        workers, threads_per_unit, gpus_per_actor, address: of the Ray session, as in `RunConfig`.
     """
-    report = subject.out.below(REPORT)
-    categories = subject.categories()
-    stored = {} if beside is not None or figures else _standing(report)
-    index, metrics, night = subject.index(), subject.metrics(), subject.night()
-    keys = dict(zip(categories, side_by_side(lambda name: _key(subject, name, night), categories), strict=True))
-    summaries = {
-        name: stored[name]["summary"]
-        for name in categories
-        if stored.get(name, {}).get("key") == keys[name] and report.exists(page_name(name))
-    }
-    due = [name for name in categories if name not in summaries]
-    shared = set() if beside is None else set(beside.categories())
 
-    def order(category: str) -> tuple[Any, ...]:
-        position = categories.index(category)
-        around = (
-            categories[position - 1] if position else None,
-            categories[position + 1] if position + 1 < len(categories) else None,
-        )
-        media = None if before is None else before.below(MEDIA)
-        mine = index.get(category, {}), metrics.get(category, []), night.get(category, {})
-        other = beside if category in shared else None
-        return PageOrder(subject, category, *mine, around, other, media, figures), report
-
-    sentences = []
-    if due:
-        with screen.stage("report", len(due), "categories") as stage:
-            for category, answer in run_tasks(write_category, due, order, workers, {"num_cpus": 1}):
-                stage.advance()
-                if isinstance(answer, Exception):
-                    sentences.append(f"{category}: no page in the report: {sentence_of(answer)}")
-                    continue
-                summaries[category] = answer
-    made = {name: {"key": keys[name], "summary": summaries[name]} for name in categories if name in summaries}
-    report.write_json(_PAGES, made)
-    report.write("index.html", _overview(subject, summaries, night).encode())
-    return report, sentences
+    run_folder: str
+    data: str | None = None
+    beside: str | None = None
+    figures: tuple[str, ...] = ()
+    workers: int | None = RunConfig.workers
+    threads_per_unit: int = RunConfig.threads_per_unit
+    gpus_per_actor: float = RunConfig.gpus_per_actor
+    address: str | None = RunConfig.address
 
 
-def report(
-    run_folder: str,
-    screen: Screen,
-    *,
-    data: str | None = None,
-    beside: str | None = None,
-    figures: tuple[str, ...] = (),
-    **where: Any,
-) -> int:
-    """`reconpatch-run report`: write the pages anew where something has changed.
+@dataclass(frozen=True, kw_only=True)
+class OverviewRow:
+    """A row of the overview's table.
+
+    Attributes:
+        summary: of the category's scores.
+        state: what needs attention, else what was done.
+        urgency: rank of what needs attention, 0 for the most urgent.
+    """
+
+    summary: CategorySummary
+    state: str
+    urgency: int
+
+
+def report(options: ReportOptions, console: Console) -> int:
+    """Write the report of a run, a nightly run or new scores; pages whose inputs are unchanged are kept.
 
     Args:
-        data, beside, figures: as of `Subject.of` and `write_report`.
-        where: workers, address, as in RunConfig.
+        options: of the command line.
+        console: for progress, warnings and the report's address.
 
     Returns:
         The exit code: 1 where a category has no page.
 
     Raises:
-        UsageError: no run, no night and no scores there; figures without matplotlib.
+        UsageError: the folder holds neither a run nor scores, or figures are requested without matplotlib.
     """
-    if figures and find_spec("matplotlib") is None:
-        raise UsageError(
-            "--figures: matplotlib draws them, and is not installed; pip install 'reconpatch-ray[figures]'."
-        )
-    subject = Subject.of(run_folder, data)
-    other = None if beside is None else Subject.of(beside, data)
-    config = stored_config(subject.told["config"], **where)
+    if options.figures and find_spec("matplotlib") is None:
+        raise UsageError("--figures needs matplotlib: pip install 'reconpatch-ray[figures]'.")
+    source = ReportSource.of(options.run_folder, options.data)
+    beside = None if options.beside is None else ReportSource.of(options.beside, options.data)
+    names = ("workers", "threads_per_unit", "gpus_per_actor", "address")
+    config = stored_config(source.run_info.config, **{name: getattr(options, name) for name in names})
     with ray_session(config) as workers:
-        return tell(subject, screen, workers, beside=other, figures=figures)
+        return _write_and_print(_Report(source, console, workers, beside=beside, figures=options.figures))
 
 
-def tell(subject: Subject, screen: Screen, workers: int, **more: Any) -> int:
-    """Write the report, `more` as of `write_report`, and say where it is; the exit code."""
-    place, sentences = write_report(subject, screen, workers, **more)
-    for sentence in sentences:
-        screen.warn(sentence)
-    screen.say(f"report   {place.below('index.html').uri}")
-    return 1 if sentences else 0
+def report_at_the_end(source: ReportSource, runner: Runner, before: Store | None = None) -> None:
+    """Write the report of a run that has just ended; a failure is a warning, since the scores are complete.
 
-
-def report_at_the_end(subject: Subject, stages: Stages, before: Store | None = None) -> None:
-    """The report of what has just been done; one that fails takes nothing away from the scores, which stand."""
+    Args:
+        source: the run.
+        runner: of the run; the report uses its console and as many tasks at once.
+        before: an earlier report, whose pictures are copied where they are unchanged.
+    """
     try:
-        tell(subject, stages.screen, stages.cpu_workers, before=before)
+        _write_and_print(_Report(source, runner.console, runner.cpu_workers, before=before))
     except Exception as error:
-        stages.screen.warn(f"there is no report: {sentence_of(error)}")
+        runner.console.warn(f"there is no report: {error_line(error)}")
 
 
-def _standing(report: Store) -> dict[str, dict[str, Any]]:
-    """What the pages that are there were made of; nothing where that is damaged: they are made again."""
+@dataclass(frozen=True)
+class _Report:
+    """A report that is written into the folder `report` of its source.
+
+    Attributes:
+        source: what the report is about.
+        console: for progress and warnings.
+        workers: how many categories are rendered at once.
+        beside: another run of the same images, shown for comparison; None without one.
+        before: an earlier report, whose pictures are copied where they are unchanged; None without one.
+        figures: formats of the figures that are drawn.
+    """
+
+    source: ReportSource
+    console: Console
+    workers: int
+    beside: ReportSource | None = None
+    before: Store | None = None
+    figures: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> Store:
+        """Folder that the report is written into."""
+        return self.source.out.below(REPORT)
+
+
+def _write_and_print(made: _Report) -> int:
+    """Write a report in a Ray session that has been started, and print its address; returns the exit code."""
+    failures = _write(made)
+    for sentence in failures:
+        made.console.warn(sentence)
+    made.console.say(f"report   {made.folder.below('index.html').uri}")
+    return 1 if failures else 0
+
+
+def _write(made: _Report) -> list[str]:
+    """Write a report; returns one sentence a category whose page could not be made."""
+    source, folder = made.source, made.folder
+    categories, night = source.categories(), source.night()
+    keys = dict(zip(categories, side_by_side(lambda name: _key(source, name, night), categories), strict=True))
+    summaries = {} if made.beside is not None or made.figures else _reusable(folder, keys)
+    due = [name for name in categories if name not in summaries]
+    failures = []
+    if due:
+        requests = _requests(made, categories, night)
+        pool = TaskPool(name="report", at_once=made.workers, options={"num_cpus": 1})
+        with made.console.progress("report", len(due), "categories") as progress:
+            for category, answer in run_tasks(write_category, due, lambda name: (requests[name], folder), pool):
+                progress.advance()
+                if isinstance(answer, Exception):
+                    failures.append(f"{category}: no page in the report: {error_line(answer)}")
+                else:
+                    summaries[category] = answer
+    stored = [name for name in categories if name in summaries]
+    folder.write_json(_PAGES, {name: {"key": keys[name], "summary": summaries[name].as_json()} for name in stored})
+    folder.write("index.html", _overview(source, summaries, night).encode())
+    return failures
+
+
+def _requests(made: _Report, categories: Sequence[str], night: Mapping[str, CategoryNight]) -> dict[str, PageRequest]:
+    """Return category → what its page is made of."""
+    index, metrics = made.source.index(), made.source.metrics()
+    shared = set() if made.beside is None else set(made.beside.categories())
+    before = None if made.before is None else made.before.below(MEDIA)
+    around = [None, *categories, None]
+    return {
+        category: PageRequest(
+            source=made.source,
+            category=category,
+            index=index.get(category, {}),
+            metrics=metrics.get(category, []),
+            night=night.get(category),
+            neighbors=(around[position], around[position + 2]),
+            beside=made.beside if category in shared else None,
+            before=before,
+            figures=made.figures,
+        )
+        for position, category in enumerate(categories)
+    }
+
+
+def _reusable(folder: Store, keys: Mapping[str, str]) -> dict[str, CategorySummary]:
+    """Return category → summary of the pages whose inputs are unchanged.
+
+    Args:
+        folder: of the report.
+        keys: category → cache key of its page now.
+    """
+    return {
+        name: summary
+        for name, (key, summary) in _stored_pages(folder).items()
+        if keys.get(name) == key and folder.exists(page_name(name))
+    }
+
+
+def _stored_pages(folder: Store) -> dict[str, tuple[str, CategorySummary]]:
+    """Return category → (cache key, summary) of the pages that exist; empty where that file is damaged."""
     try:
-        return {name: each for name, each in (report.read_json(_PAGES) or {}).items() if each["summary"]}
+        stored = (folder.read_json(_PAGES) or {}).items()
+        return {name: (page["key"], CategorySummary.of_json(page["summary"])) for name, page in stored}
     except (ValueError, TypeError, LookupError, AttributeError):
         return {}
 
 
-def _key(subject: Subject, category: str, night: Mapping[str, Any]) -> str:
-    return key_of(
-        [subject.key(category), sorted((key, str(value)) for key, value in night.get(category, {}).items()), _LOOK]
-    )
+def _key(source: ReportSource, category: str, night: Mapping[str, CategoryNight]) -> str:
+    columns = night[category].row() if category in night else {}
+    return key_of([source.key(category), sorted((name, str(value)) for name, value in columns.items()), _LOOK])
 
 
-def _overview(subject: Subject, summaries: Mapping[str, dict[str, Any]], night: Mapping[str, dict[str, Any]]) -> str:
-    told = subject.told
-    failed: dict[str, str] = told["failed"]
-    names = sorted({*summaries, *failed, *night})
+def _overview(
+    source: ReportSource, summaries: Mapping[str, CategorySummary], night: Mapping[str, CategoryNight]
+) -> str:
+    run_info = source.run_info
+    failed: dict[str, str] = run_info.failed
     rows = []
-    for name in names:
-        row = {**_nothing(name), **summaries.get(name, {})}
-        state = "failed" if name in failed else _state(night.get(name))
-        row |= {"state": state, "urgency": URGENCY.index(state) if state in URGENCY else len(URGENCY)}
-        rows.append(row)
+    for name in sorted({*summaries, *failed, *night}):
+        urgency = Urgency.FAILED if name in failed else _urgency(night.get(name))
+        summary = summaries.get(name, CategorySummary(category=name))
+        rows.append(OverviewRow(summary=summary, state=urgency or _done(night.get(name)), urgency=urgency.rank))
     if night:
-        rows.sort(key=lambda row: (row["urgency"], row["category"]))
+        rows.sort(key=lambda row: (row.urgency, row.summary.category))
+    failures = [FailureRow.from_row(row) for row in rows_if_there(source.out, FAILURES_FILE)]
     return render_page(
         "index.html",
         root=".",
-        title={"nightly": "Last night", "score": "New images"}.get(subject.command, "Run"),
-        told=told,
-        members=[member["backbone"] for member in told["config"]["members"]],
+        title={"nightly": "Last night", "score": "New images"}.get(source.command, "Run"),
+        run_info=run_info,
+        members=[member["backbone"] for member in run_info.config["members"]],
         rows=rows,
         failed=failed,
-        unreadable=[row for row in rows_if_there(subject.out, FAILURES_FILE) if row["image_path"] is not None],
-        labelled=any(row["defective"] for row in rows),
+        unreadable=[failure for failure in failures if failure.image_path is not None],
+        labeled=any(row.summary.defective for row in rows),
         night=bool(night),
     )
 
 
-def _nothing(category: str) -> dict[str, Any]:
-    """What the overview says of a category without a page."""
-    names = ("page", "alarms", "missed", "false_alarms", "bound", "ks", "spark")
-    metrics = ("image_auroc", "image_ap", "d_prime", "pixel_auroc", "aupro")
-    return {"category": category, "images": 0, "defective": 0, **dict.fromkeys((*names, *metrics))}
+def _urgency(night: CategoryNight | None) -> Urgency:
+    """Return why somebody has to look at a category; other reports than a nightly run's name only failures."""
+    if night is None:
+        return Urgency.NONE
+    return urgency_of(night, status=night.learned, ks_p_value=night.ks_p_value)
 
 
-def _state(told: Mapping[str, Any] | None) -> str:
-    """What wants attention, else what was done."""
-    if told is None:
-        return "scored"
-    return attention({**told, "status": told["learned"]}) or str(told["learned"])
+def _done(night: CategoryNight | None) -> str:
+    return "scored" if night is None else str(night.learned)

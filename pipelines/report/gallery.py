@@ -1,60 +1,65 @@
-"""Which images of a category are shown: those that somebody has to look at, the worst first, and never all."""
+"""Which images of a category are shown: those that need a person's attention, the most urgent first, a few of each."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from pipelines.report.rows import AuditedImage, ScoredImage
 
 _MANY, _SOME = 12, 8
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """Some images, and why they are shown.
+    """Some images of a category, and why they are shown.
 
     Attributes:
-        rows: of scores/fused or of audit.parquet, which both have image_path, peak and nearest patch.
-        total: how many there are.
+        title: heading of the gallery.
+        why: what its images have in common, and their order.
+        images: those that are shown.
+        total: number of images that have this in common.
     """
 
     title: str
     why: str
-    rows: tuple[Mapping[str, Any], ...]
+    images: tuple[ScoredImage | AuditedImage, ...]
     total: int
 
 
-def galleries(rows: Sequence[Mapping[str, Any]], audit: Sequence[Mapping[str, Any]]) -> list[Gallery]:
-    """Misses, false alarms, hits and what else was called, and suspicious good images; empty ones are left out.
+def galleries(images: Sequence[ScoredImage], audit: Sequence[AuditedImage]) -> list[Gallery]:
+    """Return missed defects, false alarms, other flagged images, hits, the nearest to the threshold, training outliers.
+
+    Galleries without images are left out.
 
     Args:
-        rows: of scores/fused, without those learned from.
-        audit: rows of audit.parquet, the oddest first.
+        images: scored images other than training images.
+        audit: of the training images, the most suspicious first.
     """
-    ranked = sorted(rows, key=lambda row: (-row["score"], row["image_path"]))
-    alarms = [row for row in ranked if row["is_anomaly"]]
-    quiet = [row for row in ranked if not row["is_anomaly"]]
-    judged = any(row["is_anomaly"] is not None for row in rows)
-    missed = [row for row in reversed(quiet) if row["label"] == 1] if judged else []
-    false = [row for row in alarms if row["label"] == 0]
-    hits = [row for row in alarms if row["label"] == 1]
-    called = [row for row in alarms if row["label"] is None]
-    found = [
-        _gallery("Missed defects", "defective, and not called: the lowest score first", missed, _MANY),
-        _gallery("False alarms", "good, and called: the highest score first", false, _MANY),
-        _gallery("Alarms", "called, and nobody has labelled them: the highest score first", called, _MANY),
-        _gallery("Hits", "defective, and called: the highest score first", hits, _SOME),
+    ranked = sorted(images, key=lambda image: (-image.score, image.image_path))
+    flagged = [image for image in ranked if image.is_anomaly]
+    not_flagged = [image for image in ranked if not image.is_anomaly]
+    has_threshold = any(image.is_anomaly is not None for image in images)
+    missed = [image for image in reversed(not_flagged) if image.label == 1] if has_threshold else []
+    false_alarms = [image for image in flagged if image.label == 0]
+    hits = [image for image in flagged if image.label == 1]
+    alarms = [image for image in flagged if image.label is None]
+    shown = [
+        _gallery("Missed defects", "defective, and not flagged: the lowest score first", missed, _MANY),
+        _gallery("False alarms", "good, and flagged: the highest score first", false_alarms, _MANY),
+        _gallery("Alarms", "flagged, without a label: the highest score first", alarms, _MANY),
+        _gallery("Hits", "defective, and flagged: the highest score first", hits, _SOME),
     ]
-    if judged:
-        rest = [row for row in quiet if row["label"] != 1]
-        found.append(_gallery("Nearly called", "not called, and nearest to the threshold", rest, _SOME))
+    if has_threshold:
+        rest = [image for image in not_flagged if image.label != 1]
+        shown.append(_gallery("Nearly flagged", "not flagged, and nearest to the threshold", rest, _SOME))
     else:
-        found.append(_gallery("Highest scores", "no threshold is known: nothing is called", ranked, _MANY))
-    odd = [row for row in audit if row["is_suspicious"]]
-    why = "learned from as good, and unlike all other good images: look whether they are"
-    found.append(_gallery("Suspicious good images", why, odd, _SOME))
-    return [each for each in found if each.rows]
+        shown.append(_gallery("Highest scores", "without a threshold no image is flagged", ranked, _MANY))
+    outliers = [image for image in audit if image.is_suspicious]
+    why = "used as good training images, but unlike the other ones: check whether they are good"
+    shown.append(_gallery("Training outliers", why, outliers, _SOME))
+    return [gallery for gallery in shown if gallery.images]
 
 
-def _gallery(title: str, why: str, rows: Sequence[Mapping[str, Any]], most: int) -> Gallery:
-    return Gallery(title, why, tuple(rows[:most]), len(rows))
+def _gallery(title: str, why: str, images: Sequence[ScoredImage | AuditedImage], most: int) -> Gallery:
+    return Gallery(title, why, tuple(images[:most]), len(images))

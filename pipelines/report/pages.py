@@ -1,4 +1,4 @@
-"""From values to HTML: every value is escaped, style and script are in the page, nothing is fetched."""
+"""Values to HTML: every value is escaped; style and script are part of the page, which loads nothing else."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _NONE = "–"
 
 
 def render_page(template: str, **values: Any) -> str:
-    """A page.
+    """Return the HTML of a page.
 
     Args:
-        template: its file in `templates`.
-        values: what it shows.
+        template: file in `templates`.
+        values: variables of the template.
     """
     return _environment().get_template(template).render(**values)
 
@@ -48,5 +48,5 @@ def _number(value: float | None, digits: int = 2) -> str:
 
 
 def _href(path: str) -> str:
-    """A file below the report, as a link: names may have any character, also a percent sign."""
+    """Return the link to a file of the report; its name may hold any character, also a percent sign."""
     return quote(path)

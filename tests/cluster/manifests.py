@@ -1,4 +1,4 @@
-"""The cluster's files, read once, and the ways to look into them."""
+"""The files of the cluster folder, parsed once, and functions to query them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import click
 import pytest
 import yaml
 
-from pipelines.cli import main
+from pipelines.cli.main import main
 
 ROOT = Path(__file__).parents[2]
 CLUSTER = ROOT / "cluster"
@@ -28,38 +28,45 @@ RAYJOBS = pytest.mark.parametrize("rayjob", [ENSEMBLE, NIGHTLY], ids=["ensemble"
 
 
 def nodes(value: Any) -> Iterator[Any]:
-    """A document and everything in it."""
+    """Yield a YAML value and all values in it."""
     yield value
-    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield from nodes(each)
+    for child in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from nodes(child)
 
 
 def pods(rayjob: dict[str, Any]) -> list[dict[str, Any]]:
-    """The pods' specs: the head's first, the submitter's last."""
+    """Return the specs of the pods: the head's first, the submitter's last."""
     cluster = rayjob["spec"]["rayClusterSpec"]
     groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
     return [group["template"]["spec"] for group in groups] + [rayjob["spec"]["submitterPodTemplate"]["spec"]]
 
 
 def containers(*pods: dict[str, Any]) -> list[dict[str, Any]]:
-    return [each for pod in pods for each in [*pod.get("initContainers", []), *pod["containers"]]]
+    """Return all containers of some pods."""
+    return [container for pod in pods for container in [*pod.get("initContainers", []), *pod["containers"]]]
 
 
 def environment(container: dict[str, Any]) -> dict[str, Any]:
+    """Return the environment variables of a container."""
     return {variable["name"]: variable.get("value") for variable in container.get("env", [])}
 
 
 def pinned_version() -> str:
-    found = re.search(r"^ARG RAY_VERSION=(\S+)$", DOCKERFILE, re.MULTILINE)
-    assert found
-    return found[1]
+    """Return the version of Ray in the Dockerfile."""
+    match = re.search(r"^ARG RAY_VERSION=(\S+)$", DOCKERFILE, re.MULTILINE)
+    assert match
+    return match[1]
 
 
 def parsed(line: str) -> tuple[str, dict[str, Any]]:
-    """A command's name and its options as the command line reads them; click refuses what it does not know."""
+    """Return a command's name and its options as the command line parses them.
+
+    Raises:
+        click.NoSuchOption: an option does not exist.
+    """
     words = shlex.split(line)
     assert words.pop(0) == "reconpatch-run"
-    # Under a context of the whole program's: click keeps a command's first idea of what -h is called.
+    # In a context of the whole program, because click keeps the names of -h of the first context.
     context = main.make_context("reconpatch-run", words.copy())
     command: click.Command = main
     names = []
@@ -70,7 +77,7 @@ def parsed(line: str) -> tuple[str, dict[str, Any]]:
 
 
 def commands_in(text: str) -> list[str]:
-    """The lines of a text that call the package, continued ones in one, without comment marks and what is quoted on."""
+    """Return the lines of a text that call the package; continued lines are joined, comment marks removed."""
     text = re.sub(r"^# ?", "", text, flags=re.MULTILINE)
     text = re.sub(r"\s*\\\n\s*", " ", text)
     return re.findall(r"(?m)(?:^    |[ '`])(reconpatch-run [a-z-]+(?: [a-z]+)? --[^'`#\n]*)", text)

@@ -1,4 +1,4 @@
-"""Commands and files that the cluster's files and their page name: they exist."""
+"""The commands and files that the cluster folder and its page name exist."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def test_the_entrypoint_is_a_command_of_this_package_with_everything_in_the_obje
 ) -> None:
     name, options = parsed(rayjob["spec"]["entrypoint"])
     assert rayjob["metadata"]["generateName"] == f"reconpatch-{name}-"
-    places = [options[place] for place in ("data", "out", "registry", "scores", "scratch") if place in options]
-    assert len(places) >= 3
-    assert all(re.fullmatch(r"s3://[\w-]+/[\w/-]+", place) for place in places)
-    assert len(set(places)) == len(places)
+    uris = [options[name] for name in ("data", "out", "registry", "scores", "scratch") if name in options]
+    assert len(uris) >= 3
+    assert all(re.fullmatch(r"s3://[\w-]+/[\w/-]+", uri) for uri in uris)
+    assert len(set(uris)) == len(uris)
     # The job finds its cluster in RAY_ADDRESS.
     assert options["address"] is None
     # It passes through two shells.
@@ -31,31 +31,32 @@ def test_the_run_is_the_papers_ensemble_at_480_pixels() -> None:
     assert parsed(ENSEMBLE["spec"]["entrypoint"])[1]["image_size"] == 480
 
 
-def test_a_night_has_a_deadline_and_waits_for_a_dead_ones_lease() -> None:
+def test_a_night_has_a_deadline_and_waits_for_the_lease_of_a_killed_one() -> None:
     options = parsed(NIGHTLY["spec"]["entrypoint"])[1]
     assert options["deadline"] == "06:00"
     assert options["wait"] is True
 
 
 @pytest.mark.parametrize("name", ["docs/cluster.md", "cluster/ray-cluster.yaml"])
-def test_commands_that_people_are_told_exist(name: str) -> None:
-    found = commands_in((ROOT / name).read_text())
-    assert found
-    for line in found:
+def test_documented_commands_exist(name: str) -> None:
+    lines = commands_in((ROOT / name).read_text())
+    assert lines
+    for line in lines:
         parsed(line)
 
 
 def test_the_launchers_command_names_the_cluster() -> None:
-    """What `ray exec` runs has no RAY_ADDRESS: without --address it would start a Ray of its own."""
+    """Commands of `ray exec` have no RAY_ADDRESS: without --address they would start a Ray of their own."""
     lines = commands_in((CLUSTER / "ray-cluster.yaml").read_text())
     assert [parsed(line)[1]["address"] for line in lines] == ["auto"]
 
 
-def test_a_command_that_does_not_exist_is_found() -> None:
-    told = commands_in("    reconpatch-run nightly --data s3://a/b \\\n        --registry c --scores d --until 06:00\n")
-    assert told == ["reconpatch-run nightly --data s3://a/b --registry c --scores d --until 06:00"]
+def test_an_option_that_does_not_exist_is_detected() -> None:
+    text = "    reconpatch-run nightly --data s3://a/b \\\n        --registry c --scores d --until 06:00\n"
+    lines = commands_in(text)
+    assert lines == ["reconpatch-run nightly --data s3://a/b --registry c --scores d --until 06:00"]
     with pytest.raises(click.NoSuchOption):
-        parsed(told[0])
+        parsed(lines[0])
 
 
 def test_the_page_names_files_that_exist() -> None:

@@ -1,4 +1,4 @@
-"""The image and the launcher's machines: what is put onto them is there."""
+"""The image and the launcher's machines: the files that are copied to them exist."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.cluster.manifests import CLUSTER, DOCKERFILE, LAUNCHER, ROOT, commands_in, parsed
 
 
-def test_the_image_is_built_from_files_that_exist_and_that_docker_is_given() -> None:
+def test_the_image_is_built_from_existing_files_of_the_build_context() -> None:
     rules = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
     copied = [word for line in re.findall(r"^COPY (.+)$", DOCKERFILE, re.MULTILINE) for word in line.split()[1:-1]]
     assert {"pyproject.toml", "README.md", "LICENSE", "reconpatch", "pipelines"} == set(copied)
@@ -19,7 +19,7 @@ def test_the_image_is_built_from_files_that_exist_and_that_docker_is_given() -> 
         assert matching[-1].startswith("!"), f".dockerignore leaves {source} out"
 
 
-def test_the_image_has_cpu_torch_by_default_and_reaches_for_no_hub() -> None:
+def test_the_image_has_cpu_torch_by_default_and_uses_no_hub() -> None:
     assert re.search(r"^FROM rayproject/ray:\$\{RAY_VERSION\}-py311$", DOCKERFILE, re.MULTILINE)
     assert re.search(r"^ARG TORCH_INDEX=https://\S+/cpu$", DOCKERFILE, re.MULTILINE)
     assert "HF_HUB_OFFLINE=1" in DOCKERFILE
@@ -51,6 +51,6 @@ def test_the_launcher_installs_this_package_from_files_that_exist() -> None:
     assert any("pip install" in command and command.endswith(f" {folder}") for command in LAUNCHER["setup_commands"])
 
 
-def test_the_launchers_weights_are_where_its_command_looks() -> None:
+def test_the_launcher_puts_weights_where_its_command_expects_them() -> None:
     (line,) = commands_in((CLUSTER / "ray-cluster.yaml").read_text())
     assert f"'{parsed(line)[1]['weights']}')" in LAUNCHER["setup_commands"][-1]

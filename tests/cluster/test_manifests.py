@@ -1,4 +1,4 @@
-"""A cluster for a run: one version of Ray, an end to every run, what its pods ask for. Nothing is started."""
+"""The cluster of a run: one version of Ray, time limits and resources of its pods. Nothing is started."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ from tests.cluster.manifests import (
 
 
 @RAYJOBS
-def test_image_and_cluster_have_the_ray_that_the_image_is_built_with(rayjob: dict[str, Any]) -> None:
+def test_image_and_cluster_have_the_same_version_of_ray(rayjob: dict[str, Any]) -> None:
     assert rayjob["spec"]["rayClusterSpec"]["rayVersion"] == pinned_version()
-    assert {each["image"].rpartition(":")[2] for each in containers(*pods(rayjob))} == {pinned_version()}
-    assert len({each["image"] for each in containers(*pods(rayjob))}) == 1
+    images = {container["image"] for container in containers(*pods(rayjob))}
+    assert {image.rpartition(":")[2] for image in images} == {pinned_version()}
+    assert len(images) == 1
 
 
-def test_the_launcher_and_the_commands_of_the_page_have_the_same() -> None:
+def test_the_launcher_and_the_commands_of_the_page_have_the_same_version_of_ray() -> None:
     setup = "\n".join(LAUNCHER["setup_commands"])
     assert re.findall(r"ray\[[a-z,]+\]==([\d.]+)", setup) == [pinned_version()]
     for name in ("cluster/Dockerfile", "cluster/ray-cluster.yaml", "docs/cluster.md"):
@@ -36,15 +37,15 @@ def test_the_launcher_and_the_commands_of_the_page_have_the_same() -> None:
         assert set(tags) == {pinned_version()}, name
 
 
-def test_the_pin_is_one_that_the_package_allows() -> None:
-    found = re.search(r'"ray\[default,train\]>=([\d.]+)"', (ROOT / "pyproject.toml").read_text())
-    assert found
-    lowest, pinned = (tuple(map(int, version.split("."))) for version in (found[1], pinned_version()))
+def test_the_package_allows_the_pinned_version_of_ray() -> None:
+    match = re.search(r'"ray\[default,train\]>=([\d.]+)"', (ROOT / "pyproject.toml").read_text())
+    assert match
+    lowest, pinned = (tuple(map(int, version.split("."))) for version in (match[1], pinned_version()))
     assert pinned >= lowest
 
 
 @RAYJOBS
-def test_every_run_has_an_end_and_its_cluster_goes(rayjob: dict[str, Any]) -> None:
+def test_every_run_has_a_time_limit_and_its_cluster_is_deleted(rayjob: dict[str, Any]) -> None:
     spec = rayjob["spec"]
     assert spec["submissionMode"] == "K8sJobMode"
     assert spec["shutdownAfterJobFinishes"] is True
@@ -52,19 +53,19 @@ def test_every_run_has_an_end_and_its_cluster_goes(rayjob: dict[str, Any]) -> No
     assert 3600 <= spec["activeDeadlineSeconds"] <= 86400
 
 
-def test_a_run_is_tried_again_and_a_nights_verdict_is_not() -> None:
-    """A second attempt of a night would call the refused candidate held back, and end with 0."""
+def test_a_run_is_retried_and_a_nightly_run_is_not() -> None:
+    """A second attempt of a nightly run would put the category of a rejected candidate on hold, and exit with 0."""
     assert ENSEMBLE["spec"]["backoffLimit"] == 2
     assert NIGHTLY["spec"]["backoffLimit"] == 0
 
 
 @RAYJOBS
-def test_no_unit_of_work_runs_on_the_head(rayjob: dict[str, Any]) -> None:
+def test_no_job_runs_on_the_head(rayjob: dict[str, Any]) -> None:
     assert rayjob["spec"]["rayClusterSpec"]["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
 
 
 @RAYJOBS
-def test_workers_are_there_when_the_run_counts_them_and_shrink_later(rayjob: dict[str, Any]) -> None:
+def test_all_workers_exist_when_the_run_counts_them_and_may_shrink_later(rayjob: dict[str, Any]) -> None:
     cluster = rayjob["spec"]["rayClusterSpec"]
     assert cluster["enableInTreeAutoscaling"] is True
     for group in cluster["workerGroupSpecs"]:
@@ -72,10 +73,10 @@ def test_workers_are_there_when_the_run_counts_them_and_shrink_later(rayjob: dic
 
 
 @RAYJOBS
-def test_memory_is_asked_for_as_it_is_limited(rayjob: dict[str, Any]) -> None:
+def test_memory_requests_equal_limits(rayjob: dict[str, Any]) -> None:
     autoscaler = rayjob["spec"]["rayClusterSpec"]["autoscalerOptions"]
-    for each in [*containers(*pods(rayjob)), autoscaler]:
-        assert each["resources"]["requests"]["memory"] == each["resources"]["limits"]["memory"]
+    for container in [*containers(*pods(rayjob)), autoscaler]:
+        assert container["resources"]["requests"]["memory"] == container["resources"]["limits"]["memory"]
     head, worker = pods(rayjob)[:2]
     assert head["containers"][0]["resources"]["limits"] == {"cpu": "2", "memory": "8Gi"}
     limits = worker["containers"][0]["resources"]["limits"]
@@ -89,19 +90,19 @@ def test_weights_are_in_the_folder_that_the_command_names_on_every_node(rayjob: 
         fetch, ray = pod["initContainers"][0], pod["containers"][0]
         assert f"'{folder}')" in fetch["command"][-1]
         compile(fetch["command"][-1], "weights", "exec")
-        for each in (fetch, ray):
-            assert folder in [mount["mountPath"] for mount in each["volumeMounts"]]
+        for container in (fetch, ray):
+            assert folder in [mount["mountPath"] for mount in container["volumeMounts"]]
 
 
 @RAYJOBS
 def test_features_are_copied_to_a_disk_and_not_to_memory(rayjob: dict[str, Any]) -> None:
     for pod in pods(rayjob)[1:-1]:
-        (mount,) = (each for each in pod["containers"][0]["volumeMounts"] if each["mountPath"] == "/tmp")
-        (volume,) = (each for each in pod["volumes"] if each["name"] == mount["name"])
+        (mount,) = (mount for mount in pod["containers"][0]["volumeMounts"] if mount["mountPath"] == "/tmp")
+        (volume,) = (volume for volume in pod["volumes"] if volume["name"] == mount["name"])
         assert "medium" not in volume["emptyDir"]
 
 
-def test_both_runs_have_the_same_cluster_but_for_the_time_zone() -> None:
+def test_both_runs_have_the_same_cluster_except_for_the_time_zone() -> None:
     head = NIGHTLY["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["containers"][0]
     without = {**head, "env": [variable for variable in head["env"] if variable["name"] != "TZ"]}
     clusters = [yaml.safe_dump(rayjob["spec"]["rayClusterSpec"], sort_keys=True) for rayjob in (ENSEMBLE, NIGHTLY)]
@@ -111,7 +112,7 @@ def test_both_runs_have_the_same_cluster_but_for_the_time_zone() -> None:
     assert ENSEMBLE["spec"]["submitterPodTemplate"] == NIGHTLY["spec"]["submitterPodTemplate"]
 
 
-def test_the_group_for_gpus_is_one_comment_mark_away() -> None:
+def test_the_commented_out_group_for_gpus_is_valid() -> None:
     lines = (CLUSTER / "rayjob-ensemble.yaml").read_text().splitlines()
     start = lines.index("      # - groupName: gpu")
     end = next(number for number in range(start, len(lines)) if not lines[number].startswith("      #"))

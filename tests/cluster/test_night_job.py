@@ -1,4 +1,4 @@
-"""The night's job: when it runs, and how it ends. `night.sh` runs against a kubectl that says what it is told to."""
+"""The job of the nightly run: when it runs and how it ends. `night.sh` runs with a fake kubectl."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from tests.cluster.manifests import CONFIG, NIGHT, NIGHTLY, environment, parsed, pods
 
 
-def test_one_night_at_a_time_on_the_factorys_clock() -> None:
+def test_one_night_at_a_time_in_the_time_zone_of_the_factory() -> None:
     cron = NIGHT["CronJob"]["spec"]
     assert cron["concurrencyPolicy"] == "Forbid"
     assert cron["successfulJobsHistoryLimit"] > 0
@@ -21,7 +21,7 @@ def test_one_night_at_a_time_on_the_factorys_clock() -> None:
     assert environment(head)["TZ"] == cron["timeZone"]
 
 
-def test_the_night_fits_between_its_start_and_the_next() -> None:
+def test_the_time_limits_end_a_night_before_the_next_one_starts() -> None:
     cron = NIGHT["CronJob"]["spec"]
     minute, hour = (int(part) for part in cron["schedule"].split()[:2])
     deadline = [int(part) for part in parsed(NIGHTLY["spec"]["entrypoint"])[1]["deadline"].split(":")]
@@ -43,7 +43,7 @@ def test_the_script_is_where_the_job_looks_for_it() -> None:
     assert "NIGHT" in environment(night)
 
 
-def test_the_nights_own_verdicts_are_final_and_what_failed_around_it_is_tried_again() -> None:
+def test_exit_codes_of_the_night_are_final_and_failures_around_it_are_retried() -> None:
     job = NIGHT["CronJob"]["spec"]["jobTemplate"]["spec"]
     assert job["template"]["spec"]["restartPolicy"] == "Never"
     assert job["backoffLimit"] == 1
@@ -57,7 +57,7 @@ def test_the_nights_own_verdicts_are_final_and_what_failed_around_it_is_tried_ag
 
 
 KUBECTL = r"""#!/bin/sh
-# States come from a file, a line a question, the last one again and again.
+# States come from a file, one line for each query; the last line is repeated.
 case "$*" in
   "get rayjobs -l night=$NIGHT "*) [ ! -e "$STORE/found" ] || cat "$STORE/found" ;;
   "get rayjobs "*) ;;
@@ -70,22 +70,22 @@ case "$*" in
   *) exit 1 ;;
 esac
 """
-GOES_ON = ["//", "Initializing//", "Running/RUNNING/"]
+RUNNING = ["//", "Initializing//", "Running/RUNNING/"]
 LOST = "Failed/RUNNING/JobStatusCheckTimeoutExceeded"
 LOST_MESSAGE = "Job status checks have been failing since 2026-01-01 23:00:00; exceeded timeout of 300s"
 
 
 def of_ray(code: int) -> str:
-    """The message of Ray's job supervisor: the code, then the end of the log, in which anything may stand."""
+    """Return a message of Ray's job supervisor: the code, then the end of the log, which may contain anything."""
     return (
         f"Job entrypoint command failed with exit code {code}, last available logs (truncated to 20,000 chars):\n"
-        "screw: the candidate is refused: \\n100 %\ncommand failed with exit code 9, says the log"
+        "screw: the candidate is rejected: \\n100 %\ncommand failed with exit code 9, according to the log"
     )
 
 
 @pytest.fixture
 def night(tmp_path: Path) -> Callable[..., tuple[int, int]]:
-    """Runs night.sh; returns its exit code and how many RayJobs it has created."""
+    """A function that runs night.sh and returns its exit code and the number of RayJobs that it created."""
     binaries = tmp_path / "bin"
     binaries.mkdir()
     for name, script in {"kubectl": KUBECTL, "sleep": "#!/bin/sh\n"}.items():
@@ -121,29 +121,27 @@ def night(tmp_path: Path) -> Callable[..., tuple[int, int]]:
         ("", "", 143),
         ("ValidationFailed//ValidationFailed", "The RayJob spec is invalid", 2),
     ],
-    ids=["done", "some failed", "usage", "refused", "killed", "lost", "out of time", "stopped", "deleted", "invalid"],
+    ids=["done", "some failed", "usage", "rejected", "killed", "lost", "out of time", "stopped", "deleted", "invalid"],
 )
-def test_the_job_ends_as_the_night_did(
+def test_the_job_ends_with_the_exit_code_of_the_night(
     night: Callable[..., tuple[int, int]], last: str, message: str, code: int
 ) -> None:
-    assert night([*GOES_ON, last], message) == (code, 1)
+    assert night([*RUNNING, last], message) == (code, 1)
 
 
-def test_a_pod_that_takes_anothers_place_waits_for_the_same_rayjob(night: Callable[..., tuple[int, int]]) -> None:
-    assert night([*GOES_ON, "Failed/FAILED/AppFailed"], of_ray(3), found="rayjob.ray.io/old\n") == (3, 0)
+def test_a_replacement_pod_waits_for_the_same_rayjob(night: Callable[..., tuple[int, int]]) -> None:
+    assert night([*RUNNING, "Failed/FAILED/AppFailed"], of_ray(3), found="rayjob.ray.io/old\n") == (3, 0)
 
 
-def test_a_night_that_ended_meanwhile_is_told_and_not_done_again(night: Callable[..., tuple[int, int]]) -> None:
+def test_a_night_that_ended_meanwhile_is_reported_and_not_repeated(night: Callable[..., tuple[int, int]]) -> None:
     assert night(["Failed/FAILED/AppFailed"], of_ray(3), found="rayjob.ray.io/old\n") == (3, 0)
 
 
-def test_a_night_whose_cluster_was_lost_is_begun_again(night: Callable[..., tuple[int, int]]) -> None:
-    states = [LOST, *GOES_ON, "Complete/SUCCEEDED/"]
+def test_a_night_whose_cluster_was_lost_is_started_again(night: Callable[..., tuple[int, int]]) -> None:
+    states = [LOST, *RUNNING, "Complete/SUCCEEDED/"]
     assert night(states, LOST_MESSAGE, found="rayjob.ray.io/older\nrayjob.ray.io/old\n") == (0, 1)
 
 
-def test_where_the_api_does_not_answer_nothing_is_created(
-    night: Callable[..., tuple[int, int]], tmp_path: Path
-) -> None:
+def test_nothing_is_created_if_the_api_does_not_answer(night: Callable[..., tuple[int, int]], tmp_path: Path) -> None:
     (tmp_path / "bin" / "kubectl").write_text("#!/bin/sh\nexit 1\n")
     assert night([""]) == (75, 0)

@@ -1,4 +1,4 @@
-"""No secret stands in a file, and nobody may do more than is needed."""
+"""No file contains a secret, and no account has more rights than it needs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.cluster.manifests import (
 
 
 @pytest.mark.parametrize("path", sorted(CLUSTER.iterdir()), ids=lambda path: path.name)
-def test_no_secret_stands_in_a_file(path: Path) -> None:
+def test_no_file_contains_a_secret(path: Path) -> None:
     text = path.read_text()
     assert not re.search(r"\bA(?:KIA|SIA)[0-9A-Z]{16}\b", text)
     assert not re.search(r"://[^/\s@]+@", text)
@@ -39,30 +39,30 @@ def test_no_secret_stands_in_a_file(path: Path) -> None:
 
 
 @RAYJOBS
-def test_keys_come_from_a_secret_where_the_object_store_is_spoken_to(rayjob: dict[str, Any]) -> None:
-    for each in containers(*pods(rayjob)[:-1]):
-        assert each["envFrom"] == [{"secretRef": {"name": "reconpatch-s3"}}]
+def test_keys_of_the_object_store_come_from_a_secret(rayjob: dict[str, Any]) -> None:
+    for container in containers(*pods(rayjob)[:-1]):
+        assert container["envFrom"] == [{"secretRef": {"name": "reconpatch-s3"}}]
     assert "kubectl -n reconpatch create secret generic reconpatch-s3" in (ROOT / "docs" / "cluster.md").read_text()
 
 
 @RAYJOBS
-def test_a_ray_without_a_token_is_open_to_everybody(rayjob: dict[str, Any]) -> None:
+def test_ray_requires_a_token(rayjob: dict[str, Any]) -> None:
     assert rayjob["spec"]["rayClusterSpec"]["authOptions"] == {"mode": "token"}
 
 
-def test_nobody_is_root() -> None:
+def test_no_container_runs_as_root() -> None:
     night = NIGHT["CronJob"]["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     for pod in [*pods(ENSEMBLE), *pods(NIGHTLY), night]:
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["securityContext"]["runAsUser"] > 0
-        for each in containers(pod):
-            assert each["securityContext"]["allowPrivilegeEscalation"] is False
-            assert each["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+        for container in containers(pod):
+            assert container["securityContext"]["allowPrivilegeEscalation"] is False
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
     users = re.findall(r"^USER (\S+)$", DOCKERFILE, re.MULTILINE)
     assert users[-1].split(":")[0] == str(pods(ENSEMBLE)[0]["securityContext"]["runAsUser"])
 
 
-def test_the_night_may_create_rayjobs_and_nothing_else() -> None:
+def test_the_night_may_only_manage_rayjobs() -> None:
     account, role, binding = NIGHT["ServiceAccount"], NIGHT["Role"], NIGHT["RoleBinding"]
     assert role["rules"] == [
         {"apiGroups": ["ray.io"], "resources": ["rayjobs"], "verbs": ["create", "get", "list", "watch", "delete"]}
@@ -75,4 +75,5 @@ def test_the_night_may_create_rayjobs_and_nothing_else() -> None:
     assert binding["subjects"] == [{"kind": "ServiceAccount", **account["metadata"]}]
     pod = NIGHT["CronJob"]["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     assert pod["serviceAccountName"] == account["metadata"]["name"]
-    assert {each["metadata"]["namespace"] for each in [*NIGHT.values(), NIGHTLY, ENSEMBLE]} == {"reconpatch"}
+    documents = [*NIGHT.values(), NIGHTLY, ENSEMBLE]
+    assert {document["metadata"]["namespace"] for document in documents} == {"reconpatch"}

@@ -1,4 +1,4 @@
-"""A run that nothing happens to, which all others are compared with."""
+"""An undisturbed run, which all others are compared with."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.places import Place, finish, make_data
+from tests.faults.commands import EnsembleCommand, finish, make_data
 
 
 @pytest.fixture(scope="session")
-def calm(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    root = tmp_path_factory.mktemp("calm")
-    place = Place(str(make_data(root / "data")), str(root / "run"))
-    finish(place)
-    return place
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> EnsembleCommand:
+    """A run that has ended without a fault."""
+    root = tmp_path_factory.mktemp("undisturbed")
+    command = EnsembleCommand(str(make_data(root / "data")), str(root / "run"))
+    finish(command)
+    return command
 
 
 @pytest.fixture
-def struck(calm: Place, tmp_path: Path) -> Place:
-    """The same data elsewhere, and nothing done yet."""
-    shutil.copytree(calm.data, tmp_path / "data", copy_function=shutil.copy2)
-    return Place(str(tmp_path / "data"), str(tmp_path / "run"))
+def disturbed(undisturbed: EnsembleCommand, tmp_path: Path) -> EnsembleCommand:
+    """A command on a copy of the same data, not called yet."""
+    shutil.copytree(undisturbed.data, tmp_path / "data", copy_function=shutil.copy2)
+    return EnsembleCommand(str(tmp_path / "data"), str(tmp_path / "run"))

@@ -1,4 +1,4 @@
-"""A proxy before an object store that is slow, refuses, and breaks off, as a seed says."""
+"""A proxy in front of an object store that delays, refuses and resets connections, reproducibly by a seed."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ _REFUSED = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection
 
 
 @dataclass(frozen=True)
-class Weather:
-    """What happens to a connection.
+class StoreFaults:
+    """What happens to connections.
 
     Attributes:
-        refused, broken: shares of the connections that are answered by 503, or reset after some bytes.
-        delay: seconds that each waits.
-        never: a part of a name: requests for what is so called are refused always.
+        refused: share of the connections that are answered with 503.
+        broken: share of the connections that are reset after some bytes.
+        delay: seconds of delay of each connection.
+        never: part of a name; requests for names that contain it are always refused.
     """
 
     refused: float = 0.0
@@ -30,8 +31,14 @@ class Weather:
 
 
 @contextmanager
-def proxied(host: str, port: int, weather: Weather, seed: int = 0) -> Iterator[int]:
-    """Pass connections on to a store; yields the proxy's own port on loopback."""
+def proxied(store_address: tuple[str, int], faults: StoreFaults, seed: int = 0) -> Iterator[int]:
+    """Forward connections to a store; yields the proxy's own port on loopback.
+
+    Args:
+        store_address: host and port of the store.
+        faults: of the connections.
+        seed: of the choice of connections.
+    """
     chance = random.Random(seed)
     server = socket.create_server(("127.0.0.1", 0))
     ended = threading.Event()
@@ -43,7 +50,7 @@ def proxied(host: str, port: int, weather: Weather, seed: int = 0) -> Iterator[i
             except OSError:
                 return
             draw = chance.random()
-            threading.Thread(target=_pass_on, args=(client, host, port, weather, draw), daemon=True).start()
+            threading.Thread(target=_forward, args=(client, store_address, faults, draw), daemon=True).start()
 
     threading.Thread(target=serve, daemon=True).start()
     try:
@@ -53,23 +60,23 @@ def proxied(host: str, port: int, weather: Weather, seed: int = 0) -> Iterator[i
         server.close()
 
 
-def _pass_on(client: socket.socket, host: str, port: int, weather: Weather, draw: float) -> None:
-    time.sleep(weather.delay)
+def _forward(client: socket.socket, store_address: tuple[str, int], faults: StoreFaults, draw: float) -> None:
+    time.sleep(faults.delay)
     with client, suppress(OSError):
-        if draw < weather.refused:
+        if draw < faults.refused:
             client.recv(65_536)
             client.sendall(_REFUSED)
             return
-        breaks = draw < weather.refused + weather.broken
-        with socket.create_connection((host, port)) as store:
+        breaks = draw < faults.refused + faults.broken
+        with socket.create_connection(store_address) as store:
             back = threading.Thread(target=_copy, args=(store, client, 2_000 if breaks else None), daemon=True)
             back.start()
-            _copy(client, store, None, weather.never)
+            _copy(client, store, None, faults.never)
             back.join()
 
 
 def _copy(source: socket.socket, target: socket.socket, limit: int | None, never: bytes = b"") -> None:
-    """Bytes from one to the other until the end, or until so many have passed: then the connection is reset."""
+    """Copy bytes until the end, or until the limit is passed: then the connection is reset."""
     passed = 0
     with suppress(OSError):
         while data := source.recv(65_536):

@@ -1,9 +1,9 @@
-"""Half an hour of a cluster on which processes are killed at random: python -m tests.faults.soak --minutes 30 --seed 0
+"""Kill processes of a cluster at random for half an hour: python -m tests.faults.soak --minutes 30 --seed 0
 
-Rounds of the same job, many small categories, on one Ray that lives on as a factory's does. Processes are killed in
-each, the driver's or Ray's, at times and by choices that the seed draws; a call whose driver is struck is made again,
-until it has ended well. Then what it has made is compared with an undisturbed run's. Before and after, what is left
-of it all is listed: processes, temporary files, and the bytes in Ray's object store.
+The same job, a run of many small categories, is repeated on one Ray cluster that lives on. In each round processes are
+killed, the driver's or Ray's, at times and by choices that the seed determines. A call whose driver was killed is
+repeated until it succeeds. Then its results are compared with those of an undisturbed run. Before and after all rounds,
+processes, temporary files and the bytes in Ray's object store are counted.
 """
 
 from __future__ import annotations
@@ -17,72 +17,85 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 
-from pipelines.storage import Store
-from tests.faults.places import STAGES, outcome_of
+from pipelines.storage.store import Store
+from tests.faults.commands import STAGES, outcome_of
 from tests.pipelines.processes import children, start_alone
 from tests.pipelines.runs import BACKBONES, make_category
 
-_KILLS = 4  # a round at most, so that it ends
-_LONGEST_PEACE = 25  # seconds between two: a round is struck in all its parts
-_SHARED = (Path("/dev/shm"), Path("/tmp/ray"))  # where Ray puts things whatever the temporary folder is
-_SETTLED_AFTER, _SETTLED_WITHIN = 60, 300  # seconds, in which Ray lets idle processes go: mostly, and at the latest
-# Bytes at most that a driver killed by -9 leaves in the object store: what a task has in hand then, Ray 2.60 keeps.
-_STAYS = 50_000
+_KILLS = 4  # per round at most, so that it ends
+_LONGEST_PAUSE = 25  # seconds between two kills: they spread over all stages of a round
+_SHARED = (Path("/dev/shm"), Path("/tmp/ray"))  # where Ray writes files whatever the temporary folder is
+_SETTLED_AFTER, _SETTLED_WITHIN = 60, 300  # seconds until Ray has ended idle processes: usually, and at the latest
+# Ray 2.60 keeps the arguments of a running task in the object store when its driver is killed by -9: bytes at most.
+_KEPT_BYTES = 50_000
 _RECIPE = ("--backbone", BACKBONES[0], "--image-size", "96", "--epochs", "60", "--max-steps", "60", "--coreset", "0.1")
-_WORK = (*STAGES.values(), "Map")
+_WORK = (*STAGES.values(), "Map")  # "Map": tasks of Ray Data that decode
 _SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 
 
 @dataclass(frozen=True)
-class Left:
-    """What there is outside the runs' own directories.
+class Leftovers:
+    """What exists outside the run directories.
 
     Attributes:
-        processes: names of the cluster's and their descendants → how many.
-        files: below the soak's own temporary folder, which Ray has too, and Ray's usual one, but for Ray's logs; and in
-            shared memory.
-        object_store: bytes in use.
+        processes: name -> number of processes of the cluster and their descendants.
+        files: files in the temporary folders of this program and of Ray, without Ray's logs, and in shared memory.
+        object_store: bytes in use in Ray's object store.
     """
 
     processes: Counter[str]
     files: frozenset[str]
     object_store: int
 
-    def told(self) -> str:
+    def summary(self) -> str:
+        """Return the counts as one line."""
         named = ", ".join(f"{count} {name}" for name, count in sorted(self.processes.items()))
         return f"{sum(self.processes.values())} processes ({named}); {len(self.files)} files; {self.object_store} bytes"
 
 
-def left(address: str, own: Path) -> Left:
+def leftovers(address: str, temporary: Path) -> Leftovers:
+    """Count processes, files and bytes.
+
+    Args:
+        address: of the Ray cluster.
+        temporary: temporary folder of this program.
+    """
     from ray._private.internal_api import get_memory_info_reply, get_state_from_address
 
     names = Counter(_name_of(command) for _, command in children(os.getpid()))
     store = get_memory_info_reply(get_state_from_address(address)).store_stats.object_store_bytes_used
-    found: set[str] = set()
-    for place in (own, *_SHARED):
-        for folder, below, files in os.walk(place):
+    paths: set[str] = set()
+    for root in (temporary, *_SHARED):
+        for folder, below, files in os.walk(root):
             below[:] = [name for name in below if name != "logs"]
-            found |= {f"{folder}/{name}" for name in files}
-    return Left(names, frozenset(found), int(store))
+            paths |= {f"{folder}/{name}" for name in files}
+    return Leftovers(names, frozenset(paths), int(store))
 
 
-def struck(start: Any, chance: random.Random) -> tuple[int, list[str]]:
-    """Call until it has ended well, killing what chance says; returns how many calls, and what was killed.
+def call_and_kill(start: Callable[[], subprocess.Popen[str]], chance: random.Random) -> tuple[int, list[str]]:
+    """Repeat a call until it succeeds, and kill processes at random meanwhile.
 
-    A call goes on to its good end whatever happens to Ray's processes: only one whose driver is struck may end early.
+    A call must succeed whatever happens to Ray's processes; only one whose driver was killed may fail.
+
+    Args:
+        start: starts the call.
+        chance: chooses what is killed and when.
+
+    Returns:
+        The number of calls, and what was killed.
     """
     killed: list[str] = []
     for call in range(1, 20):
         running = start()
-        driver_struck = False
+        driver_killed = False
         while running.poll() is None and len(killed) < _KILLS:
-            time.sleep(chance.uniform(1, _LONGEST_PEACE))
+            time.sleep(chance.uniform(1, _LONGEST_PAUSE))
             pid, name = _victim(running.pid, chance)
             sent = chance.choice(_SIGNALS) if name == "driver" else signal.SIGKILL
             if running.poll() is None:
@@ -91,33 +104,33 @@ def struck(start: Any, chance: random.Random) -> tuple[int, list[str]]:
                 except ProcessLookupError:
                     continue
                 killed.append(f"{name} {sent.name}")
-                driver_struck |= name == "driver"
+                driver_killed |= name == "driver"
         try:
             output, errors = running.communicate(timeout=600)
         except subprocess.TimeoutExpired:
-            raise SystemExit(f"it does not end after {killed}; at work: {sorted(_named())}") from None
+            raise SystemExit(f"a call does not end after {killed}; at work: {sorted(_ray_processes())}") from None
         if running.returncode == 0:
             return call, killed
         if "Traceback" in errors:
             raise SystemExit(f"a traceback after {killed}:\n{output}{errors}")
-        if not driver_struck:
-            raise SystemExit(f"a call failed whose driver nothing happened to, after {killed}:\n{output}{errors}")
-    raise SystemExit(f"it does not end well; the last call:\n{output}{errors}")
+        if not driver_killed:
+            raise SystemExit(f"a call failed though its driver was not killed, after {killed}:\n{output}{errors}")
+    raise SystemExit(f"no call succeeds; the last one:\n{output}{errors}")
 
 
 def _victim(driver: int, chance: random.Random) -> tuple[int, str]:
-    """The driver one time in four, an actor that is Ray's own one time in eight, else a process at a stage's work."""
-    named = _named()
-    at_work = [each for each in named if each[1].startswith(_WORK)]
-    others = [each for each in named if each not in at_work]
+    """Choose the driver one time in four, another process of Ray one in eight, else one that does a stage's work."""
+    processes = _ray_processes()
+    at_work = [process for process in processes if process[1].startswith(_WORK)]
+    others = [process for process in processes if process not in at_work]
     drawn = chance.random()
-    if drawn < 1 / 4 or not named:
+    if drawn < 1 / 4 or not processes:
         return driver, "driver"
     return chance.choice(others if others and (drawn < 3 / 8 or not at_work) else at_work)
 
 
-def _named() -> list[tuple[int, str]]:
-    """Pid and name of Ray's processes, but for those that wait and those of its dashboard."""
+def _ray_processes() -> list[tuple[int, str]]:
+    """Return pid and name of Ray's processes, without idle ones and those of its dashboard."""
     return [
         (pid, command.split()[0].removeprefix("ray::"))
         for pid, command in children(os.getpid())
@@ -129,92 +142,141 @@ def _name_of(command: str) -> str:
     return (command.split() or ["defunct"])[0].rpartition("/")[2]
 
 
-def _last_lines(own: Path, pid: int) -> list[str]:
-    """Of the logs of one of Ray's processes."""
-    logs = sorted(own.glob(f"ray/session_latest/logs/*[-_]{pid}.*"))
+def _last_log_lines(temporary: Path, pid: int) -> list[str]:
+    """Return the last lines of the logs of one of Ray's processes."""
+    logs = sorted(temporary.glob(f"ray/session_latest/logs/*[-_]{pid}.*"))
     return [f"{log.name}: {line}" for log in logs for line in log.read_text(errors="replace").splitlines()[-5:]]
 
 
+@dataclass(frozen=True)
+class Soak:
+    """The rounds of a soak test.
+
+    Attributes:
+        folder: holds `data`, the run directory `run` and the temporary folder `tmp`.
+        address: of the Ray cluster.
+    """
+
+    folder: Path
+    address: str
+
+    @property
+    def out(self) -> Path:
+        return self.folder / "run"
+
+    def start(self) -> subprocess.Popen[str]:
+        """Start the job."""
+        options = ("--maps", "--no-report", "--address", self.address, *_RECIPE)
+        return start_alone("ensemble", "--data", str(self.folder / "data"), "--out", str(self.out), *options)
+
+    def leftovers(self) -> Leftovers:
+        return leftovers(self.address, self.folder / "tmp")
+
+    def run(self, chance: random.Random, minutes: float) -> bool:
+        """Return whether all rounds have the right results and nothing remains that was not there before.
+
+        Args:
+            chance: chooses what is killed and when.
+            minutes: during which new rounds start.
+        """
+        expected = self.undisturbed()
+        time.sleep(_SETTLED_AFTER)
+        before = self.leftovers()
+        print(f"before: {before.summary()}", flush=True)
+        until = time.monotonic() + 60 * minutes
+        number, all_right, killed_drivers = 0, True, 0
+        while time.monotonic() < until:
+            number += 1
+            right, killed = self.round(number, chance, expected)
+            all_right &= right
+            killed_drivers += killed.count("driver SIGKILL")
+        return self.settled(before, killed_drivers) and all_right
+
+    def undisturbed(self) -> dict[str, object]:
+        """Return the results of a run without kills."""
+        running = self.start()
+        _, errors = running.communicate(timeout=900)
+        assert running.returncode == 0, errors
+        results = outcome_of(Store.of(str(self.out)))
+        shutil.rmtree(self.out)
+        return results
+
+    def round(self, number: int, chance: random.Random, expected: dict[str, object]) -> tuple[bool, list[str]]:
+        """Run the job once with kills; returns whether its results are right, and what was killed.
+
+        Args:
+            number: of the round.
+            chance: chooses what is killed and when.
+            expected: results of an undisturbed run.
+        """
+        started = time.monotonic()
+        calls, killed = call_and_kill(self.start, chance)
+        results = outcome_of(Store.of(str(self.out)))
+        wrong = sorted(name for name in expected.keys() | results.keys() if expected.get(name) != results.get(name))
+        temporary = [str(path) for path in self.out.rglob("*") if path.name.startswith(".") and path.is_file()]
+        print(
+            f"round {number}: {calls} calls, {len(killed)} kills ({', '.join(killed)}), "
+            f"{time.monotonic() - started:.0f} s: {f'DIFFERENT: {wrong}' if wrong else 'same'}; "
+            f"temporary files left: {temporary or 0}",
+            flush=True,
+        )
+        shutil.rmtree(self.out)
+        return not wrong and not temporary, killed
+
+    def settled(self, before: Leftovers, killed_drivers: int) -> bool:
+        """Wait until Ray has ended its idle processes and return whether nothing new remains.
+
+        Args:
+            before: what existed before the rounds.
+            killed_drivers: how many drivers were killed by -9.
+        """
+        ended = time.monotonic()
+        time.sleep(_SETTLED_AFTER)
+        while (after := self.leftovers()).processes - before.processes:
+            if time.monotonic() > ended + _SETTLED_WITHIN:
+                break
+            time.sleep(10)
+        new_processes = dict(after.processes - before.processes)
+        new_files = sorted(after.files - before.files)
+        print(f"after {time.monotonic() - ended:.0f} s: {after.summary()}")
+        for pid, command in children(os.getpid()):
+            if _name_of(command) in new_processes:
+                print(f"{command}:", *_last_log_lines(self.folder / "tmp", pid), sep="\n  ")
+        print(f"new processes: {new_processes or 0}; new files: {new_files or 0}")
+        growth = after.object_store - before.object_store
+        print(
+            f"object store: {before.object_store} -> {after.object_store} bytes, {killed_drivers} drivers killed by -9"
+        )
+        return not new_processes and not new_files and growth <= killed_drivers * _KEPT_BYTES
+
+
 @click.command(context_settings={"show_default": True})
-@click.option("--minutes", type=float, default=30, help="Rounds begin until then.")
-@click.option("--seed", type=int, default=0, help="Of what is killed when.")
+@click.option("--minutes", type=float, default=30, help="Start new rounds for this long.")
+@click.option("--seed", type=int, default=0, help="Seed of what is killed, and when.")
 @click.option("--categories", type=int, default=16)
 def main(minutes: float, seed: int, categories: int) -> None:
-    """Kill processes at random for a while and compare what comes out."""
+    """Kill processes at random for a while and compare the results."""
     from ray.cluster_utils import Cluster
 
     chance = random.Random(seed)
-    place = Path(tempfile.mkdtemp(prefix="soak-"))
-    (place / "tmp").mkdir()
-    os.environ |= {"TMPDIR": str(place / "tmp"), "RAY_TMPDIR": str(place / "tmp")}
+    folder = Path(tempfile.mkdtemp(prefix="soak-"))
+    (folder / "tmp").mkdir()
+    os.environ |= {"TMPDIR": str(folder / "tmp"), "RAY_TMPDIR": str(folder / "tmp")}
     try:
         for number in range(categories):
-            make_category(place / "data" / f"part {number:03d}", seed=2000 * number, train=8, good=3, defects=3)
+            make_category(folder / "data" / f"part {number:03d}", seed=2000 * number, train=8, good=3, defects=3)
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
         try:
-            good = _soak(place, cluster.address, chance, minutes)
+            soak = Soak(folder, cluster.address)
+            passed = soak.run(chance, minutes)
         finally:
             cluster.shutdown()
         time.sleep(5)
-        still = [command[:120] for _, command in children(os.getpid())]
-        print(f"after the cluster's end: {len(still)} processes {still or ''}")
+        remaining = [command[:120] for _, command in children(os.getpid())]
+        print(f"after the cluster's end: {len(remaining)} processes {remaining or ''}")
     finally:
-        shutil.rmtree(place)
-    sys.exit(0 if good and not still else 1)
-
-
-def _soak(place: Path, address: str, chance: random.Random, minutes: float) -> bool:
-    """Whether every round came out right, and nothing is left that was not there before."""
-    out = place / "run"
-
-    def start() -> subprocess.Popen[str]:
-        more = ("--maps", "--no-report", "--address", address, *_RECIPE)
-        return start_alone("ensemble", "--data", str(place / "data"), "--out", str(out), *more)
-
-    def quiet() -> dict[str, object]:
-        _, errors = (running := start()).communicate(timeout=900)
-        assert running.returncode == 0, errors
-        found = outcome_of(Store.of(str(out)))
-        shutil.rmtree(out)
-        return found
-
-    calm = quiet()
-    time.sleep(_SETTLED_AFTER)
-    before = left(address, place / "tmp")
-    print(f"before: {before.told()}", flush=True)
-    until = time.monotonic() + 60 * minutes
-    number, all_same, drivers = 0, True, 0
-    while time.monotonic() < until:
-        number += 1
-        since = time.monotonic()
-        calls, killed = struck(start, chance)
-        drivers += killed.count("driver SIGKILL")
-        now = outcome_of(Store.of(str(out)))
-        wrong = sorted(name for name in calm.keys() | now.keys() if calm.get(name) != now.get(name))
-        hidden = [str(path) for path in out.rglob("*") if path.name.startswith(".") and path.is_file()]
-        all_same = all_same and not wrong and not hidden
-        verdict = "same" if not wrong else f"DIFFERENT: {wrong}"
-        print(
-            f"round {number}: {calls} calls, {len(killed)} kills ({', '.join(killed)}), "
-            f"{time.monotonic() - since:.0f} s: {verdict}; temporary files left: {hidden or 0}",
-            flush=True,
-        )
-        shutil.rmtree(out)
-    ended = time.monotonic()
-    time.sleep(_SETTLED_AFTER)
-    while (after := left(address, place / "tmp")).processes - before.processes:
-        if time.monotonic() > ended + _SETTLED_WITHIN:
-            break
-        time.sleep(10)
-    more = dict(after.processes - before.processes)
-    new = sorted(after.files - before.files)
-    print(f"after {time.monotonic() - ended:.0f} s: {after.told()}")
-    for pid, command in children(os.getpid()):
-        if _name_of(command) in more:
-            print(f"{command}:", *_last_lines(place / "tmp", pid), sep="\n  ")
-    print(f"more processes: {more or 0}; new files: {new or 0}")
-    print(f"object store: {before.object_store} → {after.object_store} bytes, of {drivers} drivers killed by -9")
-    return all_same and not more and not new and after.object_store <= before.object_store + drivers * _STAYS
+        shutil.rmtree(folder)
+    sys.exit(0 if passed and not remaining else 1)
 
 
 if __name__ == "__main__":

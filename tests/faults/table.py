@@ -1,7 +1,7 @@
-"""The table of faults and stages, with what became of each: python -m tests.faults.table docs/faults.md
+"""Write the table of faults, stages and outcomes: python -m tests.faults.table docs/faults.md
 
-Runs the whole suite and writes the table between the page's marks. With arguments of pytest's
-(tests/faults/test_disk.py, --last-failed) those tests alone run, and what is known of the others stays.
+This runs all fault tests and writes the table between the marks of the page. With arguments of pytest, such as
+`tests/faults/test_disk.py` or `--last-failed`, only those tests run, and the outcomes of the others stay.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ from pathlib import Path
 import pytest
 
 _BEGIN, _END = "<!-- faults -->", "<!-- /faults -->"
-_STAGES = ("index", "extract", "fit", "select", "score", "fuse", "gate", "today")
+_STAGES = ("index", "extract", "fit", "select", "score", "fuse", "acceptance", "today")
 _KEPT = "faults/outcomes"  # in pytest's cache
 
 
 class Recorder:
-    """What became of every test that is marked with a fault: its name → fault, stages, outcome (a passed one's is what
-    the mark promises, `same` where it says nothing)."""
+    """Records the outcome of every test that is marked with a fault.
+
+    Attributes:
+        outcomes: test -> fault, stages, outcome; the outcome of a passed test is the one that its mark names.
+    """
 
     def __init__(self) -> None:
         self.outcomes: dict[str, tuple[str, list[str], str]] = {}
@@ -35,7 +38,7 @@ class Recorder:
         self.outcomes[item.nodeid] = (marker.args[0], list(marker.kwargs["stages"]), outcome)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Join what earlier calls have found."""
+        """Add the outcomes of earlier calls."""
         cache = session.config.cache
         assert cache is not None
         earlier = {name: tuple(outcome) for name, outcome in cache.get(_KEPT, {}).items()}
@@ -44,9 +47,14 @@ class Recorder:
 
 
 def table(outcomes: dict[str, tuple[str, list[str], str]]) -> str:
+    """Return the table in Markdown.
+
+    Args:
+        outcomes: as in `Recorder`.
+    """
     faults: dict[str, dict[str, list[str]]] = {}
-    for _, (fault, struck, outcome) in sorted(outcomes.items()):
-        for stage in struck:
+    for _, (fault, of_stages, outcome) in sorted(outcomes.items()):
+        for stage in of_stages:
             faults.setdefault(fault, {}).setdefault(stage, []).append(outcome)
     lines = ["| fault | " + " | ".join(_STAGES) + " |", "|---" * (1 + len(_STAGES)) + "|"]
     for fault, stages in faults.items():
@@ -57,7 +65,9 @@ def table(outcomes: dict[str, tuple[str, list[str], str]]) -> str:
 
 def _cell(outcomes: list[str]) -> str:
     times = Counter(outcomes)
-    return ", ".join(each if times[each] == 1 else f"{each}, {times[each]} times" for each in sorted(times))
+    return ", ".join(
+        outcome if times[outcome] == 1 else f"{outcome}, {times[outcome]} times" for outcome in sorted(times)
+    )
 
 
 def main(page: Path, arguments: list[str]) -> int:

@@ -1,9 +1,10 @@
-"""What goes wrong in one place costs nothing elsewhere."""
+"""A fault in one category does not affect the others."""
 
 from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import time
@@ -15,15 +16,16 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 
-from pipelines import extract as extraction
-from pipelines import fit, stages
-from pipelines.chunks import Chunk
-from pipelines.decode import try_chunk
-from pipelines.extract import Receipt, extract
-from pipelines.storage import Store
-from tests.faults.places import outcome_of
+from pipelines.config.run_context import RunContext
+from pipelines.planning.batches import ImageBatch
+from pipelines.planning.jobs import MemberJob
+from pipelines.planning.stage import Crew, Progress, StageResult
+from pipelines.runtime.unit_queue import FitResult
+from pipelines.stages import extract, fit
+from pipelines.storage.store import Store
+from tests.faults.commands import outcome_of
 from tests.pipelines.processes import children, start_alone, wait_for_process
-from tests.pipelines.runs import BACKBONES, call, make_category, save, texture, with_defect
+from tests.pipelines.runs import BACKBONES, Finished, call, make_category, save, texture, with_defect
 
 ONE_MEMBER = ("--backbone", BACKBONES[0], "--image-size", "96", "--coreset", "0.05")
 
@@ -34,9 +36,9 @@ def metrics(out: Path) -> dict[str, dict]:
 
 
 @pytest.fixture(scope="module")
-def odd(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """Categories with something missing, in one run with trained adapters."""
-    root = tmp_path_factory.mktemp("odd")
+def incomplete(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """One run with trained adapters of categories with something missing."""
+    root = tmp_path_factory.mktemp("incomplete")
     data = root / "data"
     make_category(data / "one_image", seed=1, train=1, good=2, defects=2)
     make_category(data / "no_test", seed=2, train=3, good=0, defects=0)
@@ -52,17 +54,14 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.Comp
     save(data / "sizes" / "ground_truth" / "blot" / "small_mask_mask.png", mask[::2, ::2].copy())
     (data / "broken" / "train" / "good").mkdir(parents=True)
     (data / "broken" / "train" / "good" / "000.png").write_text("not a picture")
-    arguments = ["ensemble", "--data", str(data), "--out", str(root / "run"), *ONE_MEMBER, "--max-steps", "5", "--maps"]
-    done = call(*arguments)
-    return root / "run", subprocess.CompletedProcess(arguments, done.code, done.stdout, done.stderr)
+    folders = ("--data", str(data), "--out", str(root / "run"))
+    return call("ensemble", *folders, *ONE_MEMBER, "--max-steps", "5", "--maps")
 
 
-def test_categories_without_a_good_image_fail_and_the_others_complete(
-    odd: tuple[Path, subprocess.CompletedProcess[str]],
-) -> None:
-    out, done = odd
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
+def test_categories_without_a_good_image_fail_and_the_others_complete(incomplete: Finished) -> None:
+    out = incomplete.out
+    assert incomplete.code == 1
+    assert "Traceback" not in incomplete.stderr
     run = json.loads((out / "run.json").read_text())
     assert run["status"] == "partial"
     assert set(run["failed"]) == {"no_good", "broken"}
@@ -72,12 +71,12 @@ def test_categories_without_a_good_image_fail_and_the_others_complete(
     assert {row["image_path"] for row in failures} - {None} == {"broken/train/good/000.png"}
     for category in ("no_good", "broken"):
         assert not (out / "models" / category).exists()
-        assert f"warning: {category}: failed in index: {category}/train/good has no image" in done.stderr
-    assert "warning: one_image: fewer than 10 good images differ; none is held out" in done.stderr
+        assert f"warning: {category}: failed in index: {category}/train/good has no image" in incomplete.stderr
+    assert "warning: one_image: fewer than 10 good images differ; none is held out" in incomplete.stderr
 
 
-def test_metrics_that_are_not_defined_are_null(odd: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
-    table = metrics(odd[0])
+def test_metrics_that_are_not_defined_are_null(incomplete: Finished) -> None:
+    table = metrics(incomplete.out)
     names = ("image_auroc", "image_ap", "image_f1max", "d_prime", "pixel_auroc", "pixel_ap", "pixel_f1max", "aupro")
     assert [table["no_test"][name] for name in names] == [None] * 8
     assert [table["only_good"][name] for name in names] == [None] * 8
@@ -87,27 +86,26 @@ def test_metrics_that_are_not_defined_are_null(odd: tuple[Path, subprocess.Compl
     assert (table["only_bad"]["n_good"], table["only_bad"]["n_defect"]) == (0, 3)
 
 
-def test_one_good_image_is_enough_for_a_model(odd: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
-    out, _ = odd
-    assert metrics(out)["one_image"]["image_auroc"] == 1.0
-    assert (out / "models" / "one_image" / "model.json").exists()
+def test_one_good_image_is_enough_for_a_model(incomplete: Finished) -> None:
+    assert metrics(incomplete.out)["one_image"]["image_auroc"] == 1.0
+    assert (incomplete.out / "models" / "one_image" / "model.json").exists()
 
 
-def test_images_of_any_size_have_maps_of_their_own_size(odd: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
-    out, done = odd
-    maps = {Path(row["image_path"]).stem: row for row in pq.read_table(out / "maps" / "sizes.parquet").to_pylist()}
+def test_images_of_any_size_have_maps_of_their_own_size(incomplete: Finished) -> None:
+    rows = pq.read_table(incomplete.out / "maps" / "sizes.parquet").to_pylist()
+    maps = {Path(row["image_path"]).stem: row for row in rows}
     assert {stem: (row["height"], row["width"]) for stem, row in maps.items()} == {
         "plain": (90, 170),
         "small_mask": (150, 90),
     }
     assert all(len(row["map"]) == row["height"] * row["width"] for row in maps.values())
-    assert metrics(out)["sizes"]["pixel_auroc"] > 0.8
-    assert "the mask is 45 x 75 and its image 90 x 150; it is stretched over the image" in done.stderr
+    assert metrics(incomplete.out)["sizes"]["pixel_auroc"] > 0.8
+    assert "the mask is 45 x 75 and its image 90 x 150; it is stretched over the image" in incomplete.stderr
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds Ray's processes in /proc")
-def test_when_a_wave_is_fitted_nothing_stays_of_ray_train(odd: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
-    assert (odd[0] / "models" / "sizes" / BACKBONES[0] / "adapter.safetensors").exists()
+def test_no_process_of_ray_train_remains_after_training(incomplete: Finished) -> None:
+    assert (incomplete.out / "models" / "sizes" / BACKBONES[0] / "adapter.safetensors").exists()
     names = ("TrainController", "PlacementGroupCleaner", "RayTrainWorker")
     until = time.monotonic() + 60
     while left := [command for _, command in children(os.getpid()) if any(name in command for name in names)]:
@@ -122,35 +120,37 @@ def start(data: Path, out: Path, *more: str) -> subprocess.Popen[str]:
 @pytest.mark.parametrize(
     ("sent", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
 )
-def test_an_interrupted_run_says_so_and_leaves_no_process(tmp_path: Path, sent: signal.Signals, code: int) -> None:
+def test_an_interrupted_run_is_recorded_and_leaves_no_process(tmp_path: Path, sent: signal.Signals, code: int) -> None:
     make_category(tmp_path / "data" / "cloth", seed=0, train=4, good=0, defects=0)
     running = start(tmp_path / "data", tmp_path / "run", "--max-steps", "100000", "--epochs", "100000")
     wait_for_process(running, "RayTrainWorker")
-    family = [pid for pid, _ in children(running.pid)]
+    processes = [pid for pid, _ in children(running.pid)]
     running.send_signal(sent)
     _, errors = running.communicate(timeout=120)
     assert running.returncode == code
     assert "Traceback" not in errors
     assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "interrupted"
     until = time.monotonic() + 20
-    while time.monotonic() < until and any((Path("/proc") / str(pid)).exists() for pid in family):
+    while time.monotonic() < until and any((Path("/proc") / str(pid)).exists() for pid in processes):
         time.sleep(0.2)
-    assert not [pid for pid in family if (Path("/proc") / str(pid)).exists()]
+    assert not [pid for pid in processes if (Path("/proc") / str(pid)).exists()]
 
 
-def test_an_extraction_that_breaks_down_fails_what_it_has_not_written_and_nothing_else(
+def test_a_broken_extraction_fails_only_the_categories_that_it_has_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number, name in enumerate(("bolt", "cloth")):
         make_category(tmp_path / "data" / name, seed=900 * number, train=12, good=2, defects=2)
 
-    def breaks(chunks: Sequence[Chunk], *rest: Any) -> Iterator[Receipt]:
-        yield from extract([chunk for chunk in chunks if chunk.category == "bolt"], *rest)
+    stream = extract._stream
+
+    def break_after_bolt(batches: Sequence[ImageBatch], crew: Crew) -> Iterator[tuple[str, StageResult]]:
+        yield from stream([batch for batch in batches if batch.category == "bolt"], crew)
         raise ray.exceptions.RayActorError(error_msg="The actor died: out of memory.")
 
-    monkeypatch.setattr(stages, "extract", breaks)
-    place = ("--data", str(tmp_path / "data"), "--out", str(tmp_path / "run"))
-    done = call("ensemble", *place, *ONE_MEMBER, "--epochs", "0", "--no-report")
+    monkeypatch.setattr(extract, "_stream", break_after_bolt)
+    folders = ("--data", str(tmp_path / "data"), "--out", str(tmp_path / "run"))
+    done = call("ensemble", *folders, *ONE_MEMBER, "--epochs", "0", "--no-report")
     assert done.code == 1
     assert not (tmp_path / "run" / "report").exists()
     assert set(metrics(tmp_path / "run")) == {"bolt"}
@@ -169,42 +169,37 @@ def test_a_category_that_no_process_survives_fails_and_the_others_complete(
     for number, name in enumerate(("bolt", "cloth", "nut")):
         make_category(tmp_path / "data" / name, seed=900 * number, train=12, good=2, defects=2)
 
-    def learn(out: Path) -> tuple[int, dict[str, object]]:
-        place = ("--data", str(tmp_path / "data"), "--out", str(out))
-        done = call("ensemble", *place, *ONE_MEMBER, "--max-steps", "20", "--no-report")
-        return done.code, {name: each for name, each in outcome_of(Store.of(str(out))).items() if "cloth" in name}
+    def run(out: Path) -> tuple[int, dict[str, object]]:
+        folders = ("--data", str(tmp_path / "data"), "--out", str(out))
+        done = call("ensemble", *folders, *ONE_MEMBER, "--max-steps", "20", "--no-report")
+        results = outcome_of(Store.of(str(out)))
+        return done.code, {name: result for name, result in results.items() if "cloth" in name}
 
-    def decode_or_die(row: dict[str, Any], give_up: Callable[[Any], str], **rest: Any) -> dict[str, Any]:
+    decode_row, fit_in_worker = extract.decode_row, fit._fit_in_worker
+
+    def decode_or_die(row: dict[str, Any], give_up: Callable[[Any], str]) -> dict[str, Any]:
         def give_up_or_die(work: Any) -> str:
             sentence = give_up(work)
-            if row["category"] == "bolt" and not sentence:
+            if pickle.loads(row["batch"]).category == "bolt" and not sentence:
                 os._exit(1)
             return sentence
 
-        return try_chunk(row, give_up_or_die, **rest)
+        return decode_row(row, give_up_or_die)
 
-    def work_or_die(loop: dict[str, Any]) -> None:
-        from pipelines import fit  # the worker's own
+    def fit_or_die(job: MemberJob, context: RunContext, progress: Progress) -> FitResult:
+        if job.category == "nut":
+            os._exit(1)
+        return fit_in_worker(job, context, progress)
 
-        fit_unit = fit._fit_unit
-
-        def fit_unit_or_die(unit: Any, *rest: Any) -> Any:
-            if unit.category == "nut":
-                os._exit(1)
-            return fit_unit(unit, *rest)
-
-        fit._fit_unit = fit_unit_or_die
-        fit._work(loop)
-
-    code, calm = learn(tmp_path / "calm")
+    code, undisturbed = run(tmp_path / "undisturbed")
     assert code == 0
-    monkeypatch.setattr(extraction, "try_chunk", decode_or_die)
-    monkeypatch.setattr(fit, "_work", work_or_die)
-    code, struck = learn(tmp_path / "struck")
+    monkeypatch.setattr(extract, "decode_row", decode_or_die)
+    monkeypatch.setattr(fit, "_fit_in_worker", fit_or_die)
+    code, disturbed = run(tmp_path / "disturbed")
     assert code == 1
-    assert struck == calm
-    assert len(calm) == 9
-    failures = pq.read_table(tmp_path / "struck" / "failures.parquet").to_pylist()
+    assert disturbed == undisturbed
+    assert len(undisturbed) == 9
+    failures = pq.read_table(tmp_path / "disturbed" / "failures.parquet").to_pylist()
     assert {(row["category"], row["stage"], row["backbone"]) for row in failures} == {
         ("bolt", "extract", BACKBONES[0]),
         ("nut", "fit", BACKBONES[0]),

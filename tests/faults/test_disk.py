@@ -1,4 +1,4 @@
-"""A disk that is full in the middle of a stage: a sentence that says so, and with room again the next call goes on."""
+"""A disk that fills up in a stage: the call fails with an error that says so, and the next one continues with space."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.places import STAGES, Place, strike_calls
+from tests.faults.commands import STAGES, EnsembleCommand, interrupt_calls
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds Ray's processes in /proc")]
 _SIZE = 96  # MB
@@ -16,18 +16,20 @@ _SIZE = 96  # MB
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A small disk of its own."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={_SIZE}m", "tmpfs", str(place)], capture_output=True)
+    """A small file system of its own."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={_SIZE}m", "tmpfs", str(folder)], capture_output=True
+    )
     if mounted.returncode:
         pytest.skip("no file system can be mounted here")
-    yield place
-    subprocess.run(["umount", "--lazy", str(place)], check=True)
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def fill(disk: Path) -> Path:
-    """Take all that is left."""
+    """Fill the disk and return the file to remove."""
     ballast = disk / "ballast"
     with ballast.open("wb", buffering=0) as file:
         try:
@@ -44,8 +46,10 @@ def fill(disk: Path) -> Path:
 
 
 @pytest.mark.fault("disk full", stages=tuple(STAGES))
-def test_with_room_again_the_next_call_goes_on(calm: Place, struck: Place, disk: Path) -> None:
-    place = Place(struck.data, str(disk / "run"))
+def test_the_next_call_continues_when_there_is_space_again(
+    undisturbed: EnsembleCommand, disturbed: EnsembleCommand, disk: Path
+) -> None:
+    command = EnsembleCommand(disturbed.data, str(disk / "run"))
 
     def fill_up(running: subprocess.Popen[str], stage: str) -> None:
         ballast = fill(disk)
@@ -55,5 +59,5 @@ def test_with_room_again_the_next_call_goes_on(calm: Place, struck: Place, disk:
         assert "Traceback" not in errors
         ballast.unlink()
 
-    strike_calls(place, disk, Path(place.out), STAGES, fill_up)
-    assert place.outcome() == calm.outcome()
+    interrupt_calls(command, disk, stages=STAGES, interrupt=fill_up, members_in=Path(command.out))
+    assert command.outcome() == undisturbed.outcome()

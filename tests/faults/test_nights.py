@@ -1,4 +1,4 @@
-"""What breaks at night: a process is killed in the middle, and in the morning all is as it would have been."""
+"""Killed processes in a nightly run: the results are those of an undisturbed one."""
 
 from __future__ import annotations
 
@@ -10,87 +10,96 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.storage import Store
-from tests.faults.places import (
+from pipelines.storage.store import Store
+from tests.faults.commands import (
     CATEGORIES,
     RECIPE,
     content,
     finish,
+    interrupt_calls,
     kill_driver,
+    kill_processes,
     make_data,
-    strike_calls,
-    strike_processes,
 )
+from tests.faults.commands import STAGES as RUN_STAGES
 from tests.pipelines.processes import start_alone, wait_for_process
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds Ray's processes in /proc"),
 ]
-# Stage → what its process is called.
-STAGES = {"extract": "_Extract", "fit": "RayTrainWorker", "select": "select_unit", "score": "score_unit"}
-STAGES |= {"gate": "_judge_some", "today": "_judge_some"}
+# Stage -> name of the process that does its work.
+STAGES = {stage: RUN_STAGES[stage] for stage in ("extract", "fit", "select", "score")}
+STAGES |= {"acceptance": "ray::predict", "today": "ray::predict"}
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a night works."""
+class NightlyCommand:
+    """A nightly run.
+
+    Attributes:
+        root: folder of data, registry and scores.
+    """
 
     root: Path
 
     def start(self) -> subprocess.Popen[str]:
-        place = ["--data", self.root / "data", "--registry", self.root / "registry", "--scores", self.root / "scores"]
-        return start_alone("nightly", *map(str, place), *RECIPE, "--no-report")
+        folders = ["--data", self.root / "data", "--registry", self.root / "registry", "--scores", self.root / "scores"]
+        return start_alone("nightly", *map(str, folders), *RECIPE, "--no-report")
 
-    def reach(self, running: subprocess.Popen[str], stage: str) -> int:
-        """Wait for a process of some stage; 'today' is the judging of today's images, when the gate has ruled."""
+    def wait_for_stage(self, running: subprocess.Popen[str], stage: str) -> int:
+        """Wait for a process of a stage; 'today' is the scoring of the day's images, after the acceptance test."""
         until = time.monotonic() + 120
         while stage == "today" and len(list(self.root.glob("registry/*/current"))) < len(CATEGORIES):
             assert running.poll() is None, running.communicate()
-            assert time.monotonic() < until, "the gate has not ruled"
+            assert time.monotonic() < until, "the acceptance test has not ended"
             time.sleep(0.02)
         return wait_for_process(running, STAGES[stage])
 
     def outcome(self) -> dict[str, object]:
-        """Every file of the registry's versions, and every row of scores, drift and the night's own table, run and time
-        aside."""
+        """Return every file of the registry's versions, and all rows of scores, drift and night.parquet.
+
+        What differs in each run is left out.
+        """
         root = Store.of(str(self.root))
         versions = [path for path in self.root.glob("registry/*/*/**/*") if path.is_file()]
         (night,) = self.root.glob("scores/*")
         files = [path for path in versions if path.name != "ruling.json" and "drift" not in path.parts]
         files += [*self.root.glob("registry/*/current"), *night.glob("scores/fused/*/*.parquet")]
-        found = {str(path.relative_to(self.root)): content(root, str(path.relative_to(self.root))) for path in files}
-        # The names of the others tell of the run.
-        found = {name.replace(night.name, "night"): each for name, each in found.items()}
-        found["night"] = content(root, f"scores/{night.name}/night.parquet")
+        names = [str(path.relative_to(self.root)) for path in files]
+        results = {name.replace(night.name, "night"): content(root, name) for name in names}
+        results["night"] = content(root, f"scores/{night.name}/night.parquet")
         for category in self.root.glob("registry/*/drift"):
-            (written,) = category.glob("*.parquet")  # one a night
-            found[str(category.relative_to(self.root))] = content(root, str(written.relative_to(self.root)))
-        return found
+            (written,) = category.glob("*.parquet")  # one file for each night
+            results[str(category.relative_to(self.root))] = content(root, str(written.relative_to(self.root)))
+        return results
 
 
 @pytest.fixture(scope="module")
-def calm(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """A night without a fault."""
-    place = Place(tmp_path_factory.mktemp("calm"))
-    make_data(place.root / "data")
-    finish(place)
-    return place
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> NightlyCommand:
+    """A nightly run that has ended without a fault."""
+    command = NightlyCommand(tmp_path_factory.mktemp("undisturbed"))
+    make_data(command.root / "data")
+    finish(command)
+    return command
 
 
 @pytest.fixture
-def struck(calm: Place, tmp_path: Path) -> Place:
-    shutil.copytree(calm.root / "data", tmp_path / "data", copy_function=shutil.copy2)
-    return Place(tmp_path)
+def disturbed(undisturbed: NightlyCommand, tmp_path: Path) -> NightlyCommand:
+    shutil.copytree(undisturbed.root / "data", tmp_path / "data", copy_function=shutil.copy2)
+    return NightlyCommand(tmp_path)
 
 
 @pytest.mark.fault("a night: kill -9 of the stage's process", stages=tuple(STAGES))
-def test_killed_processes_of_rays_cost_nothing(calm: Place, struck: Place) -> None:
-    strike_processes(struck, struck.root, STAGES)
-    assert struck.outcome() == calm.outcome()
+def test_killed_processes_of_ray_do_not_change_the_results(
+    undisturbed: NightlyCommand, disturbed: NightlyCommand
+) -> None:
+    kill_processes(disturbed, disturbed.root, STAGES)
+    assert disturbed.outcome() == undisturbed.outcome()
 
 
 @pytest.mark.fault("a night: kill -9 of the driver", stages=tuple(STAGES))
-def test_after_a_killed_driver_the_next_call_goes_on(calm: Place, struck: Place) -> None:
-    strike_calls(struck, struck.root, struck.root / "registry" / ".work", STAGES, kill_driver)
-    assert struck.outcome() == calm.outcome()
+def test_after_a_killed_driver_the_next_call_continues(undisturbed: NightlyCommand, disturbed: NightlyCommand) -> None:
+    work = disturbed.root / "registry" / ".work"
+    interrupt_calls(disturbed, disturbed.root, stages=STAGES, interrupt=kill_driver, members_in=work)
+    assert disturbed.outcome() == undisturbed.outcome()

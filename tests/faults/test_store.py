@@ -1,15 +1,17 @@
-"""An object store that is slow, refuses one request in ten and breaks others off: the results are the same. A picture
-that it never gives is its category's failure, and no unreadable picture."""
+"""An object store that is slow, refuses requests and resets connections: the results are the same.
+
+An image that it never returns is a failure of its category, not an unreadable image.
+"""
 
 from __future__ import annotations
 
 import pytest
 
-from pipelines.rundir import fused_scores_file
-from pipelines.storage import Store
-from pipelines.tables import read_rows
-from tests.faults.places import STAGES, Place, finish, outcome_of, place_in
-from tests.faults.proxy import Weather, proxied
+from pipelines.storage.parquet import read_rows
+from pipelines.storage.paths import fused_scores_file
+from pipelines.storage.store import Store
+from tests.faults.commands import STAGES, EnsembleCommand, command_in_store, finish, outcome_of
+from tests.faults.proxy import StoreFaults, proxied
 from tests.object_stores import copy_into, options_of
 
 pytestmark = pytest.mark.slow
@@ -17,63 +19,63 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.fault("an object store in bad weather", stages=tuple(STAGES))
 @pytest.mark.parametrize(
-    ("name", "weather"),
+    ("name", "faults"),
     [
-        ("slow", Weather(delay=0.2)),
-        ("refusing", Weather(refused=0.1)),
-        ("breaking", Weather(refused=0.05, broken=0.05, delay=0.05)),
+        ("slow", StoreFaults(delay=0.2)),
+        ("refusing", StoreFaults(refused=0.1)),
+        ("breaking", StoreFaults(refused=0.05, broken=0.05, delay=0.05)),
     ],
 )
-def test_it_costs_time_and_nothing_else(
-    calm: Place, object_store: tuple[str, int], name: str, weather: Weather
+def test_an_unreliable_store_does_not_change_the_results(
+    undisturbed: EnsembleCommand, object_store: tuple[str, int], name: str, faults: StoreFaults
 ) -> None:
-    straight = place_in(f"s3://lake/weather/{name}", options_of(*object_store))
-    copy_into(calm.data, straight.data)
-    code, _ = called_in(weather, object_store, name)
+    direct = command_in_store(f"s3://lake/faults/{name}", options_of(*object_store))
+    copy_into(undisturbed.data, direct.data)
+    code, _ = call_through_proxy(faults, object_store, name)
     assert code in (0, 1)
     if code:
-        finish(straight)
-    assert outcome_of(Store.of(straight.out)) == calm.outcome()
-    assert not [info.path for info in Store.of(straight.more[1]).files()]
+        finish(direct)
+    assert outcome_of(Store.of(direct.out)) == undisturbed.outcome()
+    assert not [info.path for info in Store.of(direct.options[1]).files()]
 
 
 @pytest.mark.fault("a picture that an object store never gives", stages=("index",))
-def test_a_picture_that_is_never_given_is_its_categorys_failure(calm: Place, object_store: tuple[str, int]) -> None:
-    """At first: the others are done. Later, where there is another in its place: what was made of it stands."""
+def test_an_image_that_is_never_returned_is_a_failure_of_its_category(
+    undisturbed: EnsembleCommand, object_store: tuple[str, int]
+) -> None:
+    """In a first run the other categories complete; if the image has changed later, the earlier results stay."""
     name = "nut/train/good/003.png"
-    straight = place_in("s3://lake/weather/never", options_of(*object_store))
-    data, out = Store.of(straight.data), Store.of(straight.out)
-    copy_into(calm.data, straight.data)
-    undisturbed = calm.outcome()
+    direct = command_in_store("s3://lake/faults/never", options_of(*object_store))
+    data, out = Store.of(direct.data), Store.of(direct.out)
+    copy_into(undisturbed.data, direct.data)
+    expected = undisturbed.outcome()
 
-    code, errors = called_in(Weather(never=name.encode()), object_store, "never")
+    code, errors = call_through_proxy(StoreFaults(never=name.encode()), object_store, "never")
     assert (code, out.read_json("run.json")["status"]) == (1, "partial")
-    assert f"nut: failed in index: {name}: The object store does not give it" in errors
-    found = outcome_of(out)
-    assert {each for each in found if each.startswith("scores/fused")} == {
+    assert f"nut: failed in index: {name}: The object store could not return the file" in errors
+    assert {file for file in outcome_of(out) if file.startswith("scores/fused")} == {
         fused_scores_file(category) for category in ("bolt", "cloth")
     }
     read = {row["image_path"] for row in read_rows(out, "index.parquet") if row["category"] == "nut"}
     assert read
     assert name not in read
-    finish(straight)
-    assert outcome_of(out) == undisturbed
+    finish(direct)
+    assert outcome_of(out) == expected
 
     picture = data.read(name)
     data.write(name, data.read("nut/train/good/004.png"))
-    code, _ = called_in(Weather(never=name.encode()), object_store, "never")
+    code, _ = call_through_proxy(StoreFaults(never=name.encode()), object_store, "never")
     assert code == 1
-    told = "failures.parquet"
-    assert {**outcome_of(out), told: None} == {**undisturbed, told: None}
+    assert {**outcome_of(out), "failures.parquet": None} == {**expected, "failures.parquet": None}
     data.write(name, picture)
-    finish(straight)
-    assert outcome_of(out) == undisturbed
+    finish(direct)
+    assert outcome_of(out) == expected
 
 
-def called_in(weather: Weather, object_store: tuple[str, int], name: str) -> tuple[int, str]:
-    """A call that sees the store through a weather: its exit code, and what it said of failures."""
-    with proxied(*object_store, weather) as gate:
-        running = place_in(f"s3://lake/weather/{name}", options_of("127.0.0.1", gate)).start()
+def call_through_proxy(faults: StoreFaults, object_store: tuple[str, int], name: str) -> tuple[int, str]:
+    """Call the command through a proxy with faults and return its exit code and its error output."""
+    with proxied(object_store, faults) as port:
+        running = command_in_store(f"s3://lake/faults/{name}", options_of("127.0.0.1", port)).start()
         _, errors = running.communicate(timeout=600)
     assert "Traceback" not in errors
     return running.returncode, errors

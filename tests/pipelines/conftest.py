@@ -5,16 +5,20 @@ from __future__ import annotations
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pipelines.config import RunConfig
-from pipelines.progress import Screen
-from pipelines.record import Record
-from pipelines.rundir import Stamp
-from pipelines.stages import Stages
-from pipelines.storage import Store
-from tests.pipelines.nights import Factory, Morning
+from pipelines.config.run_config import RunConfig
+from pipelines.config.run_context import RunContext
+from pipelines.runtime import attempts
+from pipelines.runtime.attempts import AttemptCounter, RetryLimit
+from pipelines.stages.runner import Runner
+from pipelines.storage.schemas import Provenance
+from pipelines.storage.store import Store
+from pipelines.tracking.console import Console
+from pipelines.tracking.run_record import RunRecord
+from tests.pipelines.nights import Factory, NightOutput
 from tests.pipelines.runs import MEMBER, SCRIPT, Finished, call_alone, ensemble_options, make_category
 
 
@@ -50,7 +54,7 @@ def factory(tmp_path_factory: pytest.TempPathFactory) -> Factory:
 
 
 @pytest.fixture(scope="session")
-def first(factory: Factory) -> Morning:
+def first(factory: Factory) -> NightOutput:
     """After the first night; others may have followed when a test comes to read what is there."""
     return factory.night("--report")
 
@@ -63,12 +67,29 @@ def copied(finished: Finished, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def stages(tmp_path: Path) -> Stages:
+def runner(tmp_path: Path) -> Runner:
     """Of a run on local disks, in which nothing has been done."""
-    config = RunConfig("ensemble", "data", "out", (MEMBER,), 96)
+    config = RunConfig(command="ensemble", data="data", out="out", members=(MEMBER,), image_size=96)
     data, out = Store.of(str(tmp_path / "data")), Store.of(str(tmp_path / "run"))
-    record = Record(config, out, Screen(), {}, "0" * 32, datetime.now(UTC))
-    return Stages(config, data, out, out, record, record.screen, 4, Stamp("0" * 32, datetime.now(UTC)))
+    record = RunRecord(config, out, Console(), {}, "0" * 32, datetime.now(UTC))
+    provenance = Provenance("0" * 32, datetime.now(UTC))
+    context = RunContext(config=config, data=data, out=out, scratch=out, provenance=provenance)
+    return Runner(context=context, record=record, console=record.console, workers=4)
+
+
+@pytest.fixture
+def give_up(monkeypatch: pytest.MonkeyPatch) -> RetryLimit:
+    """Of an actor in this process, with three retries."""
+    counter = AttemptCounter()
+
+    class Actor:
+        class begin:  # noqa: N801 (as Ray's handles have it)
+            @staticmethod
+            def remote(work: Any) -> int:
+                return counter.begin(work)
+
+    monkeypatch.setattr(attempts.ray, "get", lambda answer: answer)
+    return RetryLimit(Actor, 3)
 
 
 @pytest.fixture(params=["local", "s3"])

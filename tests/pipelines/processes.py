@@ -47,10 +47,13 @@ def children(pid: int) -> Iterator[tuple[int, str]]:
 def wait_for_process(
     running: subprocess.Popen[str], name: str, seconds: float = 300, *, among: int | None = None
 ) -> int:
-    """Wait until a process of Ray's with some name is at work while another runs; its pid.
+    """Wait until a process of Ray's is at work while another process runs, and return its pid.
 
     Args:
-        among: whose descendants are looked at; those of the running process by default.
+        running: the process that has to stay alive.
+        name: part of the command line of Ray's process.
+        seconds: how long to wait at most.
+        among: pid whose descendants are looked at; by default those of `running`.
     """
     until = time.monotonic() + seconds
     while time.monotonic() < until:

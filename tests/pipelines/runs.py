@@ -15,8 +15,8 @@ import ray
 from click.testing import CliRunner
 from PIL import Image
 
-from pipelines.cli import main
-from pipelines.config import resolve_members
+from pipelines.cli.main import main
+from pipelines.config.presets import resolve_members
 
 BACKBONES = ("tf_efficientnet_lite0", "tf_efficientnet_lite1")
 SIZE = 96
@@ -99,8 +99,8 @@ class Finished:
     stderr: str
 
 
-def call(*arguments: str) -> Finished:
-    """Call `reconpatch-run` in this process, on the tests' own Ray: a second instead of ten."""
+def ray_here() -> None:
+    """Start the tests' own Ray in this process, if it does not run yet."""
     if not ray.is_initialized():
         # Ray ends all but two of the processes that wait for work; the next call has some for more.
         ray.init(
@@ -111,6 +111,11 @@ def call(*arguments: str) -> Finished:
             include_dashboard=False,
             _system_config={"num_workers_soft_limit": 6},
         )
+
+
+def call(*arguments: str) -> Finished:
+    """Call `reconpatch-run` in this process, on the tests' own Ray: a second instead of ten."""
+    ray_here()
     done = CliRunner().invoke(main, arguments)
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception

@@ -1,20 +1,22 @@
-"""Neither how many work nor in which order blocks and units come changes a bit (several nodes: tests/faults)."""
+"""Neither the number of workers nor the order of blocks and jobs changes a bit (several nodes: tests/faults)."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipelines import stages
-from pipelines.chunks import Chunk
-from pipelines.extract import Receipt, extract
-from pipelines.storage import Store
-from pipelines.tasks import run_tasks
-from tests.faults.places import outcome_of
+from pipelines.planning.batches import ImageBatch
+from pipelines.planning.stage import Crew, StageResult
+from pipelines.runtime.tasks import run_tasks
+from pipelines.stages import index, runner
+from pipelines.stages.extract import stream_batches
+from pipelines.storage.store import Store
+from tests.faults.commands import outcome_of
 from tests.pipelines.runs import BACKBONES, Finished, ensemble
 
 
@@ -29,14 +31,16 @@ def test_two_workers_and_another_order_give_the_same_as_one_worker(
         orders.append((list(items), mixed))
         return mixed
 
-    def extract_mixed(chunks: Sequence[Chunk], *rest: Any) -> Iterator[Receipt]:
-        return extract(shuffled(chunks), *rest)
+    def stream_mixed(batches: Sequence[ImageBatch], crew: Crew) -> Iterator[tuple[ImageBatch, StageResult]]:
+        return stream_batches(shuffled(batches), crew)
 
     def tasks_mixed(function: Any, items: Sequence[Any], *rest: Any) -> Iterator[tuple[Any, Any]]:
         return run_tasks(function, shuffled(items), *rest)
 
-    monkeypatch.setattr(stages, "extract", extract_mixed)
-    monkeypatch.setattr(stages, "run_tasks", tasks_mixed)
+    extract = replace(runner.EXTRACT, launch=stream_mixed)
+    monkeypatch.setattr(runner, "STAGES", (extract, *runner.STAGES[1:]))
+    for module in (runner, index):
+        monkeypatch.setattr(module, "run_tasks", tasks_mixed)
     again = ensemble(data, tmp_path / "two", "--workers", "2", backbones=BACKBONES[:1])
     assert again.code == 0, again.stderr
     assert any(before != after for before, after in orders)
@@ -49,5 +53,5 @@ def test_two_workers_and_another_order_give_the_same_as_one_worker(
 
 def _of_member(run: Finished, backbone: str) -> dict[str, object]:
     """The files that are one member's alone."""
-    found = outcome_of(Store.of(str(run.out)))
-    return {name: each for name, each in found.items() if backbone in (Path(name).stem, Path(name).parent.name)}
+    outcome = outcome_of(Store.of(str(run.out)))
+    return {name: file for name, file in outcome.items() if backbone in (Path(name).stem, Path(name).parent.name)}

@@ -14,10 +14,13 @@ import pyarrow as pa
 import pytest
 
 from benchmarks.__main__ import main as benchmarks
-from pipelines import rundir
-from pipelines.cli import main
+from pipelines.cli.main import main
+from pipelines.commands.compare import CHANGED, COMPARISON
+from pipelines.data.records import INDEX
+from pipelines.registry.night_table import NIGHT
+from pipelines.storage import schemas
 from study.__main__ import main as study
-from tests.pipelines.nights import Factory, Morning
+from tests.pipelines.nights import Factory, NightOutput
 from tests.pipelines.runs import Finished
 
 ROOT = Path(__file__).parents[2]
@@ -63,16 +66,16 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
 @pytest.mark.parametrize(
     ("section", "schema"),
     [
-        ("index.parquet", rundir.INDEX),
-        ("scores/fused", rundir.fused_schema(["<backbone>"])),
-        ("scores/members", rundir.MEMBER_SCORES),
-        ("maps", rundir.MAPS),
-        *(("models:", schema) for schema in (rundir.TRAIN, rundir.BANK_INDEX, rundir.TRAINING, rundir.AUDIT)),
-        ("metrics.parquet", rundir.METRICS),
-        ("failures.parquet", rundir.FAILURES),
-        ("night.parquet", rundir.NIGHT),
-        ("drift", rundir.DRIFT),
-        *(("compare:", schema) for schema in (rundir.COMPARISON, rundir.CHANGED)),
+        ("index.parquet", INDEX),
+        ("scores/fused", schemas.fused_schema(["<backbone>"])),
+        ("scores/members", schemas.MEMBER_SCORES),
+        ("maps", schemas.MAPS),
+        *(("models:", schema) for schema in (schemas.TRAIN, schemas.BANK_INDEX, schemas.TRAINING, schemas.AUDIT)),
+        ("metrics.parquet", schemas.METRICS),
+        ("failures.parquet", schemas.FAILURES),
+        ("night.parquet", NIGHT),
+        ("drift", schemas.DRIFT),
+        *(("compare:", schema) for schema in (COMPARISON, CHANGED)),
     ],
 )
 def test_every_column_is_documented_in_its_files_section(section: str, schema: pa.Schema) -> None:
@@ -109,7 +112,7 @@ def parse(command: click.Command, name: str, words: list[str], parent: click.Con
 
 
 @pytest.fixture(scope="module")
-def place(finished: Finished, factory: Factory, first: Morning, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(finished: Finished, factory: Factory, first: NightOutput, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a run, a registry and a night's scores in it, under the names that the pages use."""
     root = tmp_path_factory.mktemp("docs")
     (root / "RUN").symlink_to(finished.out)

@@ -6,55 +6,79 @@ And names that would be more than names on a terminal and in a spreadsheet.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from pipelines.cli import main
-from pipelines.config import DEMO_BACKBONES, RunConfig, resolve_members
-from pipelines.dataset import Listing
-from pipelines.deadline import COSTS, Costs
-from pipelines.gate import Candidate, Terms, rule_all
-from pipelines.index import known_images
-from pipelines.layouts import MVTEC
-from pipelines.learn import learn
-from pipelines.morning import judge
-from pipelines.networks import Networks
-from pipelines.night import Night, NightOptions
-from pipelines.plan import CategoryPlan
-from pipelines.progress import Screen
-from pipelines.record import Record, csv_of, show_metrics
-from pipelines.registry import Registry
-from pipelines.report.build import _standing
-from pipelines.rundir import NIGHT_FILE, Stamp
-from pipelines.stages import Stages
-from pipelines.storage import Store
-from pipelines.tables import read_rows
-from pipelines.usage import UsageError
-from reconpatch.model import CODE_VERSION, Model
+from pipelines.cli.main import main
+from pipelines.config.networks import Networks
+from pipelines.config.nightly_options import AcceptanceConfig, NightOptions
+from pipelines.config.presets import DEMO_BACKBONES, resolve_members
+from pipelines.config.run_config import RunConfig
+from pipelines.config.run_context import RunContext
+from pipelines.data.dataset import Listing
+from pipelines.data.layouts import MVTEC
+from pipelines.errors import UsageError
+from pipelines.nightly.candidates import ActiveModel, Candidate
+from pipelines.nightly.deadline import COSTS, Costs
+from pipelines.nightly.night_info import NightInfo
+from pipelines.nightly.promote import run_acceptance_tests
+from pipelines.nightly.score import score_categories
+from pipelines.nightly.state import NightRun
+from pipelines.nightly.steps import NightStage, NightTask
+from pipelines.nightly.train import train_categories
+from pipelines.planning.jobs import CategoryPlan
+from pipelines.registry.night_table import CategoryNight
+from pipelines.registry.registry import Registry
+from pipelines.report.build import _stored_pages
+from pipelines.stages.index import known_images
+from pipelines.stages.runner import Runner
+from pipelines.storage.parquet import read_rows
+from pipelines.storage.paths import NIGHT_FILE
+from pipelines.storage.schemas import Provenance
+from pipelines.storage.store import Store
+from pipelines.storage.stored_model import StoredModel
+from pipelines.tracking.console import Console
+from pipelines.tracking.run_record import RunRecord
+from reconpatch.detector.model import CODE_VERSION, Model
 from tests.pipelines.nights import Factory
 from tests.pipelines.runs import make_category
 
-CONFIG = RunConfig("nightly", "data", "work", resolve_members("ensemble", DEMO_BACKBONES[:1], 224, {}), 224)
-PLAN = CategoryPlan("sound", (), (), (), False, "key", 0)
+CONFIG = RunConfig(
+    command="nightly",
+    data="data",
+    out="work",
+    members=resolve_members("ensemble", DEMO_BACKBONES[:1], 224, {}),
+    image_size=224,
+)
+PLAN = CategoryPlan(
+    category="sound", images=(), members=(), batches=(), fuse=None, version="0123456789ab", scratch_bytes=0
+)
 
 
 @pytest.fixture
-def night(tmp_path: Path) -> Night:
+def night(tmp_path: Path) -> NightRun:
     """A night without images, whose registry holds the categories `sound` and `hurt`; no Ray is started."""
     registry, images = Store.of(str(tmp_path / "registry")), Store.of(str(tmp_path / "images"))
     out, work, now = Store.of(str(tmp_path / "scores")), registry.below(".work"), datetime.now(UTC)
-    record = Record(CONFIG, out, Screen(), {}, "id", now)
-    stages = Stages(CONFIG, images, work, work.below("_scratch"), record, record.screen, 1, Stamp("id", now))
-    options = NightOptions(registry.uri, str(tmp_path / "scores"), images.uri)
-    found = Night(options, Registry(registry), stages, out, Networks({}, None), Costs(), {}, None)
-    version = found.version(PLAN)
+    record = RunRecord(CONFIG, out, Console(), {}, "id", now)
+    scratch, provenance = work.below("_scratch"), Provenance("id", now)
+    context = RunContext(config=CONFIG, data=images, out=work, scratch=scratch, provenance=provenance)
     for name in ("sound", "hurt"):
-        make_registered(tmp_path / "registry" / name, version)
-    return found
+        make_registered(tmp_path / "registry" / name, PLAN.version)
+    return NightRun(
+        options=NightOptions(registry.uri, str(tmp_path / "scores"), images.uri),
+        registry=Registry(registry),
+        runner=Runner(context=context, record=record, console=record.console, workers=1),
+        out=out,
+        networks=Networks({}, None),
+        costs=Costs(),
+        previous=NightInfo(),
+        deadline=None,
+    )
 
 
 def make_registered(folder: Path, version: str) -> None:
@@ -80,36 +104,42 @@ DAMAGED = {
 }
 
 
-def hurt(night: Night, name: str, content: bytes) -> None:
-    night.registry.of("hurt").write(name.replace("VERSION", night.version(PLAN)), content)
+def hurt(night: NightRun, name: str, content: bytes) -> None:
+    night.registry.of("hurt").write(name.replace("VERSION", PLAN.version), content)
 
 
 @pytest.mark.parametrize("content", DAMAGED["history.json"])
-def test_a_damaged_history_is_its_categorys_failure(night: Night, content: bytes) -> None:
+def test_a_damaged_history_is_its_categorys_failure(night: NightRun, content: bytes) -> None:
     hurt(night, "history.json", content)
-    assert set(night.of_each(night.registry.mend, ["hurt", "sound"], "mend", learned="failed")) == {"sound"}
-    learn(night, [PLAN, CategoryPlan("hurt", (), (), (), False, "key", 0)], {})
-    assert night.told["hurt"] == {"category": "hurt", "learned": "failed"}
-    assert night.told["sound"] == {"category": "sound", "learned": "unchanged"}
+    names = ["hurt", "sound"]
+    repaired = night.for_each(names, night.registry.repair, NightStage.REPAIR, NightTask.TRAIN)
+    assert set(repaired) == {"sound"}
+    train_categories(night, [PLAN, replace(PLAN, category="hurt")], {})
+    assert night.categories["hurt"] == CategoryNight(category="hurt", learned="failed")
+    assert night.categories["sound"] == CategoryNight(category="sound", learned="unchanged")
     assert "hurt/history.json" in night.record.failed["hurt"]
     assert set(night.record.failed) == {"hurt"}
 
 
 @pytest.mark.parametrize("content", DAMAGED["current"])
-def test_what_is_in_force_comes_back_from_the_history_or_is_its_categorys_failure(night: Night, content: bytes) -> None:
+def test_what_is_in_force_comes_back_from_the_history_or_is_its_categorys_failure(
+    night: NightRun, content: bytes
+) -> None:
     hurt(night, "current", content)
     with pytest.raises(UsageError, match="hurt/current: is damaged"):
         night.registry.current("hurt")
-    judge(night, Listing((), (), (), MVTEC), {})
-    assert {name: row["judged"] for name, row in night.told.items()} == {"hurt": "failed", "sound": "no images"}
-    night.registry.mend("hurt")
-    assert night.registry.current("hurt") == night.version(PLAN)
+    score_categories(night, Listing((), (), (), MVTEC), {})
+    assert {name: row.judged for name, row in night.categories.items()} == {"hurt": "failed", "sound": "no images"}
+    night.registry.repair("hurt")
+    assert night.registry.current("hurt") == PLAN.version
 
 
 @pytest.mark.parametrize("content", DAMAGED["VERSION/ruling.json"])
-def test_a_damaged_ruling_stands_in_no_other_categorys_way(night: Night, content: bytes) -> None:
+def test_a_damaged_ruling_stands_in_no_other_categorys_way(night: NightRun, content: bytes) -> None:
     hurt(night, "VERSION/ruling.json", content)
-    assert night.of_each(lambda name: night.registry.prune(name, 1), ["hurt", "sound"], "prune") == {"sound": []}
+    names = ["hurt", "sound"]
+    pruned = night.for_each(names, lambda name: night.registry.prune(name, 1), NightStage.PRUNE)
+    assert pruned == {"sound": []}
     assert "ruling.json" in night.record.failed["hurt"]
     done = CliRunner().invoke(main, ["models", "list", "--registry", night.registry.store.uri])
     assert done.exit_code == 1
@@ -118,7 +148,7 @@ def test_a_damaged_ruling_stands_in_no_other_categorys_way(night: Night, content
 
 
 @pytest.mark.parametrize("name", ["current", "VERSION/ruling.json"])
-def test_status_shows_a_damaged_category_first_and_the_others(night: Night, name: str) -> None:
+def test_status_shows_a_damaged_category_first_and_the_others(night: NightRun, name: str) -> None:
     hurt(night, name, DAMAGED[name][0])
     (night.registry.store.below(".work")).write(NIGHT_FILE, b"PAR1 and no more")
     night.registry.of("sound").write("drift/20260101T000000-aa.parquet", b"PAR1 and no more")
@@ -130,13 +160,13 @@ def test_status_shows_a_damaged_category_first_and_the_others(night: Night, name
     assert name.rpartition("/")[2] in rows[0]["reasons"]
 
 
-def test_whatever_is_raised_about_a_category_is_its_failure_alone(night: Night) -> None:
+def test_whatever_is_raised_about_a_category_is_its_failure_alone(night: NightRun) -> None:
     def work(category: str) -> int:
         return {"sound": 1}[category]
 
-    assert night.of_each(work, ["hurt", "sound"], "judge", judged="failed") == {"sound": 1}
-    assert night.record.failed == {"hurt": "judge: KeyError: 'hurt'"}
-    assert night.told["hurt"]["judged"] == "failed"
+    assert night.for_each(["hurt", "sound"], work, NightStage.SCORE, NightTask.SCORE) == {"sound": 1}
+    assert night.record.failed == {"hurt": "predict: KeyError: 'hurt'"}
+    assert night.categories["hurt"].judged == "failed"
 
 
 def test_a_night_among_damaged_files_ends_and_judges_everything(tmp_path: Path) -> None:
@@ -150,30 +180,30 @@ def test_a_night_among_damaged_files_ends_and_judges_everything(tmp_path: Path) 
         (factory.registry / ".work" / name).write_bytes(b"{")
     second = factory.night("--deadline", f"{datetime.now() + timedelta(hours=2):%H:%M}")
     assert second.done.code == 1
-    assert {name: (row["learned"], row["judged"]) for name, row in second.told.items()} == {
+    assert {name: (row["learned"], row["judged"]) for name, row in second.categories.items()} == {
         "bolt": ("failed", "done"),
         "nut": ("unchanged", "done"),
     }
     assert second.current == first.current
     work = Store.of(str(factory.registry)).below(".work")  # what was damaged has been written anew
     assert work.read_json("run.json")["finished"][0]["run_id"] == second.scores.name
-    assert Costs.read(work).found
+    assert Costs.read(work).measured
     assert {row["category"] for row in read_rows(work, NIGHT_FILE)} == {"bolt", "nut"}
     assert {row["category"] for row in read_rows(work, "index.parquet")} == {"bolt", "nut"}
 
 
-def test_a_candidate_without_an_audit_is_its_categorys_failure(night: Night) -> None:
+def test_a_candidate_without_an_audit_is_its_categorys_failure(night: NightRun) -> None:
     model = Model("hurt", "v", (), 224, True, 16, 16, "patch", 9, 0.01, CODE_VERSION)
-    candidate = Candidate(model, night.registry.of("hurt"), (), (), None)
-    assert rule_all(night.stages, [candidate], {}, Terms()) == {}
+    stored = StoredModel(model, night.registry.of("hurt"))
+    candidate = Candidate(model=stored, good=(), labeled=(), active=ActiveModel())
+    assert run_acceptance_tests(night.runner, [candidate], {}, AcceptanceConfig()) == {}
     assert "audit.parquet" in night.record.failed["hurt"]
 
 
-def test_rows_of_the_last_night_that_are_damaged_are_not_taken_over(night: Night) -> None:
-    before = {"finished": [{**night.place(), "run_id": "last"}]}
-    night = Night(night.options, night.registry, night.stages, night.out, night.networks, night.costs, before, None)
+def test_rows_of_the_last_night_that_are_damaged_are_not_taken_over(night: NightRun) -> None:
+    night = replace(night, previous=NightInfo(finished=(replace(night.scope, run_id="last"),)))
     Store.of(night.options.scores).below("last").write("index.parquet", b"PAR1 and no more")
-    assert night.last_finished().index == {}
+    assert night.previous_scores().index == {}
     assert "last/index.parquet" in night.record.warnings[0]
 
 
@@ -185,13 +215,13 @@ def test_damaged_costs_are_none_and_so_are_the_pages_that_stand(tmp_path: Path, 
     store.write(COSTS, content)
     assert Costs.read(store) == Costs()
     store.write("pages.json", content)
-    assert _standing(store) == {}
+    assert _stored_pages(store) == {}
 
 
 def test_costs_that_cannot_be_are_left_out(tmp_path: Path) -> None:
     store = Store.of(str(tmp_path))
     store.write(COSTS, b'{"learn": {"a": [NaN, 3], "b": [4.0, 0], "c": [5.0, 6]}}')
-    assert Costs.read(store).found == {"learn": {"c": (5.0, 6)}}
+    assert Costs.read(store).measured == {"learn": {"c": (5.0, 6)}}
 
 
 RUNS = [b'{"run_id": "x", ', b"[1]", b"{}", b"\xff", b'{"run_id": "x", "status": "complete", "config": "x"}']
@@ -227,46 +257,3 @@ def test_images_of_a_damaged_run_are_read_again(tmp_path: Path) -> None:
         out.write("run.json", run)
         out.write("index.parquet", index)
         assert known_images(out, CONFIG) == {}
-
-
-ODD = ["part[a]", ":star:", "[/a]", "[bold]x", "[link=http://x]y"]
-
-
-def test_names_in_tables_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
-    shown = Screen()
-    shown.table(["category", "images"], [[name, "1"] for name in ODD])
-    show_metrics(shown, [{"category": name, "model": "ensemble", "n_good": 1, "n_defect": 1} for name in ODD])
-    written = capsys.readouterr().out
-    assert all(written.count(name) == 2 for name in ODD)
-
-
-def test_control_characters_never_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    shown = Screen()
-    name = "a\x1b[2J\x07\r\x9b31m\x7f\udcff"
-    shown.say(f"{name}\n\tnext")
-    shown.warn(f"{name}\nerror: forged")
-    shown.table(["category"], [[name]])
-    written = "".join(capsys.readouterr())
-    assert not set(written) & set("\x1b\x07\r\x9b\x7f\udcff")
-    assert written.count(r"a\u001b[2J\u0007\u000d\u009b31m\u007f\udcff") == 3
-    assert "\n\tnext" in written.replace(" " * 8, "\t")  # what a sentence itself has
-    assert "\nerror" not in written
-
-
-def test_a_spreadsheet_runs_no_text_of_a_csv(tmp_path: Path) -> None:
-    texts = ["=cmd|' /C calc'!A0", "+x", "@SUM(1)", "-1", "\tx", "\rx", "plain"]
-    rows = [{"category": text, "aupro": -0.5, "n_good": None} for text in texts]
-    (tmp_path / "metrics.csv").write_bytes(csv_of(rows, ["category", "aupro", "n_good"]))
-    read = pd.read_csv(tmp_path / "metrics.csv", lineterminator="\n")
-    assert list(read["category"]) == [*(f"'{text}" for text in texts[:-1]), "plain"]
-    assert list(read["aupro"]) == [-0.5] * len(texts)
-    assert read["n_good"].isna().all()
-
-
-def test_the_story_of_the_run_stays_when_it_is_evaluated_again(night: Night, tmp_path: Path) -> None:
-    told = {"command": ["first"], "started_at": "2026-01-01T00:00:00+00:00", "seconds": 3600.0, "status": "complete"}
-    out = Store.of(str(tmp_path / "run"))
-    Record(CONFIG, out, Screen(), {}, "id", datetime.now(UTC), before=told).save("partial")
-    assert {name: out.read_json("run.json")[name] for name in told} == {**told, "status": "partial"}
-    Record(CONFIG, out, Screen(), {}, "id", datetime.now(UTC)).save("complete")
-    assert out.read_json("run.json")["seconds"] < 60

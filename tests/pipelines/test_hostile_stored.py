@@ -11,10 +11,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipelines.storage import Store
-from pipelines.tables import metadata_of, read_rows, read_table, write_table
-from pipelines.tensors import tensors_key, write_tensors
-from pipelines.usage import UsageError
+from pipelines.errors import UsageError
+from pipelines.storage.parquet import metadata_of, read_rows, read_table, write_table
+from pipelines.storage.store import Store
+from pipelines.storage.tensors import tensors_key, write_tensors
 from tests.object_stores import put, remote
 
 

@@ -6,26 +6,29 @@ import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unicodedata import normalize
 
-import pyarrow.fs as pafs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines import nightly
-from pipelines.config import RunConfig
-from pipelines.dataset import examine, find_new, list_images
-from pipelines.export import _local
-from pipelines.night import NightOptions, place_of
-from pipelines.progress import Screen
-from pipelines.registry import find_model
-from pipelines.storage import Store
-from pipelines.usage import UsageError
-from pipelines.walk import Image
-from reconpatch.model import CODE_VERSION, MODEL_FILE, MemberModel, Model, ModelError, to_json
+from pipelines.commands.export import _local
+from pipelines.config.networks import Networks
+from pipelines.config.nightly_options import NightOptions
+from pipelines.config.run_config import RunConfig
+from pipelines.data.dataset import find_new_images, list_images
+from pipelines.data.examine import examine
+from pipelines.data.records import ImageRecord
+from pipelines.errors import ModelError, UsageError
+from pipelines.nightly.night_info import NightInfo, NightScope
+from pipelines.nightly.run import _new_record, _previous_run
+from pipelines.registry.registry import find_model
+from pipelines.storage.store import Store
+from pipelines.tracking.console import Console
+from pipelines.tracking.run_record import RunStatus
+from reconpatch.detector.model import CODE_VERSION, MODEL_FILE, MemberModel, Model
+from reconpatch.detector.model_json import to_json
 from tests.object_stores import put, remote
 from tests.pipelines.runs import MEMBER
 from tests.pipelines.trees import look, paths, touch
@@ -47,7 +50,7 @@ def test_any_tree_is_listed_whole_and_alone(files: set[tuple[str, str, str]]) ->
         assert listing.warnings == ()
         store = Store.of(root)
         assert all(store.read(path) == b"x" for path in paths(listing))
-        assert [store.name_of(info) for info in find_new(store)[0]] == sorted(paths(listing))
+        assert [store.name_of(info) for info in find_new_images(store)[0]] == sorted(paths(listing))
 
 
 def test_names_that_are_not_utf8_are_passed_over_and_named(tmp_path: Path) -> None:
@@ -60,7 +63,7 @@ def test_names_that_are_not_utf8_are_passed_over_and_named(tmp_path: Path) -> No
         r"'nut/test/d\udce9faut', 'nut/train/good/\udcff\udcfe.png': passed over; a name must be UTF-8 and have no "
         r"'..': rename it.",
     )
-    found, warnings = find_new(Store.of(str(tmp_path / "nut")))
+    found, warnings = find_new_images(Store.of(str(tmp_path / "nut")))
     assert [info.base_name for info in found] == ["a.png"]
     assert len(warnings) == 1
 
@@ -146,35 +149,7 @@ def test_a_link_to_nowhere_a_pipe_and_a_device_are_no_pictures(tmp_path: Path) -
     os.mkfifo(good / "pipe.png")
     assert paths(look(tmp_path)) == ["nut/train/good/a.png"]
     for name in ("gone.png", "self.png", "zero.png", "pipe.png", "a.png/b.png"):  # as a list may name them: none waits
-        assert examine(Store.of(str(good)), Image("nut", "train", "good", name), 16).error
-
-
-def test_a_listing_says_what_pyarrows_does(tmp_path: Path) -> None:
-    touch(tmp_path, "b/2", "b/1", "a/3", "c", "b-c", "b/.d/4", "ü")
-    os.utime(tmp_path / "c", ns=(0, 1_700_000_000_123_456_789))
-    selector = pafs.FileSelector(str(tmp_path), recursive=True)
-    theirs = [each for each in pafs.LocalFileSystem().get_file_info(selector) if each.type == pafs.FileType.File]
-    said = [(each.path, each.type, each.size, each.mtime_ns) for each in sorted(theirs, key=lambda each: each.path)]
-    ours = Store.of(str(tmp_path)).files()
-    assert [(each.path, each.type, each.size, each.mtime_ns) for each in ours] == said
-    assert Store.of(str(tmp_path)).files("c") == Store.of(str(tmp_path)).files("x" * 300) == []
-
-
-def test_names_with_dots_lead_nowhere(tmp_path: Path) -> None:
-    store = Store.of(str(tmp_path / "store"))
-    for name in ("..", "../x", "a/../../x", "a/.."):
-        for work in (
-            store.path,
-            store.below,
-            store.read,
-            store.exists,
-            store.files,
-            lambda name: store.write(name, b"x"),
-        ):
-            with pytest.raises(UsageError, match=r"a name with '\.\.' leads out of .*store"):
-                work(name)
-    store.write("a..b/..c", b"x")
-    assert [store.name_of(info) for info in store.files()] == ["a..b/..c"]
+        assert examine(Store.of(str(good)), ImageRecord("nut", "train", "good", name), 16).error
 
 
 def test_keys_of_an_object_store_that_lead_out_are_passed_over_and_named() -> None:
@@ -204,8 +179,11 @@ def test_of_a_model_in_an_object_store_its_own_files_are_copied_and_no_others() 
 @pytest.mark.parametrize(("run_id", "goes_on"), [("0f" * 16, True), ("../../x", False), ("0F" * 16, False), (7, False)])
 def test_a_night_goes_on_under_a_name_that_is_one(tmp_path: Path, run_id: Any, goes_on: bool) -> None:
     options = NightOptions(str(tmp_path / "registry"), str(tmp_path / "scores"))
-    config = RunConfig("nightly", "data", "out", (MEMBER,), 96)
-    before = {"status": "interrupted", "run_id": run_id, "place": {"run_id": run_id, **place_of(options, config)}}
-    record = nightly._record(config, options, SimpleNamespace(by_backbone={}), before, Screen())  # type: ignore[arg-type]
+    config = RunConfig(command="nightly", data="data", out="out", members=(MEMBER,), image_size=96)
+    work, networks = Store.of(str(tmp_path / "work")), Networks({}, None)
+    stored = NightInfo(status=RunStatus.INTERRUPTED, scope=NightScope.of(options, config)).to_json()
+    work.write_json("run.json", {**stored, "run_id": run_id, "place": {**stored["place"], "run_id": run_id}})
+    previous = _previous_run(work, Console())
+    record = _new_record(config, options, networks, previous=previous, console=Console())
     assert (record.run_id == run_id) == goes_on
     assert Path(record.out.root).parent == tmp_path / "scores"

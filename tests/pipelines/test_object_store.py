@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import rundir
-from pipelines.storage import Store
-from pipelines.tables import read_rows, read_table
-from pipelines.tensors import read_tensors
+from pipelines.storage import schemas
+from pipelines.storage.parquet import read_rows, read_table
+from pipelines.storage.store import Store
+from pipelines.storage.tensors import read_tensors
 from tests.object_stores import copy_into
 from tests.pipelines.runs import BACKBONES, Finished, call, ensemble
 
@@ -39,9 +39,9 @@ def test_the_numbers_are_those_of_a_local_disk(remote: tuple[Store, Finished, st
     out, local = remote[0], Store.of(str(finished.out))
     backbone = BACKBONES[0]  # the local run has another member: of what is fused, its column is the same
     kept = {
-        f"models/{FOLDER}/train.parquet": rundir.TRAIN.names,
+        f"models/{FOLDER}/train.parquet": schemas.TRAIN.names,
         f"scores/members/{FOLDER}/{backbone}.parquet": [
-            name for name in rundir.MEMBER_SCORES.names if name not in OF_THE_RUN
+            name for name in schemas.MEMBER_SCORES.names if name not in OF_THE_RUN
         ],
         f"scores/fused/{FOLDER}.parquet": ["image_path", "split", "part", "defect", "label", f"score_{backbone}"],
     }
@@ -69,7 +69,7 @@ def test_a_second_call_and_evaluate_go_on_from_there(remote: tuple[Store, Finish
     base, query = bucket.split("?")
     again = ensemble(f"{base}/data%20in?{query}", uri, backbones=BACKBONES[:1])
     assert again.code == 0, again.stderr
-    assert "reused   1 of 1 units" in again.stdout
+    assert "reused   1 of 1 members" in again.stdout
     assert {info.path: info.mtime_ns for info in out.files("scores")} == before
     done = call("evaluate", "--run", uri, "--false-alarms", "0.3")
     assert done.code == 0, done.stderr

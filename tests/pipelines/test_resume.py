@@ -31,12 +31,12 @@ def test_an_identical_second_call_does_no_work(finished: Finished, data: Path, c
     before = files(copied)
     again = ensemble(data, copied, "--maps", "--workers", "1")
     assert again.code == 0, again.stderr
-    assert "reused   4 of 4 units" in again.stdout
+    assert "reused   4 of 4 members" in again.stdout
     # The two broken files are the only ones that are read: nothing that is known of them could be trusted.
     assert stages(again) == ["index"]
     assert files(copied) == before
     assert rows_of(copied / "metrics.parquet") == rows_of(finished.out / "metrics.parquet")
-    for warning in ("cut.png", "held-out good images bound"):
+    for warning in ("cut.png", "held-out good images guarantee"):
         assert warning in again.stderr
     told, first = (json.loads((run / "run.json").read_text()) for run in (copied, finished.out))
     assert told["status"] == "complete"
@@ -48,7 +48,7 @@ def test_other_verdicts_cost_the_fusion_alone(data: Path, copied: Path) -> None:
     again = ensemble(data, copied, "--maps", "--workers", "1", "--false-alarms", "0.5")
     assert again.code == 0, again.stderr
     assert stages(again) == ["index", "fuse"]
-    changed = {name for name, stamp in files(copied).items() if before[name] != stamp}
+    changed = {name for name, provenance in files(copied).items() if before[name] != provenance}
     assert {name for name in changed if not name.startswith(("scores/fused", "maps/"))} == {
         f"models/{folder}/{name}"
         for folder in ("cloth", "a%3Db x%2520y")
@@ -129,18 +129,18 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(data: Path, copied
     before = files(copied)
     same = ensemble(data, copied, "--maps", "--workers", "1", "--dry-run")
     assert same.code == 0, same.stderr
-    assert "units    4, of which 4 are reused" in same.stdout
+    assert "members  4, of which 4 are reused" in same.stdout
     other = ensemble(data, copied, "--maps", "--workers", "1", "--dry-run", "--coreset", "0.1")
-    assert "units    4, of which 0 are reused; 1 waves" in other.stdout
+    assert "members  4, of which 0 are reused; 1 waves" in other.stdout
     assert files(copied) == before
     new = ensemble(data, tmp_path / "new", "--dry-run")
-    assert "units    4, of which 0 are reused" in new.stdout
+    assert "members  4, of which 0 are reused" in new.stdout
     assert not (tmp_path / "new").exists()
 
 
 def test_a_directory_in_use_is_refused(data: Path, copied: Path) -> None:
-    from pipelines.lease import leased
-    from pipelines.storage import Store
+    from pipelines.storage.lease import leased
+    from pipelines.storage.store import Store
 
     with leased(Store.of(str(copied))):
         for arguments in (

@@ -1,6 +1,6 @@
-"""A simulated week: forty categories, seven nights, and what goes wrong in a week.
+"""A simulated week: forty categories, seven nightly runs, and what goes wrong in a week.
 
-It is read as people read it in the morning: the registry's files and the Parquet.
+It is checked by the files that people read: those of the registry, and the Parquet.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipelines.nights import Factory, Morning
+from tests.pipelines.nights import Factory, NightOutput
 from tests.pipelines.processes import start_alone, wait_for_process
 from tests.pipelines.runs import BACKBONES, make_category, other_parts, rows_of, save, texture
 
@@ -21,27 +21,27 @@ pytestmark = pytest.mark.slow
 
 CATEGORIES = tuple(f"part{number:02d}" for number in range(40))
 RECIPE = ("--backbone", BACKBONES[0], "--image-size", "96")
-CHANGED, MISLABELLED, EMPTIED, CORRUPT, ROLLED_BACK, CRASHED = CATEGORIES[3], *CATEGORIES[10:15]
+CHANGED, MISLABELED, EMPTIED, CORRUPT, ROLLED_BACK, CRASHED = CATEGORIES[3], *CATEGORIES[10:15]
 
 
 class Week(Factory):
-    """A factory, what lay there on every morning, and how many seconds each night took."""
+    """A factory, what each nightly run left, and how many seconds it took."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root, RECIPE)
-        self.mornings: list[Morning] = []
+        self.nights: list[NightOutput] = []
         self.seconds: list[float] = []
 
-    def night(self, *more: str) -> Morning:
+    def night(self, *more: str) -> NightOutput:
         started = time.perf_counter()
-        self.mornings.append(super().night(*more))
+        self.nights.append(super().night(*more))
         self.seconds.append(time.perf_counter() - started)
-        return self.mornings[-1]
+        return self.nights[-1]
 
     def crash(self) -> None:
-        """A night whose driver is killed while its categories are scored."""
+        """Call a nightly run and kill its driver while categories are trained."""
         running = start_alone("nightly", *self.place, *self.recipe)
-        wait_for_process(running, "score_unit")
+        wait_for_process(running, "ray::select")
         running.send_signal(signal.SIGKILL)
         running.communicate(timeout=60)
 
@@ -50,11 +50,11 @@ class Week(Factory):
             save(self.train(category) / f"seed{seed + number}.png", texture(seed + number))
 
     def learned(self, night: int) -> dict[str, set[str]]:
-        """What was learned → the categories of which that is told."""
-        found: dict[str, set[str]] = {}
-        for category, row in self.mornings[night - 1].told.items():
-            found.setdefault(row["learned"], set()).add(category)
-        return found
+        """Return result -> the categories for which a run reports it."""
+        results: dict[str, set[str]] = {}
+        for category, row in self.nights[night - 1].categories.items():
+            results.setdefault(row["learned"], set()).add(category)
+        return results
 
 
 @pytest.fixture(scope="module")
@@ -69,113 +69,115 @@ def week(tmp_path_factory: pytest.TempPathFactory) -> Week:
     for category in (CRASHED, ROLLED_BACK):
         made.add_good(category, 601)
     made.crash()
-    made.night()  # 3: goes on where it was killed
-    for number, odd in enumerate(other_parts()):
-        save(made.train(MISLABELLED) / f"odd{number}.png", odd)
+    made.night()  # 3: resumes where it was killed
+    for number, mislabeled in enumerate(other_parts()):
+        save(made.train(MISLABELED) / f"odd{number}.png", mislabeled)
     shutil.rmtree(made.train(EMPTIED))
-    made.night()  # 4: mislabelled images in one, nothing left of another
+    made.night()  # 4: mislabeled images in one, no image left of another
     done = made.models("rollback", "--category", ROLLED_BACK)
     assert done.code == 0, done.stderr
     made.night()  # 5: after a rollback
-    for path in made.train(MISLABELLED).glob("odd*.png"):
+    for path in made.train(MISLABELED).glob("odd*.png"):
         path.unlink()
     made.add_good(ROLLED_BACK, 701)
-    made.night()  # 6: put right
+    made.night()  # 6: corrected
     made.night()  # 7: nothing has changed
-    print("seconds of the nights:", [round(each) for each in made.seconds])
+    print("seconds of the runs:", [round(seconds) for seconds in made.seconds])
     return made
 
 
-def test_on_the_first_night_every_category_gets_a_model(week: Week) -> None:
-    assert week.mornings[0].done.code == 0
-    assert week.learned(1) == {"unproven": set(CATEGORIES)}  # twelve images prove nothing, and that is said
-    assert set(week.mornings[0].current) == set(CATEGORIES)
+def test_the_first_run_makes_a_model_of_every_category(week: Week) -> None:
+    assert week.nights[0].done.code == 0
+    assert week.learned(1) == {"inconclusive": set(CATEGORIES)}  # twelve images prove nothing
+    assert set(week.nights[0].current) == set(CATEGORIES)
 
 
-def test_every_morning_every_image_has_a_score_by_the_model_in_force(week: Week) -> None:
+def test_every_run_scores_every_image_by_the_active_model(week: Week) -> None:
     for night in range(1, 8):
         for category in CATEGORIES:
-            morning = week.mornings[night - 1]
-            rows = morning.rows(category).values()
+            run = week.nights[night - 1]
+            rows = run.rows(category).values()
             assert len(rows) == 4
-            assert {row["model_version"] for row in rows} == {morning.current[category].strip()}
-            assert {row["run_id"] for row in rows} == {morning.scores.name}
+            assert {row["model_version"] for row in rows} == {run.current[category].strip()}
+            assert {row["run_id"] for row in rows} == {run.scores.name}
 
 
-def test_what_has_not_changed_is_not_learned_again(week: Week) -> None:
-    assert week.mornings[1].done.code == 0
-    assert week.learned(2) == {"unproven": {CHANGED}, "unchanged": set(CATEGORIES) - {CHANGED}}
-    current = [morning.current for morning in week.mornings]
+def test_what_has_not_changed_is_not_trained_again(week: Week) -> None:
+    assert week.nights[1].done.code == 0
+    assert week.learned(2) == {"inconclusive": {CHANGED}, "unchanged": set(CATEGORIES) - {CHANGED}}
+    current = [run.current for run in week.nights]
     changed = {category for category in CATEGORIES if current[1][category] != current[0][category]}
     assert changed == {CHANGED}
 
 
-def test_a_corrupt_file_is_told_every_morning_until_it_is_gone(week: Week) -> None:
+def test_every_run_reports_a_corrupt_file_until_it_is_gone(week: Week) -> None:
     for night in range(2, 8):
-        failures = rows_of(week.mornings[night - 1].scores / "failures.parquet")
+        failures = rows_of(week.nights[night - 1].scores / "failures.parquet")
         assert f"{CORRUPT}/test/good/cut.png" in {row["image_path"] for row in failures}
-        assert week.mornings[night - 1].told[CORRUPT]["unreadable"] == 1
+        assert week.nights[night - 1].categories[CORRUPT]["unreadable"] == 1
 
 
-def test_a_crash_is_gone_on_with(week: Week) -> None:
-    """One folder of scores for the third night, though it was called twice."""
-    assert week.mornings[2].done.code == 0
-    assert week.learned(3)["unproven"] == {CRASHED, ROLLED_BACK}
+def test_a_killed_run_is_resumed(week: Week) -> None:
+    """The third run has one folder of scores, although it was called twice."""
+    assert week.nights[2].done.code == 0
+    assert week.learned(3)["inconclusive"] == {CRASHED, ROLLED_BACK}
     assert len(list(week.scores.iterdir())) == 7
 
 
-def test_mislabelled_images_do_not_get_into_force(week: Week) -> None:
-    assert week.mornings[3].told[MISLABELLED]["learned"] == "refused"
-    assert "unlike all the others" in week.mornings[3].told[MISLABELLED]["reasons"]
-    assert week.mornings[4].told[MISLABELLED]["learned"] == "held back"
-    assert len({morning.current[MISLABELLED] for morning in week.mornings}) == 1
-    assert week.mornings[5].told[MISLABELLED]["learned"] == "unchanged"  # what it is made of now is in force
+def test_a_model_of_mislabeled_images_is_not_promoted(week: Week) -> None:
+    assert week.nights[3].categories[MISLABELED]["learned"] == "rejected"
+    assert "training outliers" in week.nights[3].categories[MISLABELED]["reasons"]
+    assert week.nights[4].categories[MISLABELED]["learned"] == "on hold"
+    assert len({run.current[MISLABELED] for run in week.nights}) == 1
+    assert (
+        week.nights[5].categories[MISLABELED]["learned"] == "unchanged"
+    )  # the active model was made from the images that are there
 
 
 def test_a_category_without_images_keeps_its_model(week: Week) -> None:
     for night in range(4, 8):
-        assert week.mornings[night - 1].done.code == 1
-        assert week.mornings[night - 1].told[EMPTIED]["learned"] == "failed"
-        assert week.mornings[night - 1].told[EMPTIED]["judged"] == "done"
-    assert len({morning.current[EMPTIED] for morning in week.mornings}) == 1
+        assert week.nights[night - 1].done.code == 1
+        assert week.nights[night - 1].categories[EMPTIED]["learned"] == "failed"
+        assert week.nights[night - 1].categories[EMPTIED]["judged"] == "done"
+    assert len({run.current[EMPTIED] for run in week.nights}) == 1
 
 
-def test_what_is_rolled_back_stays_until_its_images_change(week: Week) -> None:
-    versions = [morning.current[ROLLED_BACK] for morning in week.mornings]
+def test_a_rollback_holds_until_the_images_change(week: Week) -> None:
+    versions = [run.current[ROLLED_BACK] for run in week.nights]
     assert versions[0] == versions[1] != versions[2] == versions[3]
     assert versions[4] == versions[0]
-    assert week.mornings[4].told[ROLLED_BACK]["learned"] == "held back"
+    assert week.nights[4].categories[ROLLED_BACK]["learned"] == "on hold"
     assert versions[5] not in versions[:5]
     assert versions[6] == versions[5]
 
 
-def test_a_night_in_which_nothing_has_changed_scores_nothing_again(week: Week) -> None:
+def test_a_run_in_which_nothing_has_changed_scores_nothing_again(week: Week) -> None:
     assert set(week.learned(7)) == {"unchanged", "failed"}
     for category in CATEGORIES:
         before, after = (
-            {path: row["scored_at"] for path, row in morning.rows(category).items()} for morning in week.mornings[5:]
+            {path: row["scored_at"] for path, row in run.rows(category).items()} for run in week.nights[5:]
         )
         assert after == before
     assert week.seconds[6] < week.seconds[0] / 4
 
 
 def holdout(registry: Path, category: str) -> int:
-    """How many held-out scores there are to compare with."""
+    """Return how many held-out scores the active model has."""
     version = (registry / category / "current").read_text().strip()
     return len(json.loads((registry / category / version / "model.json").read_text())["holdout_scores"])
 
 
-def test_the_registry_and_the_drift_tell_the_week(week: Week) -> None:
+def test_the_registry_and_the_drift_show_the_week(week: Week) -> None:
     registry = week.registry
     history = json.loads((registry / ROLLED_BACK / "history.json").read_text())
     assert [event["event"] for event in history] == ["promoted", "promoted", "rolled back", "promoted"]
     for category in set(CATEGORIES) - {CHANGED, CRASHED, ROLLED_BACK}:
         assert len(list((registry / category / "drift").glob("*.parquet"))) == (7 if holdout(registry, category) else 0)
-    kept = {path.parent.name for path in (registry / MISLABELLED).glob("*/model.json")}
+    kept = {path.parent.name for path in (registry / MISLABELED).glob("*/model.json")}
     assert len(kept) == 2
 
 
-def test_nothing_is_left_over(week: Week) -> None:
+def test_no_temporary_file_is_left(week: Week) -> None:
     assert not (week.registry / ".work" / "_scratch").exists()
     assert not (week.registry / "lease.json").exists()
     assert not [path for path in week.data.parent.rglob("*.part")]

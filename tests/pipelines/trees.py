@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.dataset import Listing, list_images
-from pipelines.storage import Store
+from pipelines.data.dataset import Listing, list_images
+from pipelines.storage.store import Store
 
 
 def touch(root: Path, *names: str | bytes) -> None:

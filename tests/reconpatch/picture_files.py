@@ -44,13 +44,13 @@ def noise(height: int, width: int, *channels: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (height, width, *channels), dtype=np.uint8)
 
 
-def png(width: int, height: int, depth: int, colour: int, *, body: bytes = b"", extra: bytes = b"") -> bytes:
-    """A PNG written by hand: Pillow writes no 16-bit colour, and no picture too large to hold."""
+def png(width: int, height: int, depth: int, color: int, *, body: bytes = b"", extra: bytes = b"") -> bytes:
+    """A PNG written by hand: Pillow writes no 16-bit color, and no picture too large to hold."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", header)
@@ -88,7 +88,7 @@ def frames(fmt: str) -> bytes:
 
 REFUSED = {
     "empty": (b"", "The file is empty; copy or export it again."),
-    "text": (b"version https://git-lfs.github.com/spec/v1\n", "not a picture that can be recognised"),
+    "text": (b"version https://git-lfs.github.com/spec/v1\n", "not a picture that can be recognized"),
     "header cut": (encode(grey("L"), "PNG")[:20], "cut off within its header"),
     "gif": (encode(grey("L"), "GIF"), "GIF pictures are not read; save it as PNG"),
     "ppm": (encode(grey("L"), "PPM"), "PPM pictures are not read"),

@@ -1,7 +1,7 @@
 """On a GPU everything is what it is on a CPU, which the other modules compare with loops; and it is the same each time.
 
 Skipped where there is none. Float32 sums of another order differ in their last digits; what is decided by distances
-(neighbours, picks, ties) does not differ at all.
+(neighbors, picks, ties) does not differ at all.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ import numpy as np
 import pytest
 import torch
 
-from reconpatch import coreset
-from reconpatch.adapter import embed, train_adapter
-from reconpatch.audit import unexplained
-from reconpatch.backbones import load_backbone
-from reconpatch.coreset import farthest_first, select_coreset
-from reconpatch.distances import nearest_rows, neighbourhoods, squared_distances, squared_lengths
-from reconpatch.fusion import find_peaks, fuse_maps, largest_scores
-from reconpatch.losses import relaxed_contrastive_loss
-from reconpatch.maps import anomaly_map
-from reconpatch.patches import extract_features, patch_features
-from reconpatch.schedule import AdapterConfig
-from reconpatch.scoring import MemoryBank
-from reconpatch.similarity import similarity
-from tests.reconpatch import test_coreset, test_distances, test_scoring
-from tests.reconpatch.test_adapter import patches
+from reconpatch.adapter.losses import relaxed_contrastive_loss
+from reconpatch.adapter.schedule import AdapterConfig
+from reconpatch.adapter.similarity import similarity
+from reconpatch.adapter.training import TrainingProgress, embed, train_adapter
+from reconpatch.detector.fusion import find_peaks, fuse_maps, largest_scores
+from reconpatch.evaluation.outliers import unexplained
+from reconpatch.features.backbones import load_backbone
+from reconpatch.features.patches import extract_features, patch_features
+from reconpatch.imaging.anomaly_maps import anomaly_map
+from reconpatch.neighbors import coreset
+from reconpatch.neighbors.coreset import farthest_first, select_coreset
+from reconpatch.neighbors.distances import nearest_rows, neighborhoods, squared_distances, squared_lengths
+from reconpatch.neighbors.memory_bank import MemoryBank
+from tests.reconpatch.adapter.test_training import patches
+from tests.reconpatch.neighbors import test_coreset, test_distances, test_memory_bank
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
 
@@ -42,7 +42,7 @@ def test_distances_and_who_is_near(kind: str) -> None:
     squared = squared_distances(there)
     torch.testing.assert_close(squared.cpu(), squared_distances(x), rtol=2e-7, atol=0.0)
     assert torch.equal(squared, squared.T)
-    assert torch.equal(neighbourhoods(there, 5).cpu(), neighbourhoods(x, 5))
+    assert torch.equal(neighborhoods(there, 5).cpu(), neighborhoods(x, 5))
     indices, distances = nearest_rows(there[:150], there[50:], 3)
     expected = nearest_rows(x[:150], x[50:], 3)
     assert torch.equal(indices.cpu(), expected[0])
@@ -108,9 +108,9 @@ def test_the_coreset_of_features_that_are_not_on_the_gpu() -> None:
 
 
 @pytest.mark.parametrize("left_out", [False, True])
-@pytest.mark.parametrize("kind", test_scoring.KINDS)
+@pytest.mark.parametrize("kind", test_memory_bank.KINDS)
 def test_scores(kind: str, left_out: bool) -> None:
-    bank, features, own = test_scoring.case(kind)
+    bank, features, own = test_memory_bank.case(kind)
     itself = own if left_out else None
     expected = MemoryBank(bank, 3).query(features, itself)
     on_gpu = MemoryBank(torch.from_numpy(bank).to(GPU), 3)
@@ -130,11 +130,11 @@ def test_what_the_other_images_do_not_explain() -> None:
     assert found.distance == pytest.approx(expected.distance, rel=1e-6)
 
 
-@pytest.mark.parametrize("start", ["raw", "neighbours"])
-def test_training(start: str) -> None:
+@pytest.mark.parametrize("init", ["raw", "neighbors"])
+def test_training(init: str) -> None:
     """That it goes a CPU's way at first; rounding grows with the steps, on a CPU as well."""
     features = patches(400, 24)
-    config = AdapterConfig(start=start, dim=12, epochs=2, batch_size=100, lr=1e-3, seed=3)
+    config = AdapterConfig(init=init, dim=12, epochs=2, batch_size=100, lr=1e-3, seed=3)
     expected = train_adapter(features, config, per_image=40)
     found = train_adapter(features, config, per_image=40, device=GPU)
     np.testing.assert_allclose(found.losses, expected.losses, rtol=1e-3)
@@ -149,10 +149,10 @@ def test_training_again_and_going_on_give_the_same_to_the_bit(monkeypatch: pytes
     np.testing.assert_array_equal(first.losses, second.losses)
     np.testing.assert_array_equal(first.weight, second.weight)
 
-    monkeypatch.setattr("reconpatch.adapter.KEEP_EVERY", 0.0)
+    monkeypatch.setattr("reconpatch.adapter.training.KEEP_EVERY", 0.0)
     kept: list[dict[str, np.ndarray]] = []
-    train_adapter(features, config, device=GPU, keep=kept.append)
-    third = train_adapter(features, config, device=GPU, begun=kept[len(kept) // 2])
+    train_adapter(features, config, device=GPU, progress=TrainingProgress(save_checkpoint=kept.append))
+    third = train_adapter(features, config, device=GPU, progress=TrainingProgress(checkpoint=kept[len(kept) // 2]))
     np.testing.assert_array_equal(first.losses, third.losses)
     np.testing.assert_array_equal(first.weight, third.weight)
 
@@ -178,9 +178,9 @@ def test_embedding_maps_and_fusion() -> None:
 
 @pytest.mark.parametrize("aggregation", ["patchcore", "concat"])
 def test_patch_features_are_summed_in_full_precision(aggregation: str) -> None:
-    levels = [drawn(2, 40, 28, 28), drawn(2, 112, 14, 14, seed=1)]
-    found = patch_features([level.to(GPU) for level in levels], 3, aggregation)
-    torch.testing.assert_close(found.cpu(), patch_features(levels, 3, aggregation), rtol=1e-5, atol=1e-5)
+    layers = [drawn(2, 40, 28, 28), drawn(2, 112, 14, 14, seed=1)]
+    found = patch_features([level.to(GPU) for level in layers], 3, aggregation)
+    torch.testing.assert_close(found.cpu(), patch_features(layers, 3, aggregation), rtol=1e-5, atol=1e-5)
 
 
 def test_features_of_a_network_are_a_cpu_s_to_half_precision_and_the_same_each_time() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
@@ -10,9 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.nn.functional import adaptive_avg_pool2d
 
-from reconpatch.geometry import Geometry
-from reconpatch.images import preprocess, read_image
-from reconpatch.maps import anomaly_map, to_original
+from reconpatch.imaging.anomaly_maps import anomaly_map, to_original
+from reconpatch.imaging.geometry import Geometry
+from reconpatch.imaging.images import preprocess, read_image
 from tests.reconpatch.picture_files import ORIENTABLE, STORED, encode
 
 WRITTEN = {
@@ -27,14 +29,28 @@ WRITTEN = {
 }
 
 
-def planted(shape: tuple[int, int], dot: tuple[slice, slice], mode: str, fmt: str, orientation: int) -> bytes:
-    """A file that shows a flat ground and on it a bright dot."""
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """An image of a shape, how its file stores it, and the network input and grid of patches that look at it."""
+
+    shape: tuple[int, int]
+    size: int
+    cells: int
+    full_frame: bool = False
+    mode: str
+    fmt: str
+    orientation: int
+
+
+def planted(case: Case, dot: tuple[slice, slice]) -> bytes:
+    """Return a file that shows a bright dot on a flat ground."""
+    shape, mode = case.shape, case.mode
     ground, bright = {"RGB": ((30, 90, 60), (250, 200, 220))}.get(mode, (60, 250))
     if mode == "P":
         ground, bright = 3, 1
     shown = np.empty((*shape, 3) if mode == "RGB" else shape, np.uint8)
     shown[:], shown[dot] = ground, bright
-    stored = np.ascontiguousarray(STORED[orientation](shown))
+    stored = np.ascontiguousarray(STORED[case.orientation](shown))
     picture = Image.fromarray(stored > 128 if mode == "1" else stored)
     if mode == "P":
         picture.putpalette([0, 0, 0, 240, 20, 240, 9, 9, 9, 20, 120, 20])
@@ -43,46 +59,46 @@ def planted(shape: tuple[int, int], dot: tuple[slice, slice], mode: str, fmt: st
     if mode in ("CMYK", "RGBA", "LA"):
         picture = picture.convert(mode)
     assert picture.mode == mode
-    return encode(picture, fmt, orientation)
+    return encode(picture, case.fmt, case.orientation)
 
 
 def find_dot(geometry: Geometry, image: np.ndarray, cells: int) -> tuple[tuple[int, int], np.ndarray]:
-    """Mean pooling as the network, the deviation from the ground as the score: the peak's pixel, and the map."""
+    """Return the peak's pixel and the map, with mean pooling as network and the deviation from the ground as score."""
     pooled = adaptive_avg_pool2d(preprocess(image, geometry), cells)
     ground = np.median(image.reshape(-1, 3), 0)
     scores = (pooled - torch.from_numpy(ground)[:, None, None]).abs().mean(0)
     row, col = divmod(int(scores.argmax()), cells)
-    peak = geometry.patch_centre(row, col, (cells, cells))
+    peak = geometry.patch_center(row, col, (cells, cells))
     return peak, to_original(anomaly_map(scores, geometry.crop).numpy(), geometry)
 
 
 def place_dot(geometry: Geometry, cells: int, fractions: tuple[float, float]) -> tuple[slice, slice]:
-    """A dot of a patch's size, in whole pixels, as far into what the crop looks at as `fractions` say."""
+    """Return a dot of a patch's size, in whole pixels, at these fractions of the height and width of the crop."""
     dot = []
-    for side, seen, fraction in zip((geometry.height, geometry.width), geometry.looked_at(), fractions, strict=True):
+    for side, inside, fraction in zip((geometry.height, geometry.width), geometry.looked_at(), fractions, strict=True):
         extent = max(1, round(geometry.crop / cells * side / geometry.resize))
-        start = seen.start + round(fraction * max(0, seen.stop - seen.start - extent))
+        start = inside.start + round(fraction * max(0, inside.stop - inside.start - extent))
         dot.append(slice(start, start + extent))
     return dot[0], dot[1]
 
 
-def check_dot(shape, size, cells, full_frame, mode, fmt, orientation, fractions):
-    geometry = Geometry.of(*shape, size, full_frame)
+def check_dot(case: Case, fractions: tuple[float, float]) -> None:
+    shape, size, cells = case.shape, case.size, case.cells
+    geometry = Geometry.of(*shape, size, case.full_frame)
     dot = place_dot(geometry, cells, fractions)
-    data = planted(shape, dot, mode, fmt, orientation)
-    peak, original = find_dot(geometry, read_image(data), cells)
+    peak, original = find_dot(geometry, read_image(planted(case, dot)), cells)
     highest = np.unravel_index(np.nanargmax(original), original.shape)
-    for side, extent, found, highest_at in zip(shape, dot, peak, highest, strict=True):
+    for side, extent, peak_at, highest_at in zip(shape, dot, peak, highest, strict=True):
         patch = max(1.0, size / cells * side / geometry.resize)
-        centre = (extent.start + extent.stop) / 2
-        assert abs(found + 0.5 - centre) <= patch
+        center = (extent.start + extent.stop) / 2
+        assert abs(peak_at + 0.5 - center) <= patch
         # The map is that of the patches, blurred by 4 network pixels: its peak is not finer than theirs.
-        assert abs(highest_at + 0.5 - centre) <= patch + 1.0
+        assert abs(highest_at + 0.5 - center) <= patch + 1.0
 
-    seen = np.zeros(shape, bool)
-    seen[geometry.looked_at()] = True
+    inside = np.zeros(shape, bool)
+    inside[geometry.looked_at()] = True
     assert original.shape == shape
-    np.testing.assert_array_equal(np.isfinite(original), seen)
+    np.testing.assert_array_equal(np.isfinite(original), inside)
 
 
 fraction = st.one_of(st.sampled_from([0.0, 1.0]), st.floats(0.0, 1.0))
@@ -94,21 +110,25 @@ def test_a_planted_dot_is_found(data):
     side = st.one_of(st.integers(1, 40), st.integers(41, 700))
     mode = data.draw(st.sampled_from(sorted(WRITTEN)), "mode")
     fmt = data.draw(st.sampled_from(WRITTEN[mode]), "format")
-    check_dot(
-        (data.draw(side, "height"), data.draw(side, "width")),
-        *data.draw(st.sampled_from([(224, 28), (224, 14), (320, 40)]), "size and grid"),
-        data.draw(st.booleans(), "full frame"),
-        mode,
-        fmt,
-        data.draw(st.integers(1, 8), "orientation") if fmt in ORIENTABLE else 1,
-        (data.draw(fraction, "down"), data.draw(fraction, "across")),
+    shape = data.draw(side, "height"), data.draw(side, "width")
+    size, cells = data.draw(st.sampled_from([(224, 28), (224, 14), (320, 40)]), "size and grid")
+    case = Case(
+        shape=shape,
+        size=size,
+        cells=cells,
+        full_frame=data.draw(st.booleans(), "full frame"),
+        mode=mode,
+        fmt=fmt,
+        orientation=data.draw(st.integers(1, 8), "orientation") if fmt in ORIENTABLE else 1,
     )
+    check_dot(case, (data.draw(fraction, "down"), data.draw(fraction, "across")))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize(("mode", "fmt"), [(mode, kinds[0]) for mode, kinds in WRITTEN.items()])
 def test_a_planted_dot_is_found_in_every_mode_and_orientation(mode, fmt, orientation):
-    check_dot((90, 260), 224, 28, False, mode, fmt, orientation, (0.9, 0.15))
+    case = Case(shape=(90, 260), size=224, cells=28, mode=mode, fmt=fmt, orientation=orientation)
+    check_dot(case, (0.9, 0.15))
 
 
 @pytest.mark.parametrize(
@@ -117,4 +137,4 @@ def test_a_planted_dot_is_found_in_every_mode_and_orientation(mode, fmt, orienta
 )
 @pytest.mark.parametrize("fractions", [(0.0, 1.0), (0.37, 0.61)])
 def test_a_planted_dot_is_found_in_large_and_tiny_pictures(shape, size, cells, fractions):
-    check_dot(shape, size, cells, False, "RGB", "TIFF", 6, fractions)
+    check_dot(Case(shape=shape, size=size, cells=cells, mode="RGB", fmt="TIFF", orientation=6), fractions)

@@ -1,11 +1,11 @@
-"""A view's map lands on the picture's own pixels, whatever the frame."""
+"""Anomaly maps are returned in the image's own pixels, whatever the frame."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from study.features import View, on_picture
+from study.features import FeatureSpec, on_picture
 
 FRAMES = ("crop", "whole", "padded")
 
@@ -15,25 +15,25 @@ FRAMES = ("crop", "whole", "padded")
 def test_a_spot_in_the_middle_stays_in_the_middle(frame: str, shape: tuple[int, int]) -> None:
     spot = np.zeros((64, 64), np.float32)
     spot[31:33, 31:33] = 1.0
-    found = on_picture(spot, View(size=64, frame=frame), shape)
-    assert found.shape == shape
-    rows, cols = np.nonzero(np.nan_to_num(found) > 0.5)
+    values = on_picture(spot, FeatureSpec(size=64, frame=frame), shape)
+    assert values.shape == shape
+    rows, cols = np.nonzero(np.nan_to_num(values) > 0.5)
     assert abs(rows.mean() + 0.5 - shape[0] / 2) <= 1.0
     assert abs(cols.mean() + 0.5 - shape[1] / 2) <= 1.0
 
 
-def test_only_the_crop_does_not_look_at_all() -> None:
+def test_only_the_crop_leaves_parts_of_the_image_out() -> None:
     unseen = {
-        frame: np.isnan(on_picture(np.ones((64, 64), np.float32), View(size=64, frame=frame), (90, 60))).any()
+        frame: np.isnan(on_picture(np.ones((64, 64), np.float32), FeatureSpec(size=64, frame=frame), (90, 60))).any()
         for frame in FRAMES
     }
     assert unseen == {"crop": True, "whole": False, "padded": False}
 
 
 def test_padding_keeps_the_aspect() -> None:
-    """A row of the network's map is as high on the picture as a column is wide."""
+    """A row of the network's map is as high on the image as a column is wide."""
     stripe = np.zeros((64, 64), np.float32)
     stripe[32:] = 1.0
-    rows = on_picture(stripe, View(size=64, frame="padded"), (40, 80))
-    cols = on_picture(stripe.T.copy(), View(size=64, frame="padded"), (40, 80))
+    rows = on_picture(stripe, FeatureSpec(size=64, frame="padded"), (40, 80))
+    cols = on_picture(stripe.T.copy(), FeatureSpec(size=64, frame="padded"), (40, 80))
     assert np.diff(rows[:, 0]).max() == pytest.approx(np.diff(cols[0]).max())

@@ -1,34 +1,28 @@
-"""The page: what stands between its marks, and the figures of its tables."""
+"""The page: the text between its marks, and the figures of its tables."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from study.page import by_category, by_seed, costs, fill, gains, table
+from study.results import TrialResult
+from tests.study.results import result
 
 
-def row(category: str, auroc: float, seed: int = 0, pixel: float | None = None) -> dict[str, Any]:
-    scores = [0.0, 1.0, auroc, 2.0]
-    return {
-        "category": category,
-        "seed": seed,
-        "image_auroc": auroc,
-        "d_prime": 2.0 * auroc,
-        "pixel_auroc": pixel,
-        "paths": ["a", "b", "c", "d"],
-        "labels": [0, 0, 1, 1],
-        "scores": scores,
-        "costs": dict.fromkeys(
-            ("extract_seconds_per_image", "score_seconds_per_image", "train_seconds", "select_seconds"), 0.5
-        )
-        | {"bank_bytes": 2e6},
-    }
+def trial(category: str, auroc: float, seed: int = 0, pixel: float | None = None) -> TrialResult:
+    return result(
+        category,
+        seed=seed,
+        image_auroc=auroc,
+        d_prime=2.0 * auroc,
+        pixel_auroc=pixel,
+        scores=[0.0, 1.0, auroc, 2.0],
+    )
 
 
-def test_only_what_stands_between_the_marks_is_replaced(tmp_path: Path) -> None:
+def test_only_the_text_between_the_marks_is_replaced(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(
         "before\n<!-- one -->\nold\n<!-- end of one -->\nbetween\n<!-- two -->\n<!-- end of two -->\nafter\n"
@@ -43,8 +37,8 @@ def test_only_what_stands_between_the_marks_is_replaced(tmp_path: Path) -> None:
 
 def test_means_are_over_seeds_and_then_over_categories() -> None:
     trials = {
-        "plain": [row("a", 0.5), row("a", 0.7, 1), row("b", 0.9, pixel=0.8), row("b", 0.9, 1, pixel=0.6)],
-        "better": [row("a", 0.7), row("a", 0.9, 1), row("b", 0.9, pixel=0.8), row("b", 0.9, 1, pixel=0.8)],
+        "plain": [trial("a", 0.5), trial("a", 0.7, 1), trial("b", 0.9, pixel=0.8), trial("b", 0.9, 1, pixel=0.6)],
+        "better": [trial("a", 0.7), trial("a", 0.9, 1), trial("b", 0.9, pixel=0.8), trial("b", 0.9, 1, pixel=0.8)],
     }
     plain, better = by_category(trials, against="plain").splitlines()[2:]
     assert plain == "| plain | 60.0 / 1.20 | 90.0 / 1.80 / 70.0 | 75.00 |  |"
@@ -56,14 +50,14 @@ def test_means_are_over_seeds_and_then_over_categories() -> None:
     assert costs(trials).splitlines()[2] == "| plain | 75.00 | 500 | 500 | 1 | 2.0 |"
 
 
-def test_gains_are_told_category_by_category() -> None:
-    def of(scores: list[float], category: str) -> dict[str, Any]:
-        return {**row(category, 0.5), "scores": scores}
-
+def test_gains_are_listed_by_category() -> None:
     right, wrong = [0.0, 1.0, 2.0, 3.0], [2.0, 3.0, 0.0, 1.0]
-    trials = {"ours": [of(right, "a"), of(wrong, "b")], "theirs": [of(wrong, "a"), of(wrong, "b")]}
+    trials = {
+        "ours": [result("a", scores=right), result("b", scores=wrong)],
+        "the other": [result("a", scores=wrong), result("b", scores=wrong)],
+    }
     (line,) = gains(trials, "ours").splitlines()[2:]
-    assert line == ("| theirs | +100.00 [+100.00, +100.00] | +0.00 [+0.00, +0.00] | +50.00 [+50.00, +50.00] |")
+    assert line == "| the other | +100.00 [+100.00, +100.00] | +0.00 [+0.00, +0.00] | +50.00 [+50.00, +50.00] |"
 
 
 def test_a_table_is_markdown() -> None:

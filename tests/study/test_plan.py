@@ -1,24 +1,25 @@
-"""The study's default is the product's."""
+"""The default recipe of the study is that of the command line."""
 
 from __future__ import annotations
 
-from pipelines.config import DEMO_BACKBONES, RunConfig, resolve_members
+from pipelines.config.presets import DEMO_BACKBONES, resolve_members
+from pipelines.config.run_config import RunConfig
+from study.features import FeatureSpec
 from study.plan import DEFAULT, FINALS
 
 
-def test_the_default_that_is_judged_is_what_the_command_line_does() -> None:
+def test_the_default_that_is_tried_is_that_of_the_command_line() -> None:
     members = resolve_members("ensemble", DEMO_BACKBONES, 320, {})
-    config = RunConfig("ensemble", "data", "out", members, 320)
-    for member, view in zip(members, DEFAULT.views, strict=True):
-        theirs = (member.backbone, 320, "whole", member.levels, member.patch_size, member.aggregation)
-        assert theirs == (view.backbone, view.size, view.frame, view.levels, view.patch_size, view.aggregation)
+    config = RunConfig(command="ensemble", data="data", out="out", members=members, image_size=320)
+    for member, spec in zip(members, DEFAULT.members, strict=True):
+        assert spec == FeatureSpec(member.backbone, 320, "whole", member.layers, member.patch_size, member.aggregation)
         assert config.full_frame
         assert config.adapter_config(member) == DEFAULT.adapter.config
         assert member.coreset == DEFAULT.coreset
-    assert (config.reweight, config.fusion) == (DEFAULT.reweight, DEFAULT.fusion)
+    assert (config.score_neighbors, config.fusion) == (DEFAULT.score_neighbors, DEFAULT.fusion)
 
 
 def test_the_identity_has_the_same_bank_and_features() -> None:
     identity = FINALS["default ensemble, identity"]
-    assert (identity.views, identity.coreset) == (DEFAULT.views, DEFAULT.coreset)
+    assert (identity.members, identity.coreset) == (DEFAULT.members, DEFAULT.coreset)
     assert identity.adapter.config is None

@@ -1,4 +1,4 @@
-"""Entries that stand alone: distances by plain loops, and what is kept."""
+"""Entries without support of other images: distances by plain loops, and which entries remain."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ def test_isolation_is_the_distance_to_the_nearest_patch_of_another_image() -> No
     random = np.random.default_rng(0)
     rows = random.normal(size=(6 * 5, 4)).astype(np.float16)
     picked = np.array([3, 29, 11, 12, 0])
-    found = isolation(rows[picked].astype(np.float32), picked // 5, rows, 5)
-    for entry, distance in zip(picked, found, strict=True):
-        others = [row for row in range(30) if row // 5 != entry // 5]
-        expected = min(np.linalg.norm(rows[entry].astype(float) - rows[other].astype(float)) for other in others)
+    distances = isolation(rows[picked].astype(np.float32), picked // 5, rows, 5)
+    for entry, distance in zip(picked, distances, strict=True):
+        elsewhere = [row for row in range(30) if row // 5 != entry // 5]
+        expected = min(np.linalg.norm(rows[entry].astype(float) - rows[other].astype(float)) for other in elsewhere)
         np.testing.assert_allclose(distance, expected, rtol=1e-4)
 
 

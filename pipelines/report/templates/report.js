@@ -2,7 +2,7 @@
 const one = (selector, root = document) => root.querySelector(selector);
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 const NS = "http://www.w3.org/2000/svg";
-const KINDS = { heldout: "good, held out", good: "good", defective: "defective", unlabelled: "not labelled" };
+const KINDS = { heldout: "good, held out", good: "good", defective: "defective", unlabeled: "not labeled" };
 
 function draw(parent, name, attributes, text) {
   const element = document.createElementNS(NS, name);
@@ -29,7 +29,7 @@ function sortable(table) {
     if (!button) return;
     button.addEventListener("click", () => {
       const descending = head.getAttribute("aria-sort") === "ascending";
-      all("thead th", table).forEach((each) => each.removeAttribute("aria-sort"));
+      all("thead th", table).forEach((heading) => heading.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", descending ? "descending" : "ascending");
       const value = (row) => row.cells[column].dataset.sort ?? row.cells[column].textContent.trim();
       const rows = [...body.rows].sort((a, b) => {
@@ -86,17 +86,17 @@ function histogram(svg, groups, [low, high]) {
     const score = low + (high - low) * tick / 4;
     draw(svg, "text", { x: x(score), y: height - bottom + 14, "text-anchor": ["start", "middle", "middle", "middle", "end"][tick] }, short(score));
   }
-  let place = left;
+  let labelX = left;
   for (const [kind, counts] of Object.entries(shares)) {
     const base = height - bottom;
     const steps = counts.map((n, i) => `L${x(low + (high - low) * i / bins)},${y(n)}L${x(low + (high - low) * (i + 1) / bins)},${y(n)}`);
     draw(svg, "path", { class: `fill ${kind}`, d: `M${x(low)},${base}${steps.join("")}L${x(high)},${base}Z` });
     const label = `${KINDS[kind]} (${groups[kind].length})`;
-    draw(svg, "rect", { class: `fill ${kind}`, x: place, y: 3, width: 12, height: 9 });
-    draw(svg, "text", { x: place + 16, y: 12 }, label);
-    place += 30 + 6.2 * label.length;
+    draw(svg, "rect", { class: `fill ${kind}`, x: labelX, y: 3, width: 12, height: 9 });
+    draw(svg, "text", { x: labelX + 16, y: 12 }, label);
+    labelX += 30 + 6.2 * label.length;
   }
-  draw(svg, "text", { x: width - left, y: height - 4, "text-anchor": "end" }, "score → (each kind's images are 100 %)");
+  draw(svg, "text", { x: width - left, y: height - 4, "text-anchor": "end" }, "score → (height: share of the images of a kind)");
   return (threshold) => {
     one(".threshold", svg)?.remove();
     draw(svg, "line", { class: "threshold", y1: 18, y2: height - bottom, x1: x(threshold), x2: x(threshold) });
@@ -105,19 +105,19 @@ function histogram(svg, groups, [low, high]) {
 function curve(svg, points, [across, up], diagonal) {
   const [side, edge] = [240, 30];
   svg.setAttribute("viewBox", `0 0 ${side} ${side}`);
-  const place = ([x, y]) => [edge + (side - edge - 6) * x, side - edge - (side - edge - 6) * y];
-  draw(svg, "path", { class: "axis", fill: "none", d: `M${place([0, 1])}L${place([0, 0])}L${place([1, 0])}` });
-  if (diagonal) draw(svg, "path", { class: "axis", d: `M${place([0, 0])}L${place([1, 1])}` });
-  draw(svg, "path", { class: "curve", d: "M" + points.map((point) => place(point).map((v) => v.toFixed(1)).join(",")).join("L") });
+  const toPixels = ([x, y]) => [edge + (side - edge - 6) * x, side - edge - (side - edge - 6) * y];
+  draw(svg, "path", { class: "axis", fill: "none", d: `M${toPixels([0, 1])}L${toPixels([0, 0])}L${toPixels([1, 0])}` });
+  if (diagonal) draw(svg, "path", { class: "axis", d: `M${toPixels([0, 0])}L${toPixels([1, 1])}` });
+  draw(svg, "path", { class: "curve", d: "M" + points.map((point) => toPixels(point).map((v) => v.toFixed(1)).join(",")).join("L") });
   draw(svg, "text", { x: side / 2 + edge / 2, y: side - 6, "text-anchor": "middle" }, across);
   draw(svg, "text", { x: -side / 2 + edge / 2, y: 12, transform: "rotate(-90)", "text-anchor": "middle" }, up);
   for (const [at, text] of [[0, "0"], [1, "1"]]) {
-    draw(svg, "text", { x: place([at, 0])[0] - 3, y: side - edge + 13 }, text);
-    draw(svg, "text", { x: edge - 12, y: place([0, at])[1] + 4 }, text);
+    draw(svg, "text", { x: toPixels([at, 0])[0] - 3, y: side - edge + 13 }, text);
+    draw(svg, "text", { x: edge - 12, y: toPixels([0, at])[1] + 4 }, text);
   }
   const now = draw(svg, "circle", { class: "now", r: 5 });
   return (point) => {
-    const [x, y] = place(point);
+    const [x, y] = toPixels(point);
     now.setAttribute("cx", x); now.setAttribute("cy", y);
   };
 }
@@ -138,30 +138,30 @@ function category(data) {
       return hits + alarms ? hits / (hits + alarms) : 1;
     };
     const kept = [...thresholds.filter((_, i) => i % step === 0), -Infinity];
-    const roc = curve(one("#roc"), kept.map((t) => [wrong(t), found(t)]), ["good called", "defective called"], true);
-    const pr = curve(one("#pr"), kept.map((t) => [found(t), precise(t)]), ["defective called", "of the called, defective"], false);
+    const roc = curve(one("#roc"), kept.map((t) => [wrong(t), found(t)]), ["good flagged", "defective flagged"], true);
+    const pr = curve(one("#pr"), kept.map((t) => [found(t), precise(t)]), ["defective flagged", "of the flagged, defective"], false);
     follow = (t) => { roc([wrong(t), found(t)]); pr([found(t), precise(t)]); };
   }
   const slider = one("#threshold");
   let current = data.threshold ?? ends[1];
   [slider.min, slider.max, slider.value] = [...ends, current];
-  const rows = one("#called tbody");
+  const rows = one("#flagged tbody");
   function show() {
     one("#value").textContent = short(current);
     move(current);
     follow(current);
     rows.replaceChildren(...Object.entries(groups).filter(([, scores]) => scores.length).map(([kind, scores]) => {
-      const row = document.createElement("tr"), called = above(scores, current);
+      const row = document.createElement("tr"), flagged = above(scores, current);
       row.innerHTML = '<th scope="row"></th><td class="n"></td><td class="n"></td><td class="n"></td>';
-      const values = [KINDS[kind], called, scores.length - called, (100 * called / scores.length).toFixed(1) + " %"];
+      const values = [KINDS[kind], flagged, scores.length - flagged, (100 * flagged / scores.length).toFixed(1) + " %"];
       values.forEach((value, i) => { row.children[i].textContent = value; });
       row.dataset.kind = kind;
       return row;
     }));
     for (const card of all(".card[data-score]")) {
-      const badge = one(".verdict", card), called = Number(card.dataset.score) > current;
-      badge.textContent = called ? "called" : "not called";
-      badge.className = `verdict ${called ? "yes" : "no"}`;
+      const badge = one(".verdict", card), flagged = Number(card.dataset.score) > current;
+      badge.textContent = flagged ? "flagged" : "not flagged";
+      badge.className = `verdict ${flagged ? "yes" : "no"}`;
     }
     list();
   }
@@ -170,11 +170,11 @@ function category(data) {
     const body = one("#images tbody");
     const fitting = images.filter(([path]) => path.toLowerCase().includes(words));
     body.replaceChildren(...fitting.slice(0, shown).map(([path, score, label]) => {
-      const row = document.createElement("tr"), called = score > current;
+      const row = document.createElement("tr"), flagged = score > current;
       row.innerHTML = '<th scope="row"></th><td class="n"></td><td></td><td></td>';
-      const values = [path, short(score), label === null ? "–" : label ? "defective" : "good", called ? "called" : "not called"];
+      const values = [path, short(score), label === null ? "–" : label ? "defective" : "good", flagged ? "flagged" : "not flagged"];
       values.forEach((value, i) => { row.children[i].textContent = value; });
-      row.lastChild.className = `verdict ${called ? "yes" : "no"}`;
+      row.lastChild.className = `verdict ${flagged ? "yes" : "no"}`;
       return row;
     }));
     one("#more").hidden = fitting.length <= shown;

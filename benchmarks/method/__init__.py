@@ -1,0 +1,1 @@
+"""Benchmarks of the method: arrays in memory, in one process."""

@@ -1,0 +1,185 @@
+"""Metrics, maps and verdicts again, from the members' Parquet, the models and the masks; nothing is trained."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from pipelines.config.run_config import RunConfig, stored_config
+from pipelines.config.run_context import RunContext
+from pipelines.data.dataset import list_images
+from pipelines.data.records import INDEX, ImageRecord
+from pipelines.data.split import by_category
+from pipelines.errors import UsageError
+from pipelines.planning.cache_keys import fused_key
+from pipelines.planning.jobs import FuseJob, stored_summary
+from pipelines.runtime.session import ray_session
+from pipelines.stages.fuse import FUSE
+from pipelines.stages.runner import Runner
+from pipelines.storage.lease import leased
+from pipelines.storage.parquet import metadata_of, read_rows, rows_if_there, write_rows
+from pipelines.storage.paths import FAILURES_FILE, INDEX_FILE, RUN, maps_file, member_scores_file, model_folder
+from pipelines.storage.redaction import is_redacted, redact
+from pipelines.storage.schemas import FailureRow, Provenance
+from pipelines.storage.store import Store
+from pipelines.storage.stored_model import StoredModel
+from pipelines.tracking.console import Console
+from pipelines.tracking.run_record import RunInfo, RunRecord, read_run
+from reconpatch.detector.model import MODEL_FILE, Model
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions:
+    """The options of `reconpatch-run evaluate`.
+
+    Attributes:
+        run_folder: the run.
+        data: where the masks are now; None for where the run found them.
+        false_alarms: target false-positive rate; None for the run's.
+        maps: whether maps are written; None for where the run has them.
+        workers, threads_per_unit, gpus_per_actor, address: as in `RunConfig`.
+    """
+
+    run_folder: str
+    data: str | None = None
+    false_alarms: float | None = None
+    maps: bool | None = None
+    workers: int | None = None
+    threads_per_unit: int = RunConfig.threads_per_unit
+    gpus_per_actor: float = RunConfig.gpus_per_actor
+    address: str | None = None
+
+
+def evaluate(options: EvaluateOptions, console: Console) -> int:
+    """Fuse every category of a run again, and write its fused scores, models, maps and metrics anew.
+
+    Args:
+        options: which run, and what is different now.
+        console: where progress is shown.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UsageError: no run, or one that is in use.
+    """
+    out = Store.of(options.run_folder)
+    run_info = read_run(out)
+    if run_info is None:
+        raise UsageError(f"--run {options.run_folder}: holds no run (no {RUN} in it).")
+    config = _config(run_info, out, options)
+    data = Store.of_data(config.data)
+    with leased(out):
+        indexed = [ImageRecord.from_row(row) for row in read_rows(out, INDEX_FILE)]
+        images, warnings = _with_masks(data, indexed, config.layout)
+        categories = by_category(images)
+        fitted = [category for category in categories if out.below(model_folder(category)).exists(MODEL_FILE)]
+        warnings += [
+            f"{category}: has no model yet and is left out; finish the run first."
+            for category in categories
+            if category not in fitted
+        ]
+        record = _record(run_info, config, out, console, repeated=_repeated(out, categories, warnings))
+        for sentence in warnings:
+            record.warn(sentence)
+        provenance = Provenance(run_info.run_id, record.started_at)
+        context = RunContext(config=config, data=data, out=out, scratch=out, provenance=provenance)
+        jobs = [_fuse_job(StoredModel.load(_folder(out, name)), categories[name], context, options) for name in fitted]
+        with ray_session(config) as workers:
+            runner = Runner(context=context, record=record, console=console, workers=workers)
+            metrics = dict(runner.do(FUSE, jobs))
+        write_rows(out, INDEX_FILE, [image.row() for image in images], INDEX)
+        record.close([row for category in sorted(metrics) for row in metrics[category]])
+    return record.exit_code
+
+
+def _folder(out: Store, category: str) -> Store:
+    return out.below(model_folder(category))
+
+
+def _record(
+    run_info: RunInfo, config: RunConfig, out: Store, console: Console, *, repeated: Collection[str]
+) -> RunRecord:
+    """The run's record, gone on with; of its warnings those that are not repeated."""
+    return RunRecord(
+        config,
+        out,
+        console,
+        run_info.weights,
+        run_id=run_info.run_id,
+        started_at=datetime.now(UTC),
+        stages=dict(run_info.stages),
+        units=run_info.units,
+        failures=[FailureRow.from_row(row) for row in rows_if_there(out, FAILURES_FILE)],
+        failed=dict(run_info.failed),
+        warnings=[sentence for sentence in run_info.warnings if sentence not in repeated],
+        before=run_info,
+    )
+
+
+def _repeated(out: Store, categories: Collection[str], warnings: Sequence[str]) -> set[str]:
+    """Warnings that this call gives again: those of the listing, and those of fusing as far as they still hold."""
+    fused = [sentence for category in categories for sentence in stored_summary(out, category).warnings]
+    return {redact(sentence) for sentence in (*warnings, *fused)}
+
+
+def _config(run_info: RunInfo, out: Store, options: EvaluateOptions) -> RunConfig:
+    stored = run_info.config
+    data = options.data or stored["data"]
+    if is_redacted(data):
+        raise UsageError("The run's data has credentials in its address, which are not kept: give it with --data.")
+    config = stored_config(
+        stored,
+        out=out.uri,
+        data=data,
+        fresh=False,
+        workers=options.workers,
+        threads_per_unit=options.threads_per_unit,
+        gpus_per_actor=options.gpus_per_actor,
+        address=options.address,
+    )
+    return config if options.false_alarms is None else replace(config, false_alarms=options.false_alarms)
+
+
+def _with_masks(data: Store, images: Sequence[ImageRecord], layout: str) -> tuple[list[ImageRecord], list[str]]:
+    """The images with the masks that are there now, and the listing's warnings."""
+    listing = list_images(data, list(dict.fromkeys(image.category for image in images)), layout)
+    listed = {image.image_path: image for image in listing.images}
+    return [_with_mask(data, image, listed) for image in images], list(listing.warnings)
+
+
+def _with_mask(data: Store, image: ImageRecord, listed: Mapping[str, ImageRecord]) -> ImageRecord:
+    mask_path = listed[image.image_path].mask_path if image.image_path in listed else image.mask_path
+    sha256 = None
+    if mask_path is not None and data.exists(mask_path):
+        sha256 = hashlib.sha256(data.read_picture(mask_path)).hexdigest()
+    changed = (mask_path, sha256) != (image.mask_path, image.mask_sha256)
+    # A row whose mask is another one must not be trusted by its old fingerprint.
+    return replace(image, mask_path=mask_path, mask_sha256=sha256, fingerprint=None if changed else image.fingerprint)
+
+
+def _fuse_job(
+    stored: StoredModel, images: Sequence[ImageRecord], context: RunContext, options: EvaluateOptions
+) -> FuseJob:
+    category, out = stored.category, context.out
+    model = replace(stored.model, false_alarms=context.config.false_alarms)
+    scored = {backbone: metadata_of(out, member_scores_file(category, backbone)) for backbone in stored.backbones}
+    _require_same(model, scored)
+    config = replace(context.config, fusion=model.fusion)
+    return FuseJob(
+        model=model,
+        images=tuple(images),
+        key=fused_key(config, [metadata["key"] for metadata in scored.values()], images),
+        maps=out.exists(maps_file(category)) if options.maps is None else options.maps,
+    )
+
+
+def _require_same(model: Model, scored: Mapping[str, Mapping[str, str]]) -> None:
+    for member in model.members:
+        if scored[member.backbone].get("model_key") != member.key:
+            raise UsageError(
+                f"{model.category}, {member.backbone}: its scores are not this model's, because a run was interrupted; "
+                f"finish it first with the command that started it."
+            )

@@ -1,0 +1,188 @@
+"""Score new, unlabelled images with a category's model: index -> extract -> predict, in waves, in parts."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pyarrow.fs as pafs
+
+from pipelines.config.networks import Networks
+from pipelines.config.run_config import RunConfig
+from pipelines.config.run_context import RunContext
+from pipelines.data.dataset import find_new_images, new_images
+from pipelines.errors import UsageError, error_line
+from pipelines.registry.drift_log import drift_row, note_drift, read_scores
+from pipelines.registry.registry import Registry, find_model
+from pipelines.runtime.session import ray_session
+from pipelines.stages.index import absolute_path, complete_images, read_in_tasks
+from pipelines.stages.predict import ScoringRequest, score_requests
+from pipelines.stages.runner import Runner, scratch_of
+from pipelines.storage.lease import leased
+from pipelines.storage.parquet import write_rows, write_table
+from pipelines.storage.paths import DRIFT_FILE, PART_ROWS, fused_part, maps_part
+from pipelines.storage.schemas import DRIFT, Provenance
+from pipelines.storage.store import Store
+from pipelines.storage.stored_model import StoredModel
+from pipelines.tracking.console import Console
+from pipelines.tracking.run_record import RunRecord, RunStatus
+from reconpatch.detector.model import Model, with_false_alarms
+from reconpatch.imaging.images import SUFFIXES
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewImages:
+    """The options of `reconpatch-run score`; those that runs have too mean the same there.
+
+    Attributes:
+        model: a run's folder, or a registry.
+        images: the folder of the new images.
+        category: whose model scores them.
+        out: the folder for the scores.
+        false_alarms: target false-positive rate; None for the model's own.
+    """
+
+    model: str
+    images: str
+    category: str
+    out: str
+    weights: str | None = None
+    false_alarms: float | None = None
+    maps: bool = False
+    scratch: str | None = None
+    scratch_gb: float = RunConfig.scratch_gb
+    strict: bool = False
+    workers: int | None = None
+    threads_per_unit: int = RunConfig.threads_per_unit
+    gpus_per_actor: float = RunConfig.gpus_per_actor
+    address: str | None = None
+
+
+def score_new(options: NewImages, console: Console) -> int:
+    """Score every image below a folder: scores/fused/<category>/part-00000.parquet and so on.
+
+    Args:
+        options: what is scored, by which model.
+        console: where progress is shown.
+
+    Returns:
+        The exit code: 0 done, 1 where scoring failed, or with `--strict` where files were unreadable.
+
+    Raises:
+        UsageError: no images, a directory that is not empty.
+        ModelError: no such model, or other weights than it was fitted with.
+    """
+    images, out = Store.of(options.images), Store.of(options.out)
+    stored = _stored_model(options)
+    files, warnings = find_new_images(images)
+    if not files:
+        raise UsageError(f"--images {images.uri}: no image in it ({', '.join(sorted(SUFFIXES))}).")
+    config = _config(stored.model, options)
+    scratch = scratch_of(config, out)  # a folder that cannot be one is refused first
+    networks = Networks({}, config.weights)
+    networks.add(stored.model)
+    if out.holds_something():
+        raise UsageError(f"--out {options.out}: is not empty; give another folder.")
+    with leased(out):
+        record = RunRecord(
+            config,
+            out,
+            console,
+            networks.by_backbone,
+            run_id=uuid.uuid4().hex,
+            started_at=datetime.now(UTC),
+            origin={"models": Store.of(options.model).uri, "images": images.uri},
+        )
+        for sentence in warnings:
+            record.warn(sentence)
+        provenance = Provenance(record.run_id, record.started_at)
+        context = RunContext(config=config, data=images, out=out, scratch=scratch, provenance=provenance)
+        record.save(RunStatus.RUNNING)
+        try:
+            with ray_session(config) as workers:
+                runner = Runner(context=context, record=record, console=console, workers=workers)
+                for part, wave in enumerate(_waves(files, networks.bytes_per_image(stored.model), config)):
+                    _score_wave(runner, stored, networks, files=wave, part=part)
+        except BaseException:
+            record.save(RunStatus.INTERRUPTED)
+            raise
+        scratch.remove_folder()
+        if not record.failed:
+            _write_drift(context, Store.of(options.model), stored.model, record)
+        record.close()
+    return record.exit_code
+
+
+def _stored_model(options: NewImages) -> StoredModel:
+    stored = StoredModel.load(find_model(Store.of(options.model), options.category))
+    if options.false_alarms is None:
+        return stored
+    return StoredModel(with_false_alarms(stored.model, options.false_alarms), stored.folder)
+
+
+def _write_drift(context: RunContext, source: Store, model: Model, record: RunRecord) -> None:
+    """Beside the scores, and in the registry that the model is from."""
+    row = drift_row(read_scores(context.out, model.category), model, context.provenance)
+    if row is None:
+        return
+    write_rows(context.out, DRIFT_FILE, [row], DRIFT)
+    if Registry(source).current(model.category) is not None:
+        try:
+            note_drift(Registry(source), row, context.provenance)
+        except OSError as error:  # a registry that may only be read is one to score with
+            record.warn(f"{source.uri}: the drift could not be written there: {error}")
+
+
+def _config(model: Model, options: NewImages) -> RunConfig:
+    """The configuration of a call that trains nothing: the model knows its members."""
+    return RunConfig(
+        command="score",
+        data=options.images,
+        out=options.out,
+        members=(),
+        image_size=model.image_size,
+        categories=(options.category,),
+        full_frame=model.full_frame,
+        weights=absolute_path(options.weights),
+        score_neighbors=model.score_neighbors,
+        fusion=model.fusion,
+        chunk=model.chunk,
+        bit_depth=model.bit_depth,
+        false_alarms=model.false_alarms,
+        maps=options.maps,
+        scratch=options.scratch,
+        scratch_gb=options.scratch_gb,
+        strict=options.strict,
+        workers=options.workers,
+        threads_per_unit=options.threads_per_unit,
+        gpus_per_actor=options.gpus_per_actor,
+        address=options.address,
+    )
+
+
+def _waves(files: Sequence[pafs.FileInfo], bytes_per_image: int, config: RunConfig) -> list[Sequence[pafs.FileInfo]]:
+    """As many images at once as their features have room for, and a part has rows."""
+    room = int(config.scratch_gb * 1e9 / bytes_per_image)
+    size = max(config.chunk, min(room, PART_ROWS) // config.chunk * config.chunk)
+    return [files[start : start + size] for start in range(0, len(files), size)]
+
+
+def _score_wave(
+    runner: Runner, stored: StoredModel, networks: Networks, *, files: Sequence[pafs.FileInfo], part: int
+) -> None:
+    context, category = runner.context, stored.category
+    listed = new_images(context.data, category, files)
+    completed = complete_images(listed, {}, read=read_in_tasks(runner), bit_depth=context.config.bit_depth)
+    runner.report(completed.failures, completed.warnings, "index")
+    images = completed.images
+    maps = maps_part(category, part) if context.config.maps else None
+    request = ScoringRequest(stored=stored, source=context.data, images=images, maps=maps)
+    for _, answer in score_requests(runner, [request], networks.by_backbone):
+        if isinstance(answer, Exception):
+            which = f"{len(images)} images from {images[0].image_path} on" if images else "no image"
+            runner.record.category_failed(category, "predict", f"{which}: {error_line(answer)}")
+        else:
+            write_table(context.out, fused_part(category, part), answer)
+    runner.free([category])

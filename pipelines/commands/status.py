@@ -1,0 +1,55 @@
+"""`reconpatch-run status`: the state of every category in a registry, the most urgent first."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from pipelines.errors import UsageError
+from pipelines.registry.attention import states_of
+from pipelines.registry.night_table import read_night
+from pipelines.registry.registry import WORK, Registry
+from pipelines.storage.store import Store
+from pipelines.tracking.console import Console
+
+_COLUMNS = ("category", "attention", "model", "days", "learned", "judged", "images", "anomalies", "unreadable", "ks")
+
+
+def status(console: Console, *, registry: str, as_json: bool) -> int:
+    """Print a row a category: its model, its last nightly run and its drift.
+
+    Args:
+        console: for the table and warnings.
+        registry: its path or URI.
+        as_json: whether to print JSON instead of a table.
+
+    Returns:
+        The exit code, 0.
+
+    Raises:
+        UsageError: the registry holds neither a model nor a nightly run.
+    """
+    models = Registry(Store.of(registry))
+    try:
+        night = read_night(models.store.below(WORK))
+    except (OSError, UsageError) as error:
+        console.warn(f"{error} The results of the last nightly run are not shown.")
+        night = {}
+    states = states_of(models, night, datetime.now(UTC))
+    if not states:
+        raise UsageError(f"--registry {registry} holds neither a model nor a nightly run.")
+    if as_json:
+        console.say(json.dumps([state.to_json() for state in states], indent=2, ensure_ascii=False))
+        return 0
+    console.table(_COLUMNS, [[_cell(getattr(state, name)) for name in _COLUMNS] for state in states])
+    for state in states:
+        if state.reasons:
+            console.say(f"{state.category}: {state.reasons}")
+    return 0
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.2f}" if isinstance(value, float) else str(value)

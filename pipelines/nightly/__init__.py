@@ -1,0 +1,1 @@
+"""Unattended operation: train what changed, test it, promote it, score the day's images."""

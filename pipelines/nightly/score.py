@@ -1,0 +1,202 @@
+"""Scoring of a nightly run: the active models score new images, and drift compares these with held-out scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from pipelines.data.dataset import Listing, as_new, find_new_images, new_images
+from pipelines.data.discovery import image_folders, named
+from pipelines.data.layouts import MVTEC
+from pipelines.data.records import INDEX, ImageRecord
+from pipelines.data.split import by_category
+from pipelines.nightly.budget import Measurement
+from pipelines.nightly.score_parts import CategoryJob, PreviousScores, write_scores
+from pipelines.nightly.state import NightRun
+from pipelines.nightly.steps import NightStage, NightTask
+from pipelines.registry.drift_log import drift_row, note_drift, read_scores
+from pipelines.registry.statuses import ScoringResult
+from pipelines.stages.index import KnownRows, complete_images, read_in_tasks
+from pipelines.stages.runner import Runner
+from pipelines.storage.parquet import write_rows
+from pipelines.storage.paths import INDEX_FILE
+from pipelines.storage.store import Store
+from pipelines.storage.stored_model import StoredModel
+from reconpatch.detector.model import with_false_alarms
+
+
+@dataclass(frozen=True, kw_only=True)
+class _NewFiles:
+    """New images of a category, not read yet.
+
+    Attributes:
+        images: the files, as images.
+        warnings: sentences about other files in the folder.
+    """
+
+    images: list[ImageRecord]
+    warnings: list[str]
+
+
+def score_categories(night: NightRun, listing: Listing, known: KnownRows) -> None:
+    """Score the new images of all categories that have an active model.
+
+    Args:
+        night: the run.
+        listing: of the training data.
+        known: image_path -> row of the training data's index, as rows of new images.
+    """
+    context = replace(night.runner.context, data=night.new_images, out=night.out)
+    runner = replace(night.runner, context=context)
+    previous = night.previous_scores()
+    files = _list_new_images(night, listing)
+    images = _index_new_images(night, runner, files, _trusted(night, previous, known))
+    jobs = _scoring_jobs(night, files, by_category(images))
+    queue = night.queue(NightTask.SCORE, night.seconds_left)
+    deferred = queue.run(jobs, lambda wave, _: _score_wave(night, runner, wave, previous))
+    night.defer(deferred, NightTask.SCORE)
+
+
+def _list_new_images(night: NightRun, listing: Listing) -> dict[str, _NewFiles]:
+    """Return category -> its new images, and warn about other files."""
+    source, of_data = night.new_images, night.options.images is None
+    registered = () if night.config.categories else night.registry.categories()
+    categories = sorted({*listing.categories, *registered})
+    # Data in another layout than MVTec AD's has no folder of test images by category.
+    listed = [as_new(image) for image in listing.images if image.split == "test"] if listing.layout != MVTEC else []
+    tests = by_category(listed) if of_data else {}
+    files = night.for_each(
+        categories,
+        lambda category: _new_files(source, category, of_data=of_data, tests=tests.get(category, [])),
+        NightStage.SCORE,
+        NightTask.SCORE,
+    )
+    for category, of_category in files.items():
+        if of_category.warnings:
+            others = len(of_category.warnings) - 1
+            more = f" (and {others} more like it)" if others else ""
+            night.record.warn(f"{category}: {of_category.warnings[0]}{more}")
+    unknown = [] if of_data else [name for name in image_folders(source) if name not in categories]
+    if unknown:
+        names = named(unknown, 20)
+        night.record.warn(f"{source.uri}: {len(unknown)} folders belong to no known category: {names}.")
+    return files
+
+
+def _new_files(source: Store, category: str, *, of_data: bool, tests: list[ImageRecord]) -> _NewFiles:
+    """Return a category's new images: those of its folder; of the training data, of `test`, else of `incoming`.
+
+    Args:
+        source: the root of the new images.
+        category: the category.
+        of_data: whether that is the root of the training data.
+        tests: the test images of training data in a layout that has no such folders.
+    """
+    if tests or source.listed:
+        return _NewFiles(images=tests, warnings=[])
+    if of_data and (files := find_new_images(source, f"{category}/test")[0]):
+        return _NewFiles(images=new_images(source, category, files), warnings=[])  # which the listing has warned of
+    files, warnings = find_new_images(source, f"{category}/incoming" if of_data else category)
+    return _NewFiles(images=new_images(source, category, files), warnings=list(warnings))
+
+
+def _trusted(night: NightRun, previous: PreviousScores, known: KnownRows) -> KnownRows:
+    """Return image_path -> row of an index that is believed where the file has not changed."""
+    last = {} if night.config.rehash else previous.index
+    return {**last, **known} if night.options.images is None else {**last}
+
+
+def _index_new_images(
+    night: NightRun, runner: Runner, files: Mapping[str, _NewFiles], trusted: KnownRows
+) -> tuple[ImageRecord, ...]:
+    """Return the new images that can be read, and write them to index.parquet."""
+    listed = [image for of_category in files.values() for image in of_category.images]
+    bit_depth = night.config.bit_depth
+    completed = complete_images(listed, trusted, read=read_in_tasks(runner), bit_depth=bit_depth)
+    runner.report(completed.failures, completed.warnings, "index")
+    write_rows(night.out, INDEX_FILE, completed.images, INDEX)
+    return completed.images
+
+
+def _scoring_jobs(
+    night: NightRun, files: Mapping[str, _NewFiles], images: Mapping[str, Sequence[ImageRecord]]
+) -> list[CategoryJob]:
+    """Return the jobs of categories with images and an active model; set the result of the others."""
+    folders = night.for_each(
+        list(files), lambda category: _active_folder(night, category), NightStage.SCORE, NightTask.SCORE
+    )
+    jobs = []
+    for category, of_category in files.items():
+        readable = tuple(images.get(category, ()))
+        unreadable = len(of_category.images) - len(readable)
+        night.update(replace(night.row(category), images=len(readable), unreadable=unreadable))
+        if category not in folders:
+            continue
+        folder = folders[category]
+        if folder is None or not readable:
+            night.set_judged(category, ScoringResult.NO_MODEL if folder is None else ScoringResult.NO_IMAGES)
+            continue
+        with night.guarded(category, NightStage.SCORE, NightTask.SCORE):
+            jobs.append(_scoring_job(night, folder, readable))
+    return jobs
+
+
+def _scoring_job(night: NightRun, folder: Store, images: tuple[ImageRecord, ...]) -> CategoryJob:
+    stored = StoredModel.load(folder)
+    model = with_false_alarms(stored.model, night.config.false_alarms)
+    night.networks.add(model)
+    night.update(replace(night.row(model.category), model_version=model.version))
+    scratch_bytes = night.networks.bytes_per_image(model) * len(images)
+    return CategoryJob(model=replace(stored, model=model), images=images, scratch_bytes=scratch_bytes)
+
+
+def _active_folder(night: NightRun, category: str) -> Store | None:
+    """Return the folder of a category's active model; None where there is none."""
+    version = night.registry.current(category)
+    return None if version is None else night.registry.version(category, version)
+
+
+def _score_wave(
+    night: NightRun, runner: Runner, wave: Sequence[CategoryJob], previous: PreviousScores
+) -> list[Measurement]:
+    """Score the images of some categories; return what that took for those of which no row was reused."""
+    measurements = []
+    for scored in write_scores(runner, wave, night.networks, previous):
+        category = scored.job.category
+        if scored.images == scored.job.n_images:  # reused rows cost nothing, and would make the next run look cheap
+            measurements.append(Measurement(seconds=scored.seconds, images={category: scored.images}))
+        with night.guarded(category, NightStage.SCORE, NightTask.SCORE):
+            _report_scores(night, scored.job)
+    for job in wave:
+        if night.row(job.category).judged is None:
+            night.set_judged(job.category, ScoringResult.FAILED)
+    return measurements
+
+
+def _report_scores(night: NightRun, job: CategoryJob) -> None:
+    """Set what the scores of a category show, and write its drift into the registry."""
+    category, model = job.category, job.model.model
+    scores = read_scores(night.out, category)
+    row = night.row(category)
+    vanished = (row.images or 0) - scores.num_rows
+    row = replace(
+        row,
+        judged=ScoringResult.DONE,
+        images=scores.num_rows,
+        unreadable=(row.unreadable or 0) + vanished,
+        anomalies=None if model.threshold is None else sum(scores["is_anomaly"].to_pylist()),
+    )
+    night.update(row)
+    provenance = night.runner.context.provenance
+    drift = drift_row(scores, model, provenance)
+    if drift is not None:
+        note_drift(night.registry, drift, provenance)
+        night.update(
+            replace(
+                row,
+                above_threshold=drift.above_threshold,
+                ks=drift.ks,
+                ks_p_value=drift.ks_p_value,
+                rare=drift.rare,
+            )
+        )

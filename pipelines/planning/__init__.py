@@ -1,0 +1,1 @@
+"""What is missing or stale, and how long it will take."""

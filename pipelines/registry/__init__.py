@@ -1,0 +1,1 @@
+"""Model versions, drift and what needs attention."""

@@ -1,0 +1,1 @@
+"""Ray: sessions, capacity, tasks, training, retries and progress."""

@@ -1,0 +1,1 @@
+"""The stages of a run: index, extract, fit, select, score, fuse."""

@@ -1,0 +1,219 @@
+"""Fuse the members' scores of a category, equation 11: one Ray task a category.
+
+All that is read are the members' scores, their bank indices and the masks: `evaluate` does the same again at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.config.run_context import RunContext
+from pipelines.data.masks import read_masks
+from pipelines.data.records import ImageRecord
+from pipelines.planning.jobs import FusedSummary, FuseJob
+from pipelines.planning.stage import Counted, Progress, Stage, StageResult
+from pipelines.stages.audit_images import write_audit
+from pipelines.stages.explain import ScoredImages, geometry_of, nearest_patches
+from pipelines.stages.member_scores import MemberScores, as_member_scores
+from pipelines.storage.parquet import read_table, write_rows, write_table
+from pipelines.storage.paths import TRAIN_FILE, fused_scores_file, maps_file, member_scores_file, model_folder
+from pipelines.storage.schemas import MAPS, TRAIN, FusedRow, MetricsRow, Provenance, fused_schema
+from pipelines.storage.store import Store
+from pipelines.storage.stored_model import StoredModel
+from reconpatch.detector.fusion import ScoreStatistics
+from reconpatch.detector.model import MODEL_FILE, Model, calibrate, normalize, predict
+from reconpatch.detector.model_json import to_json
+from reconpatch.detector.thresholds import bound_keeps, images_needed
+from reconpatch.evaluation.metrics import image_metrics, pixel_metrics
+from reconpatch.imaging.anomaly_maps import anomaly_map, to_original
+
+
+def fuse_category(job: FuseJob, context: RunContext, progress: Progress) -> StageResult:
+    """Fuse a category's members, take the threshold from its held-out images and the metrics from its masks.
+
+    Args:
+        job: the category.
+        context: of the run.
+        progress: not called: fusing is one step.
+    """
+    out = context.out
+    scored, statistics = _scored_images(job, out)
+    model, folder = scored.stored.model, scored.stored.folder
+    warnings = _fallbacks(model, statistics) + _bounds(model) + write_audit(scored)
+    masks, mask_warnings = read_masks(context.data, scored.images, model)
+    warnings += mask_warnings
+    metrics = _metrics_rows(scored, masks)
+    rows = fused_rows(scored, context.provenance)
+    folder.write(MODEL_FILE, to_json(model).encode())
+    _write_train(scored.images, folder)
+    if job.maps:
+        test = [number for number, image in enumerate(scored.images) if image.split == "test"]
+        rows_of_maps = map_rows(scored, test, context.provenance)
+        write_rows(out, maps_file(job.category), rows_of_maps, MAPS, metadata={"key": job.key})
+    # Last, since its key says that all of this stands.
+    summary = FusedSummary(metrics=tuple(metrics), warnings=tuple(warnings)).to_json()
+    schema = fused_schema(scored.stored.backbones)
+    metadata = {"key": job.key, "summary": summary}
+    write_rows(out, fused_scores_file(job.category), rows, schema, metadata=metadata)
+    return StageResult(warnings=tuple(warnings), metrics=tuple(metrics))
+
+
+def _scored_images(job: FuseJob, out: Store) -> tuple[ScoredImages, list[ScoreStatistics]]:
+    """The category's images under its model, with statistics and threshold as these images make them."""
+    tables = [read_table(out, member_scores_file(job.category, member.backbone)) for member in job.model.members]
+    members = [as_member_scores(table) for table in tables]
+    images = _in_order(job.images, members)
+    fit, holdout = (np.array([image.part == part for image in images]) for part in ("fit", "holdout"))
+    model, statistics = normalize(job.model, [member.maps[fit] for member in members])
+    if holdout.any():
+        model = calibrate(model, predict(model, [member.maps[holdout] for member in members]).scores)
+    stored = StoredModel(model, out.below(model_folder(job.category)))
+    prediction = predict(model, [member.maps for member in members])
+    return ScoredImages(stored=stored, images=images, members=members, prediction=prediction), statistics
+
+
+def _in_order(images: Sequence[ImageRecord], members: Sequence[MemberScores]) -> list[ImageRecord]:
+    """The images in the order of the members' rows, which is the same in all of them."""
+    by_path = {image.image_path: image for image in images}
+    orders = [member.table["image_path"].to_pylist() for member in members]
+    if any(order != orders[0] for order in orders) or set(orders[0]) != set(by_path):
+        raise ValueError("the members' scores are of other images than the index: finish the run that was begun.")
+    return [by_path[path] for path in orders[0]]
+
+
+def _fallbacks(model: Model, statistics: Sequence[ScoreStatistics]) -> list[str]:
+    return [
+        f"{model.category}, {member.backbone}: more than half of the fit scores are nearly the same (a uniform "
+        f"background?); the mean absolute deviation stands in place of the MAD."
+        for member, fitted in zip(model.members, statistics, strict=True)
+        if fitted.fallback
+    ]
+
+
+def _bounds(model: Model) -> list[str]:
+    n, bound = len(model.holdout_scores), model.false_alarm_bound
+    if bound is None or bound_keeps(bound, model.false_alarms):
+        return []
+    return [
+        f"{model.category}: {n} held-out good images guarantee a false-positive rate of at most {bound:.1%}, not the "
+        f"target of {model.false_alarms:.1%}; that takes {images_needed(model.false_alarms)} of them."
+    ]
+
+
+def fused_rows(scored: ScoredImages, provenance: Provenance) -> list[FusedRow]:
+    """Return rows of scores/fused, one an image; training images have no verdict, since they made the model.
+
+    Args:
+        scored: the images.
+        provenance: of the run.
+    """
+    model, prediction = scored.stored.model, scored.prediction
+    grid = prediction.fused.shape[1:]
+    rows = []
+    for number, (image, nearest) in enumerate(zip(scored.images, nearest_patches(scored), strict=True)):
+        cell = int(prediction.peaks.row[number]), int(prediction.peaks.col[number])
+        peak_row, peak_col = geometry_of(image, model).patch_center(*cell, (grid[0], grid[1]))
+        row = FusedRow(
+            category=image.category,
+            image_path=image.image_path,
+            split=image.split,
+            part=image.part,
+            defect=image.defect,
+            label=image.label,
+            score=float(prediction.scores[number]),
+            peak_row=peak_row,
+            peak_col=peak_col,
+            **asdict(nearest),
+            member_scores={
+                member.backbone: float(prediction.member_scores[position, number])
+                for position, member in enumerate(model.members)
+            },
+            **provenance.columns(model.version),
+        )
+        if image.split != "train" and prediction.p_values is not None and prediction.is_anomaly is not None:
+            p_value, is_anomaly = float(prediction.p_values[number]), bool(prediction.is_anomaly[number])
+            row = replace(row, p_value=p_value, threshold=model.threshold, is_anomaly=is_anomaly)
+        rows.append(row)
+    return rows
+
+
+def _metrics_rows(scored: ScoredImages, masks: Mapping[str, np.ndarray]) -> list[MetricsRow]:
+    """Metrics of the ensemble and of each member over the test images with a label."""
+    prediction = scored.prediction
+    named_scores = [("ensemble", prediction.scores, prediction.fused)] + [
+        (backbone, member.table["score"].to_numpy(zero_copy_only=False), member.maps)
+        for backbone, member in zip(scored.stored.backbones, scored.members, strict=True)
+    ]
+    test = [number for number, image in enumerate(scored.images) if image.split == "test" and image.label is not None]
+    labels = np.array([scored.images[number].label for number in test], dtype=np.int64)
+    rows = []
+    for name, scores, maps in named_scores:
+        image = image_metrics(np.asarray(scores[test], dtype=np.float64), labels)
+        row = MetricsRow(
+            category=scored.stored.category,
+            model=name,
+            image_auroc=image.auroc,
+            image_ap=image.ap,
+            image_f1max=image.f1max,
+            d_prime=image.d_prime,
+            n_good=int((labels == 0).sum()),
+            n_defect=int((labels == 1).sum()),
+        )
+        rows.append(_with_pixel_metrics(row, scored, maps, masks) if masks else row)
+    return rows
+
+
+def _with_pixel_metrics(
+    row: MetricsRow, scored: ScoredImages, maps: np.ndarray, masks: Mapping[str, np.ndarray]
+) -> MetricsRow:
+    """Add the pixel metrics; pixels count in labelled test images that are good or have a mask."""
+    size, images = scored.stored.model.image_size, scored.images
+    seen = [
+        number
+        for number, image in enumerate(images)
+        if image.split == "test" and (image.label == 0 or (image.label == 1 and image.image_path in masks))
+    ]
+    none = np.zeros((size, size), dtype=bool)
+    truth = np.stack([masks.get(images[number].image_path, none) for number in seen])
+    pixel = pixel_metrics(anomaly_map(np.asarray(maps[seen], np.float32), size), truth)
+    return replace(row, pixel_auroc=pixel.auroc, pixel_ap=pixel.ap, pixel_f1max=pixel.f1max, aupro=pixel.aupro)
+
+
+def _write_train(images: Sequence[ImageRecord], folder: Store) -> None:
+    rows = sorted((image.row() for image in images if image.split == "train"), key=lambda row: row["image_path"])
+    table = pa.Table.from_pylist([{name: row[name] for name in TRAIN.names} for row in rows], schema=TRAIN)
+    write_table(folder, TRAIN_FILE, table)
+
+
+def map_rows(scored: ScoredImages, numbers: Iterable[int], provenance: Provenance) -> list[dict[str, Any]]:
+    """Return rows of maps/: fused maps on the images' own pixels, NaN where the crop did not look.
+
+    Args:
+        scored: the images.
+        numbers: which of them.
+        provenance: of the run.
+    """
+    model = scored.stored.model
+    rows = []
+    for number in numbers:
+        image = scored.images[number]
+        network_map = anomaly_map(np.asarray(scored.prediction.fused[number], np.float32), model.image_size)
+        values = np.asarray(to_original(network_map, geometry_of(image, model))).reshape(-1)
+        columns = {"category": image.category, "image_path": image.image_path}
+        size = {"height": image.height, "width": image.width}
+        rows.append({**columns, **size, "map": values, **provenance.columns(model.version)})
+    return rows
+
+
+FUSE = Stage[FuseJob](
+    name="fuse",
+    counted=Counted.CATEGORIES,
+    on_device=False,
+    due=lambda plan: () if plan.fuse is None else (plan.fuse,),
+    run=fuse_category,
+)

@@ -1,0 +1,111 @@
+"""Listing of folders; local ones without pyarrow, which fails at names that are not UTF-8 and at links upward."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.fs as pafs
+
+_ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The contents of a folder, each tuple sorted by path.
+
+    Attributes:
+        files: those with a usable name.
+        folders: those with a usable name.
+        unnamable: paths that cannot be used as names, because they are not UTF-8 or have '..' in them.
+        loops: paths of links to a folder that contains them. They are among the folders, without their contents.
+    """
+
+    files: tuple[pafs.FileInfo, ...] = ()
+    folders: tuple[pafs.FileInfo, ...] = ()
+    unnamable: tuple[str, ...] = ()
+    loops: tuple[str, ...] = ()
+
+
+def is_absent(error: OSError) -> bool:
+    """Return whether an error means that there is nothing by that name, one too long for any file included."""
+    return error.errno in _ABSENT
+
+
+def contents_of(filesystem: pafs.FileSystem, folder: str, *, recursive: bool) -> Contents:
+    """List a folder; one that does not exist is empty.
+
+    Args:
+        filesystem: pyarrow's.
+        folder: its path there.
+        recursive: whether files and folders at any depth are listed, or only those directly in the folder.
+    """
+    if isinstance(filesystem, pafs.LocalFileSystem):
+        return _local(folder, recursive=recursive)
+    infos = filesystem.get_file_info(pafs.FileSelector(folder, recursive=recursive, allow_not_found=True))
+    infos.sort(key=lambda info: info.path)
+    leading_out = {info.path for info in infos if ".." in info.path[len(folder) :].split("/")}
+    return Contents(
+        tuple(info for info in infos if info.type == pafs.FileType.File and info.path not in leading_out),
+        tuple(info for info in infos if info.type == pafs.FileType.Directory and info.path not in leading_out),
+        tuple(sorted(leading_out)),
+    )
+
+
+def _local(top: str, *, recursive: bool) -> Contents:
+    files: list[pafs.FileInfo] = []
+    folders: list[pafs.FileInfo] = []
+    unnamable: list[str] = []
+    loops: list[str] = []
+    waiting = [(top, _ancestors(top) if recursive else frozenset())]
+    while waiting:
+        folder, ancestors = waiting.pop()
+        for entry in _entries(folder):
+            try:
+                entry.name.encode()
+            except UnicodeEncodeError:
+                unnamable.append(entry.path)
+                continue
+            try:
+                status = entry.stat()
+            except OSError as error:
+                if not is_absent(error):
+                    raise
+                continue  # a link without target, or a file that was just removed
+            kind = stat.S_IFMT(status.st_mode)
+            if kind == stat.S_IFREG:
+                size, time = status.st_size, status.st_mtime_ns
+                files.append(pafs.FileInfo(entry.path, pafs.FileType.File, size=size, mtime_ns=time))
+            elif kind == stat.S_IFDIR:
+                folders.append(pafs.FileInfo(entry.path, pafs.FileType.Directory))
+                if recursive and entry.is_symlink() and _identity(status) in ancestors:
+                    loops.append(entry.path)
+                elif recursive:
+                    waiting.append((entry.path, ancestors | {_identity(status)}))
+    files.sort(key=lambda info: info.path)
+    folders.sort(key=lambda info: info.path)
+    return Contents(tuple(files), tuple(folders), tuple(sorted(unnamable)), tuple(sorted(loops)))
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError as error:
+        if is_absent(error):
+            return []
+        raise
+
+
+def _ancestors(folder: str) -> frozenset[tuple[int, int]]:
+    """Return the identities of a folder and of all that contain it, by its path and by its real path."""
+    ends = {Path(folder), Path(os.path.realpath(folder))}
+    paths = {path for end in ends for path in (end, *end.parents)}
+    return frozenset(_identity(os.stat(path)) for path in paths if os.path.exists(path))
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino

@@ -1,0 +1,1 @@
+"""What a run reports: run.json and the terminal."""

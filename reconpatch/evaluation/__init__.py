@@ -1,0 +1,1 @@
+"""How well scores separate defective from good images, and how models compare."""

@@ -1,0 +1,1 @@
+"""From files to network input and back to pixels."""

@@ -1,0 +1,76 @@
+"""Options of configuration fields: defaults are the fields', or what the help says decides them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import pytest
+
+from pipelines.cli.generate import ConfigOption, Decorator
+from pipelines.cli.main import main
+from pipelines.cli.options import MEMBER_FIELDS, run_field
+from pipelines.config.option import options_of
+from pipelines.config.run_config import RunConfig
+from pipelines.data.layouts import LAYOUTS
+
+
+def made(decorator: Decorator) -> ConfigOption:
+    """The click option that a decorator adds."""
+    (option,) = click.command()(decorator(lambda **_: None)).params
+    assert isinstance(option, ConfigOption)
+    return option
+
+
+def default_of(option: ConfigOption) -> Any:
+    return option.get_default(click.Context(click.Command("")))
+
+
+@pytest.mark.parametrize(
+    ("name", "default", "shown"),
+    [
+        ("seed", 0, True),
+        ("scratch_gb", 50.0, True),
+        ("fusion", "patch", True),
+        ("sigma", "neighbor", True),
+        ("maps", False, True),
+        ("full_frame", None, "full-frame; center-crop with --recipe paper"),
+    ],
+)
+def test_a_field_brings_its_default(name: str, default: object, shown: object) -> None:
+    option = made(run_field(name))
+    assert (default_of(option), option.show_default) == (default, shown)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("dim", "by preset"),
+        ("init", "by preset"),
+        ("max_steps", "3000; 0 with --recipe paper"),
+        ("holdout", "0.2; 0 with --recipe paper"),
+    ],
+)
+def test_what_a_preset_or_a_recipe_decides_has_no_default_of_its_own(name: str, shown: str) -> None:
+    option = made(run_field(name))
+    assert option.show_default == shown
+    assert not isinstance(default_of(option), (int, float, str))
+
+
+def test_a_command_may_change_default_and_help() -> None:
+    steps = made(run_field("max_steps", default=300, help="Steps."))
+    assert (default_of(steps), steps.show_default, steps.help) == (300, True, "Steps.")
+    rate = made(run_field("false_alarms", shown_default="the run's"))
+    assert (rate.show_default, rate.help) == ("the run's", options_of(RunConfig)["false_alarms"].help)
+
+
+def test_every_layout_can_be_chosen() -> None:
+    layout = made(run_field("layout"))
+    assert isinstance(layout.type, click.Choice)
+    assert layout.type.choices == ("auto", *LAYOUTS)
+
+
+@pytest.mark.parametrize("command", ["ensemble", "single", "nightly"])
+def test_every_field_with_an_option_is_one_of_a_training_command(command: str) -> None:
+    fields = {*MEMBER_FIELDS, *options_of(RunConfig)} - ({"out"} if command == "nightly" else set())
+    assert fields <= {parameter.name for parameter in main.commands[command].params}

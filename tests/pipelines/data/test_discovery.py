@@ -1,0 +1,123 @@
+"""Which files of a data root are images, which masks belong to them, and what a warning names."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pipelines.data.discovery import Masks, Walk, by_folder, named
+from pipelines.data.records import ImageRecord
+from tests.pipelines.trees import look, paths, touch
+
+
+def listed(root: Path) -> dict[str, ImageRecord]:
+    return {image.image_path: image for image in look(root).images}
+
+
+def test_suffixes_count_in_any_case(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        *(f"nut/train/good/{name}" for name in ("a.PNG", "b.Jpg", "c.JPEG", "d.bmp", "e.TIF", "f.tiff", "g.webp")),
+    )
+    assert len(look(tmp_path).images) == 7
+
+
+def test_hidden_and_foreign_files_are_passed_over_without_a_word(tmp_path: Path) -> None:
+    touch(tmp_path, "nut/train/good/a.png", "nut/train/good/.b.png", "nut/train/good/Thumbs.db", "LICENSE.txt")
+    touch(tmp_path, ".cache/train/good/x.png", "notes/readme.md", "nut/test/.hidden/x.png")
+    (tmp_path / "nut/test/empty").mkdir(parents=True)
+    listing = look(tmp_path)
+    assert paths(listing) == ["nut/train/good/a.png"]
+    assert listing.warnings == ()
+
+
+def test_kinds_of_image_that_are_not_read_are_named(tmp_path: Path) -> None:
+    touch(tmp_path, "nut/train/good/a.png", "nut/train/good/b.GIF")
+    assert look(tmp_path).warnings == ("nut/train/good/b.GIF: .gif images are not read; convert it to PNG.",)
+
+
+def test_what_a_disk_has_at_its_root_is_no_category(tmp_path: Path) -> None:
+    touch(tmp_path, "nut/train/good/a.png", "lost+found/train/good/a.png", ".snapshot/train/good/a.png")
+    assert look(tmp_path).categories == ("nut",)
+
+
+def test_folders_below_a_defect_belong_to_it(tmp_path: Path) -> None:
+    touch(tmp_path, "weld/train/good/monday/1.png", "weld/test/scratch/deep/1.png", "weld/test/scratch/light/1.png")
+    touch(tmp_path, "weld/ground_truth/scratch/deep/1_mask.png", "weld/ground_truth/scratch/light/1_mask.png")
+    images = listed(tmp_path)
+    assert set(images) == {
+        "weld/train/good/monday/1.png",
+        "weld/test/scratch/deep/1.png",
+        "weld/test/scratch/light/1.png",
+    }
+    for depth in ("deep", "light"):
+        image = images[f"weld/test/scratch/{depth}/1.png"]
+        assert (image.defect, image.mask_path) == ("scratch", f"weld/ground_truth/scratch/{depth}/1_mask.png")
+
+
+def test_masks_are_paired_by_stem_never_by_order(tmp_path: Path) -> None:
+    touch(tmp_path, "nut/train/good/a.png")
+    for stem in ("1", "10", "2", "p.v2.1", "p.v2"):
+        touch(tmp_path, f"nut/test/bent/{stem}.png")
+    touch(tmp_path, "nut/test/bent/006.bmp", "nut/test/bent/000.png", "nut/test/bent/none.png")
+    for name in (
+        "1_mask.png",
+        "10_mask.png",
+        "2_mask.png",
+        "p.v2.1_mask.png",
+        "006_mask.PNG",
+        "000.png",
+        "stray_mask.png",
+    ):
+        touch(tmp_path, f"nut/ground_truth/bent/{name}")
+    listing = look(tmp_path)
+    masks = {Path(i.image_path).name: i.mask_path for i in listing.images if i.split == "test"}
+    assert {name: mask and Path(mask).name for name, mask in masks.items()} == {
+        "1.png": "1_mask.png",
+        "10.png": "10_mask.png",
+        "2.png": "2_mask.png",
+        "p.v2.1.png": "p.v2.1_mask.png",
+        "p.v2.png": None,
+        "006.bmp": "006_mask.PNG",
+        "000.png": "000.png",
+        "none.png": None,
+    }
+    assert len(listing.warnings) == 1
+    assert listing.warnings[0].startswith(
+        "nut/ground_truth/bent/stray_mask.png: no image of that stem in nut/test/bent"
+    )
+
+
+def test_fingerprints_tell_of_the_picture_and_of_its_mask(tmp_path: Path) -> None:
+    touch(tmp_path, "nut/train/good/a.png", "nut/test/bent/c.png", "nut/ground_truth/bent/c_mask.png")
+    os.utime(tmp_path / "nut/test/bent/c.png", ns=(0, 5000))
+    os.utime(tmp_path / "nut/ground_truth/bent/c_mask.png", ns=(0, 7000))
+    assert listed(tmp_path)["nut/test/bent/c.png"].fingerprint == "1-5000|1-7000"
+
+
+def test_the_label_follows_from_the_defect_and_only_a_defect_has_a_mask() -> None:
+    walk = Walk()
+    for defect in ("good", "bent", None):
+        walk.add("nut", (f"{defect}.png", None), split="test", defect=defect, mask=("m.png", None))
+    assert [(image.defect, image.label, image.mask_path) for image in walk.images] == [
+        ("good", 0, None),
+        ("bent", 1, "m.png"),
+        (None, None, None),
+    ]
+
+
+def test_files_are_grouped_by_the_folder_below_a_prefix() -> None:
+    files = [(name, None) for name in ("a/x/1", "a/x/d/2", "a/loose", "a/w/3", "b/x/4")]
+    assert by_folder(files, "a/") == {"w": [("a/w/3", None)], "x": [("a/x/1", None), ("a/x/d/2", None)]}
+
+
+def test_masks_that_no_image_has_are_known() -> None:
+    masks = Masks([("gt/cut/1_mask.png", None), ("gt/cut/2.png", None), ("gt/cut/notes.txt", None)], "gt/cut/")
+    assert masks.find("1.png") == ("gt/cut/1_mask.png", None)
+    assert masks.find("3.png") is None
+    assert masks.unused() == ["gt/cut/2.png"]
+
+
+def test_of_many_names_the_first_are_named() -> None:
+    assert named(["a", "b"]) == "a, b"
+    assert named(list("abcdefg")) == "a, b, c, d, e and 2 more"

@@ -1,0 +1,251 @@
+"""Layouts: each is found by itself, and says of its images the split, the defect, the label and the mask."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+
+from pipelines.data.dataset import as_new, find_categories, list_images
+from pipelines.data.layouts import LAYOUTS
+from pipelines.errors import UsageError
+from pipelines.storage.store import Store
+from tests.object_stores import copy_into
+from tests.pipelines.nights import Factory
+from tests.pipelines.runs import save, texture, with_defect
+from tests.pipelines.trees import look, make_list, told, touch, write_csv
+
+
+def mask(path: Path, *, defective: bool) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.zeros((8, 8), np.uint8)
+    pixels[2:4, 2:4] = defective
+    Pillow.fromarray(pixels).save(path)
+
+
+def make_mvtec(root: Path) -> None:
+    touch(root, "nut/train/good/a.png", "nut/test/bent/b.png", "nut/ground_truth/bent/b_mask.png")
+
+
+def make_btad(root: Path) -> None:
+    for category, image, redact in (("01", "bmp", "png"), ("02", "png", "png"), ("03", "bmp", "bmp")):
+        touch(root, *(f"{category}/{place}/0000.{image}" for place in ("train/ok", "test/ok", "test/ko")))
+        touch(root, f"{category}/ground_truth/ko/0000.{redact}")
+
+
+def make_visa(root: Path) -> None:
+    rows = [
+        ("candle", "train", "normal", "candle/Data/Images/Normal/0001.JPG", ""),
+        ("candle", "test", "normal", "candle/Data/Images/Normal/0000.JPG", ""),
+        ("candle", "test", "anomaly", "candle/Data/Images/Anomaly/000.JPG", "candle/Data/Masks/Anomaly/000.png"),
+        ("pcb1", "train", "normal", "pcb1/Data/Images/Normal/0001.JPG", ""),
+    ]
+    touch(root, *(name for row in rows[:3] for name in row[3:] if name), "candle/image_anno.csv", "LICENSE-DATASET")
+    write_csv(root / "split_csv" / "1cls.csv", rows, ("object", "split", "label", "image", "mask"))
+
+
+def make_kolektorsdd(root: Path) -> None:
+    for item in range(1, 7):
+        for part in range(2):
+            touch(root, f"kos{item:02d}/Part{part}.jpg")
+            mask(root / f"kos{item:02d}" / f"Part{part}_label.bmp", defective=(item, part) == (2, 1))
+
+
+def make_kolektorsdd2(root: Path) -> None:
+    touch(root, *(f"{name}.png" for name in ("train/10000", "train/10001", "test/20000", "test/20001")))
+    for name, defective in (("train/10000", 0), ("train/10001", 1), ("test/20000", 0), ("test/20001", 1)):
+        mask(root / f"{name}_GT.png", defective=bool(defective))
+    touch(root, "train/10000 (copy).png", "train/10000_GT (copy).png", "split_weakly_0.pyb")
+
+
+def make_folders(root: Path) -> None:
+    touch(root, "nut/good/a.png", "nut/bent/b.png", "nut/scratch/deep/c.png", "nut/incoming/d.png", "nut/e.png")
+    touch(root, "nut/ground_truth/bent/b_mask.png", "bolt/OK/a.png", "notes/readme.md", "nut/masters.txt")
+
+
+MAKERS = {
+    "mvtec": make_mvtec,
+    "btad": make_btad,
+    "visa": make_visa,
+    "kolektorsdd": make_kolektorsdd,
+    "kolektorsdd2": make_kolektorsdd2,
+    "folders": make_folders,
+    "list": make_list,
+}
+CATEGORIES = {
+    "mvtec": ("nut",),
+    "btad": ("01", "02", "03"),
+    "visa": ("candle",),
+    "kolektorsdd": ("kolektorsdd",),
+    "kolektorsdd2": ("kolektorsdd2",),
+    "folders": ("bolt", "nut"),
+    "list": ("004711", "line 1/nut"),
+}
+
+
+def made(tmp_path: Path, layout: str) -> Path:
+    """A tree of a layout, and what is given as --data."""
+    MAKERS[layout](tmp_path / "root")
+    return tmp_path / "root" / "list.csv" if layout == "list" else tmp_path / "root"
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_layout_is_found_by_itself_or_named(tmp_path: Path, layout: str) -> None:
+    data = made(tmp_path, layout)
+    found = look(data)
+    assert (found.layout, found.categories) == (layout, CATEGORIES[layout])
+    assert look(data, layout=layout) == found
+    assert find_categories(Store.of_data(str(data))) == list(CATEGORIES[layout])
+    assert {image.category for image in found.images} == set(CATEGORIES[layout])
+    assert all(image.fingerprint for image in found.images)
+    last = CATEGORIES[layout][-1]
+    assert look(data, last).images == tuple(image for image in found.images if image.category == last)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("named", LAYOUTS)
+def test_no_layout_takes_anothers_images_for_its_own(tmp_path: Path, layout: str, named: str) -> None:
+    data = made(tmp_path, layout)
+    if named != layout:
+        with pytest.raises(UsageError, match=r"^(--data|--layout) "):
+            look(data, layout=named)
+
+
+def test_btad(tmp_path: Path) -> None:
+    make_btad(tmp_path)
+    touch(tmp_path, "03/ground_truth/ok/0000.bmp", "03/ground_truth/ko/0009.bmp")
+    found = look(tmp_path)
+    assert found.warnings == ("03/ground_truth/ko/0009.bmp: no image of that stem in 03/test/ko; it is not used.",)
+    assert told(look(tmp_path, "03")) == {
+        "03/train/ok/0000.bmp": ("03", "train", "good", 0, None),
+        "03/test/ok/0000.bmp": ("03", "test", "good", 0, None),
+        "03/test/ko/0000.bmp": ("03", "test", "ko", 1, "03/ground_truth/ko/0000.bmp"),
+    }
+    assert told(found)["01/test/ko/0000.bmp"][-1] == "01/ground_truth/ko/0000.png"
+
+
+def test_where_good_is_called_good_somewhere_it_is_mvtecs_layout(tmp_path: Path) -> None:
+    touch(tmp_path, "a/train/ok/1.png", "b/train/good/1.png", "c/test/good/1.png")
+    assert (look(tmp_path).layout, set(told(look(tmp_path)))) == (
+        "mvtec",
+        {"b/train/good/1.png", "c/test/good/1.png"},
+    )
+
+
+def test_visa(tmp_path: Path) -> None:
+    make_visa(tmp_path)
+    touch(tmp_path, "candle/Data/Images/Normal/0999.JPG")  # not of this split
+    found = look(tmp_path)
+    assert found.warnings == ()
+    normal, anomaly = "candle/Data/Images/Normal", "candle/Data/Images/Anomaly"
+    assert told(found) == {
+        f"{normal}/0000.JPG": ("candle", "test", "good", 0, None),
+        f"{normal}/0001.JPG": ("candle", "train", "good", 0, None),
+        f"{anomaly}/000.JPG": ("candle", "test", "anomaly", 1, "candle/Data/Masks/Anomaly/000.png"),
+    }
+
+
+def test_kolektorsdd(tmp_path: Path) -> None:
+    make_kolektorsdd(tmp_path)
+    touch(tmp_path, "kos03/Part7.jpg", "kos03/Part8_label.bmp", "kos03/Part9.jpg", "kos03/Part9_label.bmp")
+    found = look(tmp_path)
+    assert told(found) == {
+        **{
+            f"kos{item:02d}/Part{part}.jpg": ("kolektorsdd", "test" if item == 5 else "train", "good", 0, None)
+            for item in range(1, 7)
+            for part in range(2)
+        },
+        "kos02/Part1.jpg": ("kolektorsdd", "test", "defect", 1, "kos02/Part1_label.bmp"),
+    }
+    strays, unreadable = found.warnings
+    assert strays.startswith("kos03/Part7.jpg, kos03/Part8_label.bmp: ")
+    assert unreadable.startswith("kos03/Part9_label.bmp: ")
+    assert unreadable.endswith("Its image is left out.")
+
+
+def test_kolektorsdd2(tmp_path: Path) -> None:
+    make_kolektorsdd2(tmp_path)
+    found = look(tmp_path)
+    assert told(found) == {
+        "train/10000.png": ("kolektorsdd2", "train", "good", 0, None),
+        "test/20000.png": ("kolektorsdd2", "test", "good", 0, None),
+        "test/20001.png": ("kolektorsdd2", "test", "defect", 1, "test/20001_GT.png"),
+    }
+    strays, left_out = found.warnings  # the archive has two copies
+    assert strays.startswith("train/10000 (copy).png, train/10000_GT (copy).png: ")
+    assert left_out == "train/10001.png: defective, and left out of train."
+
+
+def test_plain_folders(tmp_path: Path) -> None:
+    make_folders(tmp_path)
+    touch(tmp_path, "nut/ground_truth/bent/z.png", "nut/good/b.gif", "nut/good/.c.png")
+    found = look(tmp_path)
+    assert told(found) == {
+        "bolt/OK/a.png": ("bolt", "train", "good", 0, None),
+        "nut/good/a.png": ("nut", "train", "good", 0, None),
+        "nut/bent/b.png": ("nut", "test", "bent", 1, "nut/ground_truth/bent/b_mask.png"),
+        "nut/scratch/deep/c.png": ("nut", "test", "scratch", 1, None),
+    }
+    assert [sentence.partition(":")[0] for sentence in found.warnings] == [
+        "nut/ground_truth/bent/z.png",
+        "nut/good/b.gif",
+    ]
+
+
+def test_a_root_may_be_the_category_and_has_its_name(tmp_path: Path) -> None:
+    touch(tmp_path, "nut/good/a.png", "nut/bent/b.png", "nut/masks/bent/b.png")
+    assert told(look(tmp_path / "nut")) == {
+        "good/a.png": ("nut", "train", "good", 0, None),
+        "bent/b.png": ("nut", "test", "bent", 1, "masks/bent/b.png"),
+    }
+
+
+def test_a_category_of_mvtecs_layout_is_no_root_of_plain_folders(tmp_path: Path) -> None:
+    make_mvtec(tmp_path)
+    touch(tmp_path, "nut/test/good/c.png")
+    with pytest.raises(UsageError, match="no category in it"):
+        look(tmp_path / "nut")
+
+
+def test_a_tested_image_is_a_new_one_without_its_mask(tmp_path: Path) -> None:
+    make_btad(tmp_path)
+    image = next(image for image in look(tmp_path).images if image.mask_path)
+    new = as_new(image)
+    assert (new.split, new.mask_path, new.defect, new.label) == ("new", None, "ko", 1)
+    assert image.fingerprint is not None
+    assert new.fingerprint == image.fingerprint.partition("|")[0]
+
+
+@pytest.mark.parametrize("layout", ["btad", "kolektorsdd", "list"])
+def test_layouts_are_found_in_an_object_store(tmp_path: Path, bucket: str, layout: str) -> None:
+    data = made(tmp_path, layout)
+    base, query = bucket.split("?")
+    copy_into(str(tmp_path / "root"), f"{base}/layouts/{layout}%20x?{query}")
+    name = "/list.csv" if layout == "list" else ""
+    found = list_images(Store.of_data(f"{base}/layouts/{layout}%20x{name}?{query}"))
+    assert found.layout == layout
+    assert told(found) == told(look(data))
+
+
+def test_a_night_judges_what_the_layout_calls_test(tmp_path: Path) -> None:
+    factory = Factory(tmp_path)
+    for number in range(3):
+        save(factory.data / "cloth" / "ok" / f"{number}.png", texture(number))
+    for number in range(2):
+        save(factory.data / "cloth" / "blot" / f"{number}.png", with_defect(texture(100 + number), 40, 50)[0])
+        save(factory.data / "nut" / "ok" / f"{number}.png", texture(300 + number))
+        save(factory.data / "nut" / "incoming" / f"{number}.png", texture(400 + number))
+    first = factory.night("--layout", "folders")
+    assert first.done.code == 0, first.done.stderr
+    assert {path: row["label"] for path, row in first.rows("cloth").items()} == {
+        "cloth/blot/0.png": 1,
+        "cloth/blot/1.png": 1,
+    }
+    assert {path: row["label"] for path, row in first.rows("nut").items()} == {
+        "nut/incoming/0.png": None,
+        "nut/incoming/1.png": None,
+    }
+    second = factory.night()
+    assert (second.categories["cloth"]["learned"], second.scored_now("cloth")) == ("unchanged", set())

@@ -1,0 +1,111 @@
+"""A changed option changes the key of the stage that its description names, and of the stages after it, no other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from pipelines.config.member import Member
+from pipelines.config.option import FirstStage, options_of
+from pipelines.config.presets import DEMO_BACKBONES, resolve_members, with_recipe
+from pipelines.config.recipe import Recipe
+from pipelines.config.run_config import Execution, Paths, RunConfig
+from pipelines.data.records import ImageRecord
+from pipelines.data.split import assign_parts
+from pipelines.planning.batches import FeatureSpec, features_key
+from pipelines.planning.cache_keys import fused_key, key_of, member_keys
+
+STAGES: tuple[FirstStage, ...] = ("extract", "fit", "select", "score", "fuse")
+CONFIG = RunConfig(
+    command="ensemble",
+    data="data",
+    out="out",
+    members=resolve_members("ensemble", DEMO_BACKBONES[:1], 224, {}),
+    image_size=224,
+)
+IMAGES = [
+    ImageRecord("nut", "train", "good", f"nut/{number}.png", label=0, content_sha256=key_of(number))
+    for number in range(20)
+]
+# A value that is not CONFIG's, for every field that has an option.
+OTHERS: dict[str, Any] = {
+    "backbone": DEMO_BACKBONES[1],
+    "layers": (1, 2),
+    "patch_size": 5,
+    "aggregation": "patchcore",
+    "dim": 64,
+    "coreset": 0.1,
+    "epochs": 2,
+    "lr": 1e-2,
+    "init": "white",
+    "image_size": 320,
+    "full_frame": False,
+    "bit_depth": 12,
+    "chunk": 8,
+    "recipe": "paper",
+    "max_steps": 41,
+    "batch_size": 256,
+    "batch_images": 2,
+    "sigma": 1.0,
+    "contrastive_neighbors": 6,
+    "alpha": 0.4,
+    "margin": 2.0,
+    "gamma": 0.99,
+    "seed": 1,
+    "score_neighbors": 5,
+    "fusion": "image",
+    "holdout": 0.5,
+    "false_alarms": 0.05,
+    "threads_per_unit": 2,
+    "maps": True,
+    "report": False,
+    "workers": 7,
+    "gpus_per_actor": 1.0,
+    "address": "auto",
+    "scratch_gb": 1.0,
+    "keep_features": True,
+    "rehash": True,
+    "strict": True,
+    "data": "elsewhere",
+    "layout": "mvtec",
+    "categories": ("nut",),
+    "weights": "weights",
+    "out": "elsewhere",
+    "scratch": "elsewhere",
+}
+OPTIONS = {**options_of(Member), **options_of(Recipe), **options_of(Execution), **options_of(Paths)}
+
+
+def changed(name: str) -> RunConfig:
+    """CONFIG as the command line resolves it with one option given."""
+    if name == "recipe":
+        decided = with_recipe({"recipe": OTHERS[name]})
+        members = resolve_members("ensemble", DEMO_BACKBONES[:1], 224, {}, recipe=OTHERS[name])
+        return replace(CONFIG, members=members, **decided)
+    if name in options_of(Member):
+        return replace(CONFIG, members=tuple(replace(member, **{name: OTHERS[name]}) for member in CONFIG.members))
+    return replace(CONFIG, **{name: OTHERS[name]})
+
+
+def keys(config: RunConfig) -> dict[FirstStage, str]:
+    """The key of what each stage writes."""
+    images = assign_parts(IMAGES, config.holdout)
+    (member,) = config.members
+    features = features_key(FeatureSpec.of(member, config), "0" * 64, config)
+    own = member_keys(config, member, features, images)
+    fused = fused_key(config, [own.scores], images)
+    return dict(zip(STAGES, (own.features, own.adapter, own.model, own.rows, fused), strict=True))
+
+
+def test_every_option_is_tried() -> None:
+    assert set(OTHERS) == set(OPTIONS)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_an_option_changes_the_keys_from_the_stage_that_it_redoes_on(name: str) -> None:
+    before, after = keys(CONFIG), keys(changed(name))
+    redoes = OPTIONS[name].redoes
+    expected = () if redoes is None else STAGES[STAGES.index(redoes) :]
+    assert tuple(stage for stage in STAGES if before[stage] != after[stage]) == expected

@@ -1,0 +1,38 @@
+"""Tasks report their progress now and then; finished ones count as done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pipelines.runtime import progress_actor
+from pipelines.runtime.progress_actor import ProgressActor, ProgressReporter
+
+
+def test_running_tasks_count_by_their_share_and_finished_ones_as_one() -> None:
+    actor = ProgressActor()
+    actor.report("a", 0.25)
+    actor.report("b", 0.1)
+    actor.report("b", 0.5)
+    assert actor.reached([]) == 0.75
+    assert actor.reached(["b"]) == 1.25
+    assert actor.reached(["a", "b"]) == 2.0
+
+
+def test_a_task_reports_twice_a_second_whatever_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(progress_actor.time, "monotonic", lambda: now)
+    reports: list[tuple[Any, float]] = []
+
+    class Actor:
+        class report:  # noqa: N801 (as Ray's handles have it)
+            @staticmethod
+            def remote(name: Any, share: float) -> None:
+                reports.append((name, share))
+
+    reporter = ProgressReporter(Actor, "unit")
+    for step in range(1, 21):
+        reporter(step, 20)
+        now += 0.25
+    assert reports == [("unit", step / 20) for step in range(1, 21, 2)]

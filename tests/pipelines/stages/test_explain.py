@@ -1,0 +1,54 @@
+"""A score points at a position on the image, and at the good patch that it was compared with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipelines.stages.explain import NearestPatch, geometry_of, nearest_patch, nearest_patches
+from pipelines.storage.store import Store
+from tests.pipelines.stages.hand_made import GRID, IMAGES, MODEL, MadeUp, image, scored_images
+
+BANK_INDEX = {"image_path": ["x.png", "y.png"], "row": [3, 5], "col": [4, 6]}
+
+
+def test_an_entry_is_a_patch_of_a_training_image() -> None:
+    assert nearest_patch("a", BANK_INDEX, 1) == NearestPatch(
+        nearest_backbone="a", nearest_image="y.png", nearest_row=5, nearest_col=6
+    )
+
+
+def test_no_entry_is_no_patch() -> None:
+    assert nearest_patch("a", BANK_INDEX, -1) == NearestPatch(
+        nearest_backbone="a", nearest_image=None, nearest_row=None, nearest_col=None
+    )
+
+
+def test_the_peak_is_explained_by_the_member_that_scores_highest_there(tmp_path: Path) -> None:
+    """At the peak of the fused map, wherever its own largest score is."""
+    maps = np.zeros((2, 3, *GRID), np.float32)
+    nearest = np.zeros((2, 3, *GRID), np.int64)
+    maps[0, 0, 1, 2], maps[1, 0, 1, 2], nearest[:, 0, 1, 2] = 5, 9, (3, 4)  # b is higher
+    maps[0, 1, 0, 1], maps[1, 1, 0, 1], nearest[:, 1, 0, 1] = 9, 5, (1, 2)  # a is
+    maps[1, 1, 1, 1] = 10  # b's own maximum; fused, it is lower than the sum of both
+    maps[0, 2, 0, 0], nearest[0, 2, 0, 0] = 7, -1  # was compared with nothing
+    members = [MadeUp(maps[number], nearest[number], [None] * 3) for number in range(2)]
+    folder = Store.of(str(tmp_path))
+    assert nearest_patches(scored_images(folder, members, IMAGES[-3:])) == [
+        NearestPatch(nearest_backbone="b", nearest_image="104.png", nearest_row=4, nearest_col=8),
+        NearestPatch(nearest_backbone="a", nearest_image="1.png", nearest_row=1, nearest_col=2),
+        NearestPatch(nearest_backbone="a", nearest_image=None, nearest_row=None, nearest_col=None),
+    ]
+
+
+def test_a_position_is_one_of_the_images_own_pixels() -> None:
+    large = replace(image("large"), height=960, width=480)
+    assert geometry_of(large, MODEL).patch_center(1, 2, GRID) == (720, 400)
+
+
+def test_an_image_that_was_never_read_has_no_position() -> None:
+    with pytest.raises(ValueError, match=r"nut/train/x\.png has scores but was never read"):
+        geometry_of(replace(image("x"), width=None), MODEL)

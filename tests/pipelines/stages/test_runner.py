@@ -1,0 +1,37 @@
+"""How the runner's tasks share CPUs and GPUs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import ray
+
+from pipelines.stages.runner import Runner
+
+
+@pytest.mark.parametrize(
+    ("gpus", "on_device", "alone", "expected"),
+    [
+        (0.0, True, False, ({"num_cpus": 2}, 4)),
+        (0.0, False, False, ({"num_cpus": 2}, 4)),
+        (1.0, True, False, ({"num_cpus": 2, "num_gpus": 1.0}, 4)),
+        (1.0, False, False, ({"num_cpus": 2}, 16)),
+        (1.0, False, True, ({"num_cpus": 2}, 1)),
+    ],
+)
+def test_tasks_that_need_no_gpu_hold_none_and_wait_for_none(
+    runner: Runner,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    gpus: float,
+    on_device: bool,
+    alone: bool,
+    expected: tuple[dict[str, float], int],
+) -> None:
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 32.0, "GPU": 4.0}}])
+    config = replace(runner.context.config, gpus_per_actor=gpus, threads_per_unit=2)
+    pool = replace(runner, context=replace(runner.context, config=config)).pool(
+        "score", on_device=on_device, alone=alone
+    )
+    assert (pool.options, pool.at_once) == expected

@@ -1,0 +1,245 @@
+"""Pictures that are damaged, or made to cost far more than they show: one sentence, and neither memory nor time."""
+
+from __future__ import annotations
+
+import io
+import struct
+import time
+import tracemalloc
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from reconpatch.exceptions import ImageError
+from reconpatch.imaging.images import Picture, read_image, read_mask, read_picture
+
+
+def noise(height: int, width: int, *channels: int, dtype: type = np.uint8) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (height, width, *channels), dtype, endpoint=True)
+
+
+def encode(picture: Image.Image | np.ndarray, fmt: str, **options: object) -> bytes:
+    data = io.BytesIO()
+    (Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture).save(data, fmt, **options)
+    return data.getvalue()
+
+
+def tiff(*directories: dict[int, int], big: bool = False, last: int = 0, body: bytes = b"") -> bytes:
+    """A TIFF written by hand: its directories one after another, tag → value, then `last` as the link of the last."""
+    head = struct.pack("<2sHHHQ", b"II", 43, 8, 0, 16) if big else struct.pack("<2sHI", b"II", 42, 8)
+    count, entry, link = ("<Q", "<HHQQ", "<Q") if big else ("<H", "<HHII", "<I")
+    fixed = struct.calcsize(count) + struct.calcsize(link)
+    ends = (len(head) + np.cumsum([fixed + len(tags) * struct.calcsize(entry) for tags in directories])).tolist()
+    parts = [head]
+    for tags, end in zip(directories, ends, strict=True):
+        # Offsets of strips and tiles are those of the body.
+        entries = [(tag, 4, 1, ends[-1] if tag in (273, 324) else value) for tag, value in sorted(tags.items())]
+        rows = b"".join(struct.pack(entry, *each) for each in entries)
+        parts.append(struct.pack(count, len(tags)) + rows + struct.pack(link, last if end == ends[-1] else end))
+    return b"".join(parts) + body
+
+
+def grey_tiff(side: int, body: bytes, **changes: int) -> dict[int, int]:
+    """The directory of a grey picture in one strip."""
+    tags = {256: side, 257: side, 258: 8, 259: 1, 262: 1, 273: 0, 277: 1, 278: side, 279: len(body)}
+    return tags | {int(tag[1:]): value for tag, value in changes.items()}
+
+
+def tiled_tiff(side: int, tile: int, body: bytes, compression: int = 1) -> bytes:
+    tags = {256: side, 257: side, 258: 8, 259: compression, 262: 1, 277: 1}
+    return tiff(tags | {322: tile, 323: tile, 324: 0, 325: len(body)}, body=body)
+
+
+# ---- whatever the bytes are
+
+MOVING = encode(noise(9, 7, 3), "WEBP", save_all=True, append_images=[Image.fromarray(255 - noise(9, 7, 3))])
+SEEDS = [
+    encode(noise(9, 7, 3), "PNG"),
+    encode(noise(9, 7, 4), "PNG"),
+    encode(noise(9, 7, dtype=np.uint16), "PNG"),
+    encode(Image.fromarray(noise(9, 7)).convert("P"), "PNG", transparency=3),
+    encode(noise(9, 7, 3), "JPEG", progressive=True),
+    encode(noise(9, 7), "JPEG"),
+    encode(noise(9, 7, 3), "BMP"),
+    encode(noise(9, 7, 3), "TIFF"),
+    encode(noise(9, 7, 4), "TIFF", compression="tiff_lzw"),
+    encode(noise(9, 7, 3), "TIFF", save_all=True, append_images=[Image.fromarray(noise(3, 3))]),
+    encode(noise(9, 7, 3), "WEBP", lossless=True),
+    MOVING,
+    encode(noise(9, 7), "GIF"),
+    b"%!PS-Adobe-3.0 EPSF-3.0\n",
+]
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> bytes:
+    """A picture that was cut off, in which bits fell over, or into which something was copied."""
+    data = bytearray(draw(st.sampled_from(SEEDS)))
+    for _ in range(draw(st.integers(1, 3))):
+        place = draw(st.integers(0, len(data) - 1) | st.integers(0, min(len(data), 60) - 1))
+        match draw(st.sampled_from(["bit", "number", "cut", "copy"])):
+            case "bit":
+                data[place] ^= 1 << draw(st.integers(0, 7))
+            case "number":
+                data[place : place + 4] = draw(st.sampled_from([b"\xff" * 4, b"\x7f\xff\xff\xff", bytes(4)]))
+            case "cut":
+                del data[max(1, place) :]
+            case "copy":
+                data[place:place] = data[: draw(st.integers(1, 64))]
+    return bytes(data)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of directories that are cut off
+@settings(max_examples=250)
+@given(damaged() | st.binary(max_size=64))
+def test_whatever_the_bytes_a_picture_is_read_or_refused(data: bytes) -> None:
+    for read in (read_picture, read_mask):
+        with suppress(ImageError):
+            found = read(data)
+            if isinstance(found, Picture):
+                assert 0.0 <= found.pixels.min() <= found.pixels.max() <= 1.0
+                assert found.frames >= 1
+
+
+# ---- readers that are not asked
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        ("GIF", encode(noise(4, 3), "GIF")),
+        ("PPM", encode(noise(4, 3), "PPM")),
+        ("ICO", encode(noise(16, 16, 3), "ICO")),
+        ("JPEG 2000", b"\0\0\0\x0cjP  \r\n\x87\n"),
+        ("EPS", b"%!PS-Adobe-3.0 EPSF-3.0\n" + b"% \n" * 1000),
+        ("AVIF", b"\0\0\0\x20ftypavif"),
+        ("HEIF", b"\0\0\0\x18ftypheic"),
+        ("PSD", b"8BPS\0\x01"),
+        ("PDF", b"%PDF-1.7\n"),
+    ],
+    ids=lambda given: given if isinstance(given, str) else "",
+)
+def test_another_format_is_named_and_no_reader_of_it_is_asked(
+    kind: str, data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An icon is decoded in opening it, whatever the size of the picture in it; an EPS is read line by line."""
+
+    asked: list[str] = []
+    Image.init()
+    for other in set(Image.OPEN) - {"PNG", "JPEG", "BMP", "TIFF", "WEBP"}:
+        monkeypatch.setitem(Image.OPEN, other, (lambda file, name, other=other: asked.append(other), None))
+    with pytest.raises(ImageError, match=f"^{kind} pictures are not read; save it as PNG, JPEG, BMP, TIFF or WebP.$"):
+        read_picture(data)
+    assert asked == []
+
+
+# ---- what is far larger than it says
+
+
+TOO_LARGE = "in tiles of 30000 x 30000 pixels, above the limit of 200 megapixels; save it without tiles"
+
+
+@pytest.mark.parametrize("read", [read_picture, read_mask])
+@pytest.mark.parametrize("compression", [1, 8])
+def test_a_tile_far_larger_than_its_picture_is_refused(read: Callable[[bytes], object], compression: int) -> None:
+    data = tiled_tiff(10, 30_000, zlib.compress(bytes(1000)), compression)
+    with pytest.raises(ImageError, match=TOO_LARGE):
+        read(data)
+
+
+def test_ordinary_tiles_are_read() -> None:
+    tile = noise(16, 16)
+    found = read_image(tiled_tiff(10, 16, tile.tobytes()))
+    np.testing.assert_array_equal(found[:, :, 0], tile[:10, :10].astype(np.float32) / 255)
+
+
+def test_a_canvas_that_its_frames_do_not_fill_is_refused() -> None:
+    data = bytearray(MOVING)
+    place = data.index(b"VP8X") + 12
+    data[place : place + 6] = (65_535).to_bytes(3, "little") + (65_534).to_bytes(3, "little")
+    with pytest.raises(ImageError, match="65536 x 65535 pixels, above the limit of 200 megapixels"):
+        read_picture(bytes(data))
+
+
+# ---- what takes far longer than it shows
+
+
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize(("pages", "told"), [(1, 1), (3, 3), (40_000, 40_000), (70_000, 65_536)])
+def test_pages_are_counted_without_being_read(pages: int, told: int, big: bool) -> None:
+    first = grey_tiff(2, b"\x00\x40\x80\xff")
+    data = tiff(first, *({256: 1} for _ in range(pages - 1)), big=big, body=b"\x00\x40\x80\xff")
+    start = time.process_time()
+    found = read_picture(data)
+    assert time.process_time() - start < 2.0
+    assert found.frames == told
+    np.testing.assert_array_equal(np.rint(found.pixels[:, :, 0] * 255), [[0, 64], [128, 255]])
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("last", [8, 10_000_000])
+def test_pages_that_lead_round_in_a_circle_or_out_of_the_file_are_counted_once(last: int) -> None:
+    directory = grey_tiff(1, b"\x80")
+    assert read_picture(tiff(directory, directory, last=last, body=b"\x80")).frames == 2
+
+
+def scans(more: int) -> bytes:
+    """A progressive JPEG whose last scan comes so many times more."""
+    data = encode(noise(16, 16), "JPEG", progressive=True)
+    last = data[data.rindex(b"\xff\xda") : -2]
+    return data[:-2] + last * more + data[-2:]
+
+
+def test_a_jpeg_of_hundreds_of_scans_is_refused() -> None:
+    before = scans(0).count(b"\xff\xda")
+    assert before > 3  # as encoders write it
+    np.testing.assert_array_equal(read_image(scans(0)), read_image(scans(0)))
+    with pytest.raises(ImageError, match=rf"The JPEG has {before + 501} scans, above the limit of 500; save it again"):
+        read_picture(scans(501))
+
+
+# ---- memory, a pixel
+
+LARGE = 1600, 1700
+ONE = encode(noise(1, 1), "PNG")
+PALETTE = Image.fromarray(noise(*LARGE)).convert("P")
+
+
+@pytest.mark.parametrize(
+    ("data", "most"),
+    [
+        (encode(noise(*LARGE, 3), "BMP"), 12),
+        (encode(noise(*LARGE), "BMP"), 4),
+        (encode(noise(*LARGE, 4), "TIFF"), 12),
+        (encode(PALETTE, "PNG", transparency=3, compress_level=1), 12),
+        (encode(noise(*LARGE, dtype=np.uint16), "TIFF"), 4 + 2 * 2),
+    ],
+    ids=["RGB", "L", "RGBA", "P", "I;16"],
+)
+def test_reading_takes_no_more_than_the_pixels_themselves(data: bytes, most: int) -> None:
+    """Beside Pillow's own copy, which is not counted here: the result, what is stored, and some rows of other kinds."""
+    read_image(ONE)
+    tracemalloc.start()
+    read_picture(data)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak / (LARGE[0] * LARGE[1]) < most + 3.0
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_picture_read_in_pieces_is_whole(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = noise(700, 900, 4)
+    shown = np.rot90(stored, -1) if orientation == 6 else stored
+    found = read_image(encode(stored, "TIFF", exif=exif))
+    values, opacity = shown[:, :, :3].astype(np.float32) / 255, shown[:, :, 3:].astype(np.float32) / 255
+    np.testing.assert_array_equal(found, values * opacity + (1 - opacity))
+    grey = encode(stored[:, :, 0].astype(np.uint16) * 257, "TIFF", exif=exif)
+    np.testing.assert_array_equal(read_image(grey)[:, :, 0], values[:, :, 0])
