@@ -7,7 +7,10 @@ from dataclasses import replace
 import pytest
 import ray
 
-from pipelines.stages.runner import Runner
+from pipelines.config.member import Member
+from pipelines.config.option import options_of
+from pipelines.config.recipe import Recipe
+from pipelines.stages.runner import STAGES, Runner
 
 
 @pytest.mark.parametrize(
@@ -35,3 +38,11 @@ def test_tasks_that_need_no_gpu_hold_none_and_wait_for_none(
         "score", on_device=on_device, alone=alone
     )
     assert (pool.options, pool.at_once) == expected
+
+
+@pytest.mark.parametrize("owner", [Recipe, Member])
+def test_what_an_option_redoes_is_a_stage_that_there_is(owner: type) -> None:
+    """docs/options.md and the help are made from these."""
+    redone = {option.redoes for option in options_of(owner).values() if option.redoes}
+    assert redone
+    assert redone <= {stage.name for stage in STAGES}
