@@ -136,6 +136,7 @@ def test_a_lists_category_leads_nowhere(tmp_path: Path, category: str) -> None:
 RECIPE = ("--backbone", BACKBONES[0], "--image-size", "96", "--epochs", "0", "--coreset", "0.05")
 
 
+@pytest.mark.slow
 def test_a_run_of_a_list(tmp_path: Path) -> None:
     """From a list to scores; an image that is gone; a label that is corrected; what `evaluate` makes of it."""
     rows: list[tuple[str, ...]] = []

@@ -229,6 +229,7 @@ def test_layouts_are_found_in_an_object_store(tmp_path: Path, bucket: str, layou
     assert told(found) == told(look(data))
 
 
+@pytest.mark.slow
 def test_a_night_judges_what_the_layout_calls_test(tmp_path: Path) -> None:
     factory = Factory(tmp_path)
     for number in range(3):

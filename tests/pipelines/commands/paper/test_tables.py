@@ -173,6 +173,7 @@ def small_options(data: Path, out: Path) -> tuple[str, ...]:
     return ("paper-tables", "--data", str(data), "--out", str(out), *options)
 
 
+@pytest.mark.slow
 def test_ours_are_the_figures_of_ordinary_runs(small: tuple[Path, Finished]) -> None:
     _, finished = small
     assert finished.code == 0, finished.stderr
@@ -187,6 +188,7 @@ def test_ours_are_the_figures_of_ordinary_runs(small: tuple[Path, Finished]) -> 
     assert values[6, "ReConPatch 480", "mean of 1, published of 15", PIXEL][0] == 98.67
 
 
+@pytest.mark.slow
 def test_a_second_call_prints_and_computes_nothing(small: tuple[Path, Finished]) -> None:
     data, first = small
     before = files(first.out)
@@ -201,6 +203,7 @@ def test_a_second_call_prints_and_computes_nothing(small: tuple[Path, Finished])
     assert tables[0] == tables[1]
 
 
+@pytest.mark.slow
 def test_the_command_line_resolves_the_same_runs(small: tuple[Path, Finished]) -> None:
     """`single --recipe paper` into a run's folder has nothing to compute: the member's figures are its own."""
     data, first = small
