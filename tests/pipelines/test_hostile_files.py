@@ -169,6 +169,7 @@ def test_whatever_is_raised_about_a_category_is_its_failure_alone(night: NightRu
     assert night.categories["hurt"].judged == "failed"
 
 
+@pytest.mark.slow
 def test_a_night_among_damaged_files_ends_and_judges_everything(tmp_path: Path) -> None:
     factory = Factory(tmp_path)
     for seed, name in enumerate(("bolt", "nut")):
