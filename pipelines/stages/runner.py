@@ -118,7 +118,7 @@ class Runner:
 
         Args:
             stage: what is done.
-            jobs: of any categories; batches whose shards are there are left out.
+            jobs: of any categories; those that the stage no longer counts as pending are left out.
             label: of these jobs, for people.
 
         Yields:
