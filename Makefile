@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test slow lint format picture
+.PHONY: demo test slow docs lint format picture
 
 demo: $(VENV)/.demo
 	$(BIN)/reconpatch-run demo
@@ -14,10 +14,14 @@ test: $(VENV)/.dev lint
 slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow
 
+docs: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy examples/*.py docs/drawings/*.py
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

@@ -1,1 +1,1 @@
-"""Benchmarks of ReConPatch on Ray against others, on the same arrays and images: `python -m benchmarks`."""
+"""Benchmarks that compare this project with other implementations on the same data: `python -m benchmarks`."""

@@ -1,4 +1,4 @@
-"""Run the benchmarks on this machine and print their ratios: python -m benchmarks [NAME]..."""
+"""Run the benchmarks on this machine and print their results: python -m benchmarks [NAME]..."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-# Set before torch and Ray are imported: both write to the terminal otherwise.
+# Set before torch and Ray are imported, because otherwise both write to the terminal.
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
 os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
 
@@ -22,12 +22,20 @@ from benchmarks.method import coreset, gpu, patches, scoring, training
 from benchmarks.nightly import scale
 from pipelines.errors import ReconPatchError
 
-_TABLE_WIDTH = 200  # where the terminal's width is not known
+_TABLE_WIDTH = 200  # characters, if the output is not a terminal
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Options of the benchmarks, as the command line describes them."""
+    """Options of the benchmarks.
+
+    Attributes:
+        threads: Threads of this project and of the reference in benchmarks that run in one process.
+        data: Folder of categories for `job` and `memory`; None for the demo's solar cells.
+        plot: File for the curves of `scaling`; None draws no plot.
+        costs: File for the costs that `scale` measures: read if it exists, otherwise written. None uses no file.
+        turns: Number of measurements of each side in `before-and-after`.
+    """
 
     threads: int
     data: Path | None
@@ -56,33 +64,31 @@ _OWN_TABLES: dict[str, Callable[[Options], Iterable[TextTable]]] = {
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.argument("names", nargs=-1, type=click.Choice([*_BY_DEFAULT, *_IF_NAMED, *_OWN_TABLES]))
-@click.option("--threads", default=os.cpu_count() or 1, help="Threads of either side in benchmarks of one process.")
+@click.option("--threads", default=os.cpu_count() or 1, help="Threads of each side in benchmarks of one process.")
 @click.option(
     "--data",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of categories for `job` and `memory`; the demo's solar cells by default.",
+    help="Folder of categories for `job` and `memory`. Default: the demo's solar cells.",
 )
-@click.option(
-    "--plot", type=click.Path(dir_okay=False, path_type=Path), help="File to which `scaling` draws its curves."
-)
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="File for the plot of `scaling`.")
 @click.option(
     "--costs",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="File of the costs that `scale` measures: read if it exists, written otherwise.",
+    help="File for the costs that `scale` measures: read if it exists, otherwise written.",
 )
 @click.option(
     "--turns",
     type=click.IntRange(min=1),
     default=before_and_after.TURNS,
-    help="Measurements of each side in `before-and-after`.",
+    help="Number of measurements of each side in `before-and-after`.",
 )
 def main(
     *, names: tuple[str, ...], threads: int, data: Path | None, plot: Path | None, costs: Path | None, turns: int
 ) -> None:
-    """Measure what ReConPatch on Ray costs beside other implementations: everything, or only NAMES.
+    """Compare the time and memory of this project with other implementations.
 
-    Three benchmarks run only if they are named: `scale` measures small nightly runs and predicts large ones, `gpu`
-    needs a GPU, `before-and-after` compares this tree with an earlier commit.
+    Without NAMES, all benchmarks run except three that must be named: `scale` measures small nightly runs and predicts
+    large ones, `gpu` needs a GPU, and `before-and-after` compares this source tree with an earlier commit.
     """
     options = Options(threads=threads, data=data, plot=plot, costs=costs, turns=turns)
     torch.set_num_threads(threads)

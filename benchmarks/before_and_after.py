@@ -1,8 +1,7 @@
-"""Compare the speed of the working tree with that of an earlier commit: no command may have become slower.
+"""Compare the speed of the working tree with that of an earlier commit, to detect commands that became slower.
 
-Both are built as wheels and installed, not editable, each into an environment of its own (`benchmarks.environments`,
-which borrows the running interpreter's dependencies: they are about 7 GB). Every command runs in a process of its own,
-with a Ray of its own, one after the other.
+Both are built as wheels and installed into separate environments that share the dependencies of the running interpreter
+(`benchmarks.environments`). The commands run one after the other, each in a new process with a new Ray session.
 """
 
 from __future__ import annotations
@@ -32,25 +31,25 @@ from pipelines.errors import UsageError
 COMMIT = "763b951"
 SIDES = ("before", "after")
 TURNS = 5
-AIM = 0.95  # lowest ratio of the medians, before / after
-HEADER = ("what", "before, s", "after, s", "before / after", "met", "turns")
+AIM = 0.95  # lowest acceptable ratio of the medians, before / after
+HEADER = ("operation", "before, s", "after, s", "before / after", "met", "turns")
 _ROOT = Path(__file__).parent.parent
-_TRAIN_IMAGES, _TEST_IMAGES = 12, 4  # of each category of the small job
+_TRAIN_IMAGES, _TEST_IMAGES = 12, 4  # of each category of the small run
 _IMPORT = (
-    "import importlib, pipelines.cli; "  # a module before, a package after
+    "import importlib, pipelines.cli; "  # a module in the earlier commit, a package now
     "hasattr(pipelines.cli, '__path__') and importlib.import_module('pipelines.cli.main')"
 )
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The medians of one measured figure.
+    """Medians of the time of one operation.
 
     Attributes:
-        what: what was measured.
-        before: median seconds of the earlier commit.
-        after: median seconds of the working tree.
-        turns: number of measurements of each.
+        what: Name of the operation.
+        before: Median time of the earlier commit in seconds.
+        after: Median time of the working tree in seconds.
+        turns: Number of measurements of each side.
     """
 
     what: str
@@ -69,17 +68,25 @@ class Comparison:
         return self.ratio >= AIM
 
     def cells(self) -> tuple[str, ...]:
-        """Return the line of the table, under `HEADER`."""
+        """Return the row of the table, with the columns of `HEADER`."""
         figures = f"{self.before:.2f}", f"{self.after:.2f}", f"{self.ratio:.2f}"
         return self.what, *figures, "yes" if self.met else "NO", str(self.turns)
 
 
-# Takes an environment and an empty folder; returns what was measured -> seconds.
+# A function of an environment and an empty folder that returns name of an operation -> seconds.
 Measurement = Callable[[Environment, Path], Mapping[str, float]]
 
 
 def start_up(environment: Environment, folder: Path) -> dict[str, float]:
-    """Return the seconds of commands that do no work, and of importing the command line."""
+    """Return the time of commands that do no work, and of importing the command line.
+
+    Args:
+        environment: Environment in which the wheel is installed.
+        folder: Working directory of the processes, outside this repository.
+
+    Returns:
+        Name of the operation -> seconds.
+    """
     commands: dict[str, list[str | Path]] = {
         "reconpatch-run --version": [environment.command, "--version"],
         "reconpatch-run -h": [environment.command, "-h"],
@@ -91,23 +98,35 @@ def start_up(environment: Environment, folder: Path) -> dict[str, float]:
 
 
 def small_job(environment: Environment, folder: Path) -> dict[str, float]:
-    """Return the seconds to the first features and to the end of a run on two categories of 16 images."""
+    """Return the time to the first features and to the end of a run on two categories of 16 images.
+
+    Args:
+        environment: Environment in which the wheel is installed.
+        folder: Empty folder for the dataset and the run directory, outside this repository.
+
+    Returns:
+        Name of the operation -> seconds.
+    """
     data, out = folder_of(folder / "data", 2, _TRAIN_IMAGES, test=_TEST_IMAGES), folder / "run"
     arguments = one_network(data, out, "--holdout", "0", "--keep-features")
     finished = run([environment.command, *arguments], folder=folder, environ=environment.environ)
     return {
-        "small job, to the first features": shard_times(out / "_scratch")[0] - finished.started,
-        "small job, to the end": finished.seconds,
+        "small run, to the first features": shard_times(out / "_scratch")[0] - finished.started,
+        "small run, to the end": finished.seconds,
     }
 
 
-# To add lines to the table, add a function here: the keys that it returns are the lines.
+# To add rows to the table, add a function here. Each key that it returns is a row.
 MEASUREMENTS: tuple[Measurement, ...] = (start_up, small_job)
 
 
 def tables(turns: int) -> Iterator[TextTable]:
-    """Yield the table of all comparisons; see `compare`."""
-    title = f"Commit {COMMIT} (before) and the working tree (after); aim: before / after at least {AIM}"
+    """Yield the table of all comparisons; see `compare`.
+
+    Args:
+        turns: Number of measurements of each side.
+    """
+    title = f"Commit {COMMIT} (before) and the working tree (after); target: before / after at least {AIM}"
     yield TextTable(title=title, header=HEADER, lines=[comparison.cells() for comparison in compare(turns)])
 
 
@@ -115,11 +134,11 @@ def compare(turns: int) -> list[Comparison]:
     """Build and install the earlier commit and the working tree, and measure both.
 
     Args:
-        turns: number of measurements of each.
+        turns: Number of measurements of each side.
 
     Raises:
-        UsageError: the earlier commit is not in the history of this clone.
-        InstallError: one of the two cannot be built or installed.
+        UsageError: The earlier commit is not in the history of this clone.
+        InstallError: The earlier commit or the working tree cannot be built or installed.
     """
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -140,20 +159,24 @@ def compare(turns: int) -> list[Comparison]:
 
 
 def take_turns(measure: Callable[[str], Mapping[str, float]], turns: int) -> list[dict[str, Mapping[str, float]]]:
-    """Measure before, after, before, after and so on, so that a disturbance of the machine affects both alike.
+    """Measure both sides in alternating turns, so that a disturbance of the machine affects both equally.
 
     Args:
-        measure: takes "before" or "after"; returns what was measured -> seconds.
-        turns: number of measurements of each.
+        measure: Function of "before" or "after" that returns name of an operation -> seconds.
+        turns: Number of measurements of each side.
 
     Returns:
-        For each turn: "before" and "after" -> what `measure` returned.
+        For each turn: "before" or "after" -> return value of `measure`.
     """
     return [{side: measure(side) for side in SIDES} for _ in range(turns)]
 
 
 def medians_of(turns: Sequence[Mapping[str, Mapping[str, float]]]) -> list[Comparison]:
-    """Return the medians of what `take_turns` returned, in the order of the measurements."""
+    """Return the medians of all measurements, in the order of the operations.
+
+    Args:
+        turns: Return value of `take_turns`.
+    """
     medians = {
         side: {what: statistics.median(turn[side][what] for turn in turns) for what in turns[0][side]} for side in SIDES
     }
@@ -163,10 +186,17 @@ def medians_of(turns: Sequence[Mapping[str, Mapping[str, float]]]) -> list[Compa
 
 
 def extract_commit(commit: str, target: Path) -> Path:
-    """Write what a build needs from a commit of this repository into a new folder and return it.
+    """Write the files that a build needs from a commit of this repository into a new folder.
+
+    Args:
+        commit: Hash of the commit.
+        target: New folder for the files.
+
+    Returns:
+        `target`.
 
     Raises:
-        UsageError: the commit is not in the history of this clone.
+        UsageError: The commit is not in the history of this clone.
     """
     archive = subprocess.run(["git", "-C", str(_ROOT), "archive", commit, *BUILD_FILES], capture_output=True)
     if archive.returncode:

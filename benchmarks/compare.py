@@ -1,4 +1,4 @@
-"""Time several ways of doing one thing, turn by turn, and print the table of the results."""
+"""Time several implementations in alternating turns, and print the results as a table."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _PACKAGES = ("torch", "numpy", "ray", "timm", "faiss-cpu", "anomalib", "adamp", 
 
 @dataclass(frozen=True)
 class Case:
-    """What is measured.
+    """A measured operation.
 
     Attributes:
-        name: name of the benchmark.
-        what: what is done.
-        sizes: its sizes, such as n, D, k, and the number of threads.
+        name: Name of the benchmark.
+        what: Name of the operation.
+        sizes: Sizes of the inputs, such as n, D and k, and the number of threads.
     """
 
     name: str
@@ -33,16 +33,17 @@ class Case:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table: a figure of this project, the same of another implementation, and their ratio.
+    """A row of the table: a figure of this project, the same figure of a reference, and their ratio.
 
     Attributes:
-        case: what was measured.
-        ours: median of this project, in `unit`.
-        other: median of the other implementation, in `unit`; None where there is none.
-        rival: name of the other implementation.
-        ratio: how many times better this project is or, with a target '≤', how many times the other's cost it takes.
-        target: '≥ 20' or '≤ 1.3'; empty where there is none.
-        unit: unit of `ours` and `other`.
+        case: Measured operation.
+        ours: Median of this project, in `unit`.
+        other: Median of the reference, in `unit`; None without a reference.
+        rival: Name of the reference; empty without one.
+        ratio: How many times better this project is; with a target '≤', the cost of this project divided by that of
+            the reference. None without a reference.
+        target: Target of the ratio, such as '≥ 20' or '≤ 1.3'; empty without a target.
+        unit: Unit of `ours` and `other`.
     """
 
     case: Case
@@ -64,13 +65,13 @@ class Row:
 
 
 def medians(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Return the median seconds of each way of doing one thing.
+    """Return the median time of each of several functions in seconds.
 
-    The ways take turns, so that a disturbance of the machine affects all of them alike.
+    The functions run in alternating turns, so that a disturbance of the machine affects all of them equally.
 
     Args:
-        ways: name -> function to time.
-        rounds: number of turns.
+        ways: Name -> function to time.
+        rounds: Number of turns.
     """
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
@@ -85,17 +86,21 @@ def faster(case: Case, ours: float, other: float, *, rival: str, target: str = "
     """Return a row whose ratio is how many times faster this project is.
 
     Args:
-        case: what was measured.
-        ours: seconds of this project.
-        other: seconds of the other implementation.
-        rival: name of the other implementation.
-        target: target of the ratio, such as '≥ 20'; empty for none.
+        case: Measured operation.
+        ours: Time of this project in seconds.
+        other: Time of the reference in seconds.
+        rival: Name of the reference.
+        target: Target of the ratio, such as '≥ 20'; empty for none.
     """
     return Row(case, ours, other=other, rival=rival, ratio=other / ours, target=target)
 
 
 def environment(threads: int) -> str:
-    """Return one line on what the figures are measured on: processor, threads and versions."""
+    """Return one line with the processor, the number of threads, and the versions of Python and packages.
+
+    Args:
+        threads: Number of threads of each side.
+    """
     versions = []
     for package in _PACKAGES:
         try:
@@ -103,7 +108,7 @@ def environment(threads: int) -> str:
         except PackageNotFoundError:
             versions.append(f"{package} not installed")
     return (
-        f"{_processor()}, {os.cpu_count()} CPUs, {threads} threads for either side unless a row says otherwise; "
+        f"{_processor()}, {os.cpu_count()} CPUs, {threads} threads for each side unless a row states otherwise; "
         f"Python {platform.python_version()}, {', '.join(versions)}"
     )
 
@@ -117,10 +122,15 @@ def _processor() -> str:
 
 
 def show(rows: Sequence[Row], console: Console) -> None:
-    """Print the table of the rows, with a line between two benchmarks."""
+    """Print a table of the rows, with a line between two benchmarks.
+
+    Args:
+        rows: Rows in the order of the table; the rows of a benchmark follow one another.
+        console: Console of rich to print to.
+    """
     table = Table(pad_edge=False)
-    for column in ("benchmark", "what", "sizes", "ours", "other", "who", "ratio", "target", "met"):
-        table.add_column(column, justify="right" if column in ("ours", "other", "ratio", "target") else "left")
+    for column in ("benchmark", "operation", "sizes", "ours", "reference", "compared with", "ratio", "target", "met"):
+        table.add_column(column, justify="right" if column in ("ours", "reference", "ratio", "target") else "left")
     previous = None
     for row in rows:
         if previous is not None and row.case.name != previous:
@@ -141,20 +151,30 @@ def show(rows: Sequence[Row], console: Console) -> None:
 
 
 def _three_digits(value: float) -> str:
-    """Return the value with three significant digits, or as a whole number from 100 on."""
+    """Return the value with three significant digits, or as an integer if it is at least 100."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextTable:
-    """A table of its own: a title, column headings and lines of cells."""
+    """A table of text cells that is printed separately.
+
+    Attributes:
+        title: Title above the table.
+        header: Column headings.
+        lines: Rows, with one cell for each column.
+    """
 
     title: str
     header: Sequence[str]
     lines: Sequence[Sequence[str]]
 
     def show(self, console: Console) -> None:
-        """Print the table; its cells are printed as they are."""
+        """Print the table.
+
+        Args:
+            console: Console of rich to print to.
+        """
         table = Table(title=self.title, title_justify="left")
         for name in self.header:
             table.add_column(name, justify="right")

@@ -1,4 +1,4 @@
-"""Virtual environments that hold an installed wheel of this project and borrow all of its dependencies."""
+"""Virtual environments that contain an installed wheel of this project and share all its dependencies."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pathlib import Path
 from pipelines.errors import ReconPatchError
 
 PACKAGES = ("pipelines", "reconpatch")
-# All that a build needs, as in cluster/Dockerfile.
+# Files and folders that a build needs, as in cluster/Dockerfile.
 BUILD_FILES = ("pyproject.toml", "README.md", "LICENSE", *PACKAGES)
 
 
 class InstallError(ReconPatchError):
-    """An environment could not be made, or a process in it imports other packages than those installed there."""
+    """Error: an environment cannot be created, or its processes import packages that are not installed in it."""
 
 
 @dataclass(frozen=True)
@@ -29,41 +29,46 @@ class Environment:
     """A virtual environment.
 
     Attributes:
-        root: its folder.
+        root: Folder of the environment.
     """
 
     root: Path
 
     @property
     def python(self) -> Path:
+        """Python interpreter of the environment."""
         return self.root / "bin" / "python"
 
     @property
     def command(self) -> Path:
-        """The console script of an installed wheel."""
+        """Console script of the wheel that is installed in the environment."""
         return self.root / "bin" / "reconpatch-run"
 
     @property
     def site_packages(self) -> Path:
+        """Folder of the packages that are installed in the environment."""
         return self.root / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
 
     @property
     def environ(self) -> dict[str, str]:
-        """Environment variables for its processes: those of this process, but for where Python finds modules."""
+        """Environment variables of this process, without those that change where Python finds modules."""
         return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
 
 
 def create_environment(root: Path) -> Environment:
-    """Create a virtual environment that finds this interpreter's dependencies, but not this project.
+    """Create a virtual environment that has the dependencies of the running interpreter, but not this project.
 
-    The dependencies of the project are about 7 GB. Instead of downloading them again, a .pth file in the new
-    environment names the folders in which the running interpreter has them. They come after the environment's own
-    folder in sys.path, and Python reads no .pth files in them. So an editable install of this project, which is such
-    a file, has no effect in the new environment.
+    The dependencies take about 7 GB. They are not downloaded again: a .pth file in the new environment names the
+    folders in which the running interpreter has installed them. In sys.path these folders follow the environment's
+    own one, and Python reads no .pth files in them. An editable installation of this project is such a file, so it has
+    no effect in the new environment.
+
+    Args:
+        root: Folder of the new environment.
 
     Raises:
-        InstallError: the new environment finds a package of this project all the same, because the running
-            interpreter has it installed as a copy.
+        InstallError: The new environment finds a package of this project, because the project is not installed as
+            editable in the running interpreter.
     """
     venv.create(root, symlinks=True)
     environment = Environment(root.resolve())
@@ -71,26 +76,30 @@ def create_environment(root: Path) -> Environment:
     present = [name for name, origin in origins(environment, root).items() if origin is not None]
     if present:
         raise InstallError(
-            f"{' and '.join(present)} can be imported in an environment without them: install the running "
-            "interpreter's copy of this project as editable (pip install -e)."
+            f"A new environment can import {' and '.join(present)}, which are not installed in it. Install this "
+            "project as editable in the running interpreter (pip install -e)."
         )
     return environment
 
 
 def dependency_folders(path: Sequence[str]) -> list[str]:
-    """Return the entries of a sys.path that hold installed packages."""
+    """Return the entries of a module search path that contain installed packages.
+
+    Args:
+        path: Module search path, such as `sys.path`.
+    """
     return [entry for entry in path if Path(entry).name in ("site-packages", "dist-packages")]
 
 
 def origins(environment: Environment, folder: Path) -> dict[str, Path | None]:
-    """Return the files from which a process of the environment imports the packages of this project.
+    """Return the files from which a process of an environment imports the packages of this project.
 
     Args:
-        environment: the environment.
-        folder: working directory of the process.
+        environment: Environment of the process.
+        folder: Working directory of the process.
 
     Returns:
-        Package name -> path of its `__init__.py`; None where the package cannot be found.
+        Package name -> path of its `__init__.py`; None if the package is not found.
     """
     program = (
         "import importlib.util, json; "
@@ -104,14 +113,14 @@ def origins(environment: Environment, folder: Path) -> dict[str, Path | None]:
 
 
 def check_origins(files: Mapping[str, Path | None], environment: Environment) -> None:
-    """Check that all packages of this project are imported from an environment.
+    """Raise InstallError unless all packages of this project are imported from an environment.
 
     Args:
-        files: package name -> path of its `__init__.py`, as `origins` returns it.
-        environment: the environment that must contain them.
+        files: Package name -> path of its `__init__.py`, as `origins` returns it.
+        environment: Environment that must contain the files.
 
     Raises:
-        InstallError: a package lies elsewhere or is missing.
+        InstallError: A package is outside the environment or missing.
     """
     for name in PACKAGES:
         file = files.get(name)
@@ -122,7 +131,15 @@ def check_origins(files: Mapping[str, Path | None], environment: Environment) ->
 
 
 def copy_build_files(source: Path, target: Path) -> Path:
-    """Copy what a build needs from a source tree and return the copy's folder."""
+    """Copy the files that a build needs from a source tree.
+
+    Args:
+        source: Folder with `pyproject.toml`.
+        target: New folder for the copy.
+
+    Returns:
+        `target`.
+    """
     target.mkdir(parents=True)
     for name in BUILD_FILES:
         if (source / name).is_dir():
@@ -133,19 +150,19 @@ def copy_build_files(source: Path, target: Path) -> Path:
 
 
 def build_wheel(source: Path, target: Path) -> Path:
-    """Build the wheel of a source tree, which must be a copy: setuptools writes into it.
+    """Build the wheel of a source tree.
 
     Args:
-        source: folder with `pyproject.toml`.
-        target: folder for the wheel.
+        source: Folder with `pyproject.toml`. It must be a copy, because setuptools writes into it.
+        target: Folder for the wheel.
 
     Returns:
         Path of the wheel.
 
     Raises:
-        InstallError: the build failed.
+        InstallError: The build failed.
     """
-    isolation = ["--no-build-isolation"] if importlib.util.find_spec("setuptools") else []  # else pip downloads it
+    isolation = ["--no-build-isolation"] if importlib.util.find_spec("setuptools") else []  # saves a download
     _pip("wheel", "--no-deps", *isolation, "--wheel-dir", target, source)
     (wheel,) = target.glob("*.whl")
     return wheel
@@ -155,14 +172,14 @@ def install(wheel: Path, environment: Environment, folder: Path) -> None:
     """Install a wheel into an environment and check that its packages are the ones imported there.
 
     Args:
-        wheel: path of the wheel.
-        environment: where to install it.
-        folder: working directory of the check, outside this repository.
+        wheel: Path of the wheel.
+        environment: Environment into which the wheel is installed.
+        folder: Working directory of the check, outside this repository.
 
     Raises:
-        InstallError: the installation failed, or other packages are imported than those of the wheel.
+        InstallError: The installation failed, or packages are imported that are not those of the wheel.
     """
-    # Without --ignore-installed pip takes an editable install among the borrowed dependencies for this one.
+    # Without --ignore-installed, pip finds an editable installation among the shared dependencies and installs nothing.
     _pip("--python", environment.python, "install", "--no-deps", "--ignore-installed", wheel)
     check_origins(origins(environment, folder), environment)
 
@@ -171,4 +188,4 @@ def _pip(*arguments: str | Path) -> None:
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise InstallError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr[-2000:]}")
+        raise InstallError(f"{' '.join(command)} failed with exit code {done.returncode}: {done.stderr[-2000:]}")

@@ -1,4 +1,4 @@
-"""Real inputs: the demo's solar cells, their patch features, and folders of categories made of them."""
+"""Inputs of the benchmarks: the demo's solar cells, their patch features, and datasets made of them."""
 
 from __future__ import annotations
 
@@ -24,20 +24,28 @@ def elpv_images() -> list[Path]:
     """Return the paths of all 2,624 images of the package elpv-dataset, sorted by name.
 
     Raises:
-        UsageError: the package is not installed.
+        UsageError: The package is not installed.
     """
     return sorted((cells_folder() / "images").glob("*.png"))
 
 
 def batch_of(paths: list[Path]) -> np.ndarray:
-    """Return images as a float32 array (B, 3, 224, 224), with the paper's crop."""
+    """Return preprocessed images with the paper's center crop, (B, 3, 224, 224) float32.
+
+    Args:
+        paths: B image files.
+    """
     images = [read_image(path.read_bytes()) for path in paths]
     return np.stack([preprocess(image, Geometry.of(image.shape[0], image.shape[1], SIZE)).numpy() for image in images])
 
 
 @lru_cache(maxsize=1)
 def real_features(n: int) -> np.ndarray:
-    """Return (n, 152) float16 patch features of solar cells, computed and mapped from a file as in a run."""
+    """Return patch features of solar cells, (n, 152) float16, memory-mapped from a file as in a run.
+
+    Args:
+        n: Number of patches.
+    """
     backbone = load_backbone(BACKBONE, image_size=SIZE)
     paths = elpv_images()
     with tempfile.TemporaryFile() as file:
@@ -49,7 +57,12 @@ def real_features(n: int) -> np.ndarray:
 
 
 def wide_features(n: int, channels: int) -> torch.Tensor:
-    """Return (n, channels) float32 patch features of solar cells: three layers, PatchCore's aggregation."""
+    """Return patch features of solar cells from three layers with PatchCore's aggregation, (n, channels) float32.
+
+    Args:
+        n: Number of patches.
+        channels: Number of channels of a patch feature.
+    """
     backbone = load_backbone(BACKBONE, (1, 2, 3), image_size=SIZE)
     paths = elpv_images()
     parts: list[torch.Tensor] = []
@@ -60,13 +73,13 @@ def wide_features(n: int, channels: int) -> torch.Tensor:
 
 
 def folder_of(root: Path, categories: int, good: int, test: int = 16) -> Path:
-    """Fill a folder with categories of links to solar cells and return it.
+    """Create a dataset of links to solar cells in MVTec AD's layout and return its folder.
 
     Args:
-        root: the folder.
-        categories: number of categories.
-        good: training images of each category.
-        test: test images of each category, filed as good.
+        root: Folder of the dataset.
+        categories: Number of categories.
+        good: Number of training images of each category.
+        test: Number of test images of each category, all in the folder of good ones.
     """
     paths = iter(elpv_images())
     for number in range(categories):

@@ -1,4 +1,4 @@
-"""Run whole commands and measure their wall time and the private memory of all their processes."""
+"""Run complete commands and measure their wall time and the private memory of all their processes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-_POLL_SECONDS = 0.25  # between two readings of the memory
+_POLL_SECONDS = 0.25  # interval between two measurements of the memory
 
 
 @dataclass(frozen=True)
@@ -18,9 +18,10 @@ class FinishedCommand:
     """A finished command.
 
     Attributes:
-        started: seconds since the epoch.
-        seconds: wall time from start to end.
-        private_bytes: largest sum, over the process tree, of the memory that no other process shares (RssAnon).
+        started: Start time in seconds since the epoch.
+        seconds: Wall time in seconds.
+        private_bytes: Peak memory in bytes that is not shared with other processes (RssAnon), summed over the process
+            tree.
     """
 
     started: float
@@ -29,26 +30,29 @@ class FinishedCommand:
 
 
 def reconpatch(data: Path, out: Path, *options: str, cpus: int | None = None) -> FinishedCommand:
-    """Run `reconpatch-run ensemble` of this tree with one small network.
+    """Run `reconpatch-run ensemble` of this source tree with one small backbone.
 
     Args:
-        data: folder of categories.
-        out: run directory.
-        options: further options of the command.
-        cpus: number of CPUs that the command and its child processes may use; None for all.
+        data: Folder of categories.
+        out: Run directory.
+        *options: Additional options of the command.
+        cpus: Number of CPUs that the command and its child processes may use; None for all.
+
+    Raises:
+        SystemExit: The command failed; the message includes the end of its output.
     """
     return run([sys.executable, "-m", "pipelines", *one_network(data, out, *options)], cpus)
 
 
 def one_network(data: Path, out: Path, *options: str) -> list[str]:
-    """Return the arguments of a run with one network of the lite family at 224 px and the identity adapter.
+    """Return the arguments of a run with one backbone of the lite family at 224 px and the identity adapter.
 
-    Reports are left out, because the implementations that runs are compared with make none.
+    The run writes no report, because the implementations that it is compared with write none.
 
     Args:
-        data: folder of categories.
-        out: run directory.
-        options: further options of the command.
+        data: Folder of categories.
+        out: Run directory.
+        *options: Additional options of the command.
     """
     network = ["--image-size", "224", "--backbone", "tf_efficientnet_lite0", "--epochs", "0", "--no-report"]
     return ["ensemble", "--data", str(data), "--out", str(out), *network, *options]
@@ -61,16 +65,16 @@ def run(
     folder: Path | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> FinishedCommand:
-    """Run a command to its end, without showing its output.
+    """Run a command until it ends, without printing its output.
 
     Args:
-        command: program and arguments.
-        cpus: number of CPUs that the command and its child processes may use; None for all.
-        folder: working directory; None for this process's.
-        environ: environment variables; None for this process's.
+        command: Program and its arguments.
+        cpus: Number of CPUs that the command and its child processes may use; None for all.
+        folder: Working directory; None for that of this process.
+        environ: Environment variables; None for those of this process.
 
     Raises:
-        SystemExit: the command failed; the message ends with the last of its output.
+        SystemExit: The command failed; the message includes the end of its output.
     """
     words = list(map(str, command))
     started = time.time()
@@ -87,22 +91,31 @@ def run(
             except subprocess.TimeoutExpired:
                 largest = max(largest, sum(_private_bytes(pid) for pid in _process_tree(process.pid)))
         if process.returncode:
-            raise SystemExit(f"{' '.join(words)} ended with {process.returncode}: {output[-2000:]}")
+            raise SystemExit(f"{' '.join(words)} failed with exit code {process.returncode}: {output[-2000:]}")
     return FinishedCommand(started, time.time() - started, largest)
 
 
 def allowed_cpus() -> list[int]:
-    """Return the CPUs that this process may use."""
+    """Return the numbers of the CPUs that this process may use, sorted."""
     return sorted(os.sched_getaffinity(0))
 
 
 def pinned(command: Sequence[str], cpus: Sequence[int]) -> list[str]:
-    """Return the command, restricted with its child processes to the CPUs given."""
+    """Return a command that runs another one on some CPUs only; its child processes inherit the restriction.
+
+    Args:
+        command: Program and its arguments.
+        cpus: Numbers of the CPUs that it may use.
+    """
     return ["taskset", "--cpu-list", ",".join(map(str, cpus)), *command]
 
 
 def shard_times(scratch: Path) -> list[float]:
-    """Return when each feature shard of a run was finished, sorted, in seconds since the epoch."""
+    """Return the time when each feature shard of a run was finished, in seconds since the epoch, sorted.
+
+    Args:
+        scratch: Scratch folder of the run.
+    """
     return sorted(path.stat().st_mtime for path in scratch.rglob("*.arrow"))
 
 
@@ -112,7 +125,7 @@ def _process_tree(root: int) -> list[int]:
         if folder.name.isdigit():
             try:
                 parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            except OSError:  # the process has ended
+            except OSError:  # The process has ended.
                 continue
             children.setdefault(parent, []).append(int(folder.name))
     tree, waiting = [], [root]

@@ -1,4 +1,4 @@
-"""The command `reconpatch-run`. Its imports take seconds, so an interrupt is handled from the first one on."""
+"""Entry point of `reconpatch-run`. The imports take seconds, so an interrupt during them is handled as well."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """Import the command line and call it."""
+    """Import the command line and run it; exit with code 130 if the import is interrupted."""
     try:
         from pipelines.cli.main import main as command
     except KeyboardInterrupt:

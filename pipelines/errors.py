@@ -1,7 +1,7 @@
-"""Every error class of the project, and the one way from an error to a line for people.
+"""The error classes of the project, and functions that turn an error into one line of text.
 
-The method's own errors are re-exported from `reconpatch.exceptions`. Importing this module loads neither torch, ray nor
-pyarrow.
+The errors of the method are re-exported from `reconpatch.exceptions`. Importing this module loads neither torch, ray
+nor pyarrow.
 """
 
 from __future__ import annotations
@@ -24,48 +24,59 @@ __all__ = [
     "one_line",
 ]
 
-# What reading an image may raise because of the image itself.
+# The errors that an image itself can cause while it is read.
 IMAGE_READ_ERRORS = (ImageError, OSError, MemoryError)
 
-_OUT_OF_MEMORY = "It takes more memory than there is; scale the picture down or cut it into tiles."
+_OUT_OF_MEMORY = "Out of memory. Scale the image down or cut it into tiles."
 
 
 class UsageError(ReconPatchError, ValueError):
-    """Bad usage or input: one line for the user, exit code 2."""
+    """An error of usage or input. The command prints it as one line and exits with code 2."""
 
 
 class StoreUnavailableError(ReconPatchError):
-    """An object store returned neither a file nor the information that the file does not exist.
+    """An error of an object store that returned neither a file nor the information that the file does not exist.
 
-    The file may be intact, so it must not count as unreadable: this is no OSError and no ValueError, since those are
-    caught as a property of a single picture.
+    The file may be intact, so it must not count as unreadable. For this reason the class derives from neither OSError
+    nor ValueError: handlers of these two treat the error as a property of one image.
     """
 
 
 def cause_of(error: BaseException) -> BaseException:
-    """Return the exception that a Ray task raised, without Ray's wrapper; any other error unchanged."""
+    """Return the exception inside Ray's wrapper of a task error, or the error itself if it is not wrapped.
+
+    Args:
+        error: Any exception.
+    """
     cause = getattr(error, "cause", None)
     return cause if isinstance(cause, BaseException) else error
 
 
 def one_line(text: str) -> str:
-    """Return text with every line break, and the whitespace around it, replaced by one space."""
+    """Return a text with each line break, and the whitespace around it, replaced by one space.
+
+    Args:
+        text: Text of any number of lines; whitespace at both ends is removed.
+    """
     return re.sub(r"\s*\n\s*", " ", text.strip())
 
 
 def error_line(error: BaseException, *, limit: int = 500) -> str:
-    """Return what went wrong in one line.
+    """Return a description of an error in one line.
 
-    Errors of this project, OSError and ValueError have messages written for people; of any other error the type is
-    named as well, since its message alone may say nothing (a KeyError's is the key).
+    The messages of this project's errors, of OSError and of ValueError are complete by themselves. For any other error
+    the line starts with the type, because the message alone may be unclear (the message of a KeyError is the key).
 
     Args:
-        error: a Ray task's error is described by what the task raised.
-        limit: number of characters after which the line is cut.
+        error: Any exception. For the error of a Ray task, the exception that the task raised is described.
+        limit: Maximum number of characters; a longer line is cut.
+
+    Returns:
+        One line without a line break at its end.
     """
     cause = cause_of(error)
     message = one_line(str(cause))
-    if isinstance(cause, MemoryError):  # mostly without a message
+    if isinstance(cause, MemoryError):  # its message is usually empty
         message = _OUT_OF_MEMORY
     elif not message:
         message = type(cause).__name__

@@ -1,7 +1,8 @@
-"""ReConPatch (Hyun et al., WACV 2024): visual anomaly detection learned from good images alone.
+"""ReConPatch (Hyun et al., WACV 2024): visual anomaly detection that is trained on good images only.
 
-Arrays in, arrays out: this package depends neither on Ray nor on the layout of a run directory; `pipelines` does.
-The public names are importable from here and loaded on first use: `from reconpatch import Detector, MemoryBank`.
+The functions of this package take arrays and return arrays. The package depends neither on Ray nor on the layout of a
+run directory; both belong to the package `pipelines`. Import the public names from `reconpatch` itself; their modules
+are loaded at first use: `from reconpatch import Detector, MemoryBank`.
 """
 
 from __future__ import annotations
@@ -59,7 +60,8 @@ __all__ = [
 
 __version__ = "0.2.0"
 
-# Where each public name is defined. Importing the package loads none of these modules, and so neither torch nor numpy.
+# Public name → module that defines it. Importing the package loads none of these modules, so it is fast and loads
+# neither torch nor numpy.
 _MODULE_OF = {
     "Adapter": "reconpatch.adapter.training",
     "AdapterConfig": "reconpatch.adapter.schedule",
@@ -90,7 +92,7 @@ _MODULE_OF = {
 }
 
 
-if not TYPE_CHECKING:  # type checkers see the imports above, and report any other name
+if not TYPE_CHECKING:  # type checkers read the imports above; without __getattr__ they report unknown names
 
     def __getattr__(name: str) -> Any:
         if name not in _MODULE_OF:

@@ -1,7 +1,7 @@
-"""Import paths of version 0.1, which keep working for one release with a warning that names the new path.
+"""Import paths of version 0.1, which work for one more release and issue a warning that names the new path.
 
-`MOVED` is the only table. Old module names that no longer exist are found by an import hook; `reconpatch.adapter` and
-`reconpatch.detector`, which are packages now, ask `moved_attribute` for what was once theirs.
+`MOVED` is the only table of these paths. An import hook finds old modules that no longer exist. The modules `adapter`
+and `detector` of version 0.1 are packages now; their `__getattr__` calls `moved_attribute` for the old names.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-# Old path → new path: of modules that no longer exist, and of names that are not found in the module's successor.
+# Old path → new path, for modules that no longer exist, and for names that the successor of their module lacks.
 MOVED = {
     "reconpatch.adapter.Adapter": "reconpatch.adapter.training.Adapter",
     "reconpatch.adapter.KEEP_EVERY": "reconpatch.adapter.training.KEEP_EVERY",
@@ -80,28 +80,33 @@ _MODULES = {path for path in MOVED if path.count(".") == 1}
 
 
 class RenamedWarning(DeprecationWarning):
-    """An old name is used that the next release will not have."""
+    """Warning about the use of an old name that the next release removes."""
 
 
 def warn_renamed(message: str, *, stacklevel: int) -> None:
-    """Warn of an old name.
+    """Issue a RenamedWarning.
 
     Args:
-        message: a sentence that names the new form.
-        stacklevel: as of `warnings.warn`, counted from the caller.
+        message: A sentence that names the new form.
+        stacklevel: Stack level as in `warnings.warn`: 1 reports the line that calls this function, 2 its caller.
     """
-    warnings.warn(f"{message} The old form goes with the next release.", RenamedWarning, stacklevel=stacklevel + 1)
+    warnings.warn(f"{message} The next release removes the old form.", RenamedWarning, stacklevel=stacklevel + 1)
 
 
 def moved_attribute(module: str, name: str) -> Any:
-    """Return what an old module's name stands for, and warn at the line that asked for it.
+    """Return the object that a name of an old module refers to, and warn at the line that reads the name.
+
+    Call this function only from the `__getattr__` of the old module; otherwise the warning reports a wrong line.
 
     Args:
-        module: full name of the old module, of which the caller is the `__getattr__`.
-        name: the attribute that was asked for.
+        module: Full name of the old module.
+        name: Name of the attribute that is read.
+
+    Returns:
+        The object in the new module.
 
     Raises:
-        AttributeError: the old module had no such public name.
+        AttributeError: The old module had no such public name.
     """
     owner, attribute = _successor(module, name)
     if not owner or name.startswith("_") or not hasattr(import_module(owner), attribute):
@@ -111,14 +116,14 @@ def moved_attribute(module: str, name: str) -> Any:
 
 
 def _successor(module: str, name: str) -> tuple[str, str]:
-    """Return the module and the name that an old module's name has now; ('', '') where it never had such a name."""
+    """Return the new module and the new name for a name of an old module; ('', '') if `MOVED` has neither."""
     new = MOVED.get(f"{module}.{name}") or (f"{MOVED[module]}.{name}" if module in MOVED else "")
     owner, _, attribute = new.rpartition(".")
     return owner, attribute
 
 
 class OldModule(ModuleType):
-    """A module of version 0.1: its names are those of its successor."""
+    """A stand-in for a module of version 0.1; it looks its names up in the module that replaced it."""
 
     def __getattr__(self, name: str) -> Any:
         return moved_attribute(self.__name__, name)
@@ -129,28 +134,45 @@ class OldModule(ModuleType):
 
 
 class OldModuleFinder(MetaPathFinder, Loader):
-    """Finds the old modules; the last of the import hooks, so that it is asked for nothing that exists."""
+    """An import hook for the old modules. It is the last hook, so Python uses it only for modules that do not exist."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Return the specification of an old module, None for any other name."""
+        """Return the module specification of an old module.
+
+        Args:
+            fullname: Full name of the module to import.
+            path: Search path of the parent package; not used.
+            target: Module to reload; not used.
+
+        Returns:
+            The specification, or None if `fullname` is not an old module.
+        """
         return ModuleSpec(fullname, self) if fullname in _MODULES else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """Return the old module, empty."""
+        """Return an empty stand-in for an old module.
+
+        Args:
+            spec: Specification from `find_spec`.
+        """
         return OldModule(spec.name, f"{spec.name} is now {MOVED[spec.name]}.")
 
     def exec_module(self, module: ModuleType) -> None:
-        """Warn at the line that imports the old module."""
+        """Warn at the line that imports the old module.
+
+        Args:
+            module: Stand-in from `create_module`.
+        """
         warn_renamed(f"{module.__name__} is now {MOVED[module.__name__]}.", stacklevel=2)
 
 
 class Package(ModuleType):
-    """The package `reconpatch`: importing an old module does not replace a public name that is spelled alike.
+    """The type of the package `reconpatch`, whose public names are not replaced by old modules of the same name.
 
-    `import reconpatch.similarity` leaves the function `reconpatch.similarity` in place and adds the old module's names
-    to it as attributes, so that `reconpatch.similarity.pairwise_similarity` works too.
+    `import reconpatch.similarity` keeps the function `reconpatch.similarity`. It adds the names of the old module to
+    the function as attributes, so `reconpatch.similarity.pairwise_similarity` works as well.
     """
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -164,7 +186,7 @@ class Package(ModuleType):
 
 
 def install() -> None:
-    """Let the old modules be imported."""
+    """Install the import hook for the old modules, once per process."""
     if not any(isinstance(finder, OldModuleFinder) for finder in sys.meta_path):
         sys.meta_path.append(OldModuleFinder())
     sys.modules["reconpatch"].__class__ = Package

@@ -1,21 +1,21 @@
-"""The errors that the method raises on purpose. Each message is one or two sentences: the fact, then the remedy."""
+"""Exceptions of the method. Each message states a fact, then the remedy, in one or two sentences."""
 
 
 class ReconPatchError(Exception):
-    """Base of every error that this project raises on purpose."""
+    """Base class of the exceptions that this project defines."""
 
 
 class ImageError(ReconPatchError, ValueError):
-    """An image file cannot be read. The message does not name the file; the caller adds its path."""
+    """Error raised if an image file cannot be read. The message does not contain the path; the caller adds it."""
 
 
 class BackboneError(ReconPatchError, ValueError):
-    """A backbone is unknown, lacks a layer, or its weights are missing or do not fit."""
+    """Error raised if a backbone is unknown or lacks a layer, or if its weights are missing or do not fit."""
 
 
 class ModelError(ReconPatchError, ValueError):
-    """A stored model is missing, damaged, of a later format, or does not fit the data or weights it is used with."""
+    """Error raised if a stored model is missing, damaged, of a newer format, or does not fit the data or weights."""
 
 
 class ExportError(ReconPatchError, ValueError):
-    """A model cannot be exported, or the exported graph computes something else than the model."""
+    """Error raised if a model cannot be exported, or if the exported graph and the model give different results."""

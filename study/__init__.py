@@ -1,7 +1,7 @@
-"""Which recipe is the most accurate, and what the adapter adds: trials on real defects, and a page with their results.
+"""Trials that compare the accuracy of recipes on real defects, and the page with their results.
 
-    python -m study --data DIR --out STUDY            every part, then docs/accuracy.md
+    python -m study --data DIR --out STUDY            all parts, then the tables and plots of docs/accuracy.md
 
-Every test set is split into two halves by a hash of the path. All choices are made on half A; only the parts `choice`
-and `final` score half B. Results are files: a trial whose file exists is not run again.
+Every test set is split into two halves by a hash of the image path. All choices are made on half A; only the parts
+`choice` and `final` score half B. Each trial stores its result in a file; a trial whose file exists is not run again.
 """

@@ -1,11 +1,12 @@
-"""python -m study [PART]...: trials on real defects, which can be resumed; see `study`."""
+"""Run the trials of the study and write its page: python -m study [PART]... (see `study`)."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # before torch is imported: its profiler writes to the terminal
+# Set before torch is imported, because otherwise its profiler writes to the terminal.
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")
 
 import click
 import torch
@@ -24,17 +25,25 @@ from study.trial import StudyFolder, Trial, run_trial
     "--data",
     multiple=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of categories in MVTec AD's layout; may be repeated. The solar cells of elpv-dataset are included.",
+    help="Folder of categories in MVTec AD's layout; may be repeated. elpv-dataset's solar cells are always included.",
 )
 @click.option(
     "--out",
     default="study-run",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for features, scores and trials; what it already holds is not computed again.",
+    help="Folder for features, scores and results. What it already contains is not computed again.",
 )
-@click.option("--category", "wanted", multiple=True, help="Only this category; may be repeated.")
-@click.option("--only", multiple=True, help="Only recipes with this text in their names; may be repeated.")
-@click.option("--page", "page_file", default="docs/accuracy.md", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--category", "wanted", multiple=True, help="Limit the trials to this category; may be repeated.")
+@click.option(
+    "--only", multiple=True, help="Limit the trials to recipes whose names contain this text; may be repeated."
+)
+@click.option(
+    "--page",
+    "page_file",
+    default="docs/accuracy.md",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Markdown file for the tables; the plots are written to the same folder.",
+)
 def main(
     *,
     parts: tuple[str, ...],
@@ -44,7 +53,7 @@ def main(
     only: tuple[str, ...],
     page_file: Path,
 ) -> None:
-    """Run the PARTs of the study, or all of them; 'page' writes the tables and plots of all."""
+    """Run the given PARTS of the study, or all of them. 'page' runs all parts and writes the tables and plots."""
     torch.set_num_threads(os.cpu_count() or 1)
     every = categories(tuple(path.resolve() for path in data), out.resolve() / "cells")
     chosen = [category for category in every if not wanted or category.name in wanted]
@@ -64,14 +73,14 @@ def _results(part: str, only: tuple[str, ...], chosen: list[Category], folder: S
             continue
         results[name] = []
         for seed in PARTS[part].seeds:
-            of_seed = [
+            seed_results = [
                 run_trial(Trial(category, recipe, seed, PARTS[part].half), folder)
                 for category in chosen
                 if not limited_to or category.name in limited_to
             ]
-            results[name] += of_seed
-            shown = "  ".join(figures([result]) for result in of_seed)
-            print(f"{part} {name:42s} seed {seed}  {shown}  mean {over_categories(of_seed):.2f}", flush=True)
+            results[name] += seed_results
+            shown = "  ".join(figures([result]) for result in seed_results)
+            print(f"{part} {name:52s} seed {seed}  {shown}  mean {over_categories(seed_results):.2f}", flush=True)
     return results
 
 

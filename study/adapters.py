@@ -1,4 +1,4 @@
-"""The adapters that are compared: f in closed form, or trained from a closed form."""
+"""The compared adapters: f in closed form, or trained with a closed form as initialization."""
 
 from __future__ import annotations
 
@@ -15,19 +15,21 @@ from reconpatch.adapter.similarity import similarity
 from reconpatch.adapter.training import TrainingVariant, embed, train_adapter
 from reconpatch.neighbors.distances import nearest_rows
 
-_POOL = 20_000  # patches among which neighbors are searched
-_TOGETHER = 8  # patches of a group: one, and its nearest ones of other images
+_POOL = 20_000  # number of patches among which neighbors are searched
+_TOGETHER = 8  # patches in a group: one patch, and its nearest neighbors in other images
 
 
 @dataclass(frozen=True)
 class AdapterRecipe:
-    """How f is made.
+    """Settings of f.
 
     Attributes:
-        config: of training, except for the seed; with 0 epochs f is the initialization. None: the identity.
-        turned: instead of training, multiply the initialization by a random semi-orthogonal D x C' matrix.
-        neighbors: whether a batch consists of patches and their nearest ones of other images.
-        shuffled: the control: ω with rows and columns permuted at random, so that it carries no information.
+        config: Configuration of the training, except for the seed. With 0 epochs, f is the initialization. None makes f
+            the identity.
+        turned: Whether the initialization is multiplied by a random semi-orthogonal (D, C') matrix instead of trained.
+        neighbors: Whether a batch consists of patches and their nearest neighbors in other images.
+        shuffled: Whether the rows and columns of ω are permuted at random, as a control: it then has no information
+            about the pairs.
     """
 
     config: AdapterConfig | None = None
@@ -39,13 +41,16 @@ class AdapterRecipe:
 def weight_of(
     rows: npt.NDArray[np.float16], adapter: AdapterRecipe, per_image: int, seed: int
 ) -> npt.NDArray[np.float32] | None:
-    """Return the weight of f for `embed`; None for the identity.
+    """Return the weight of f for `embed`.
 
     Args:
-        rows: (n, C') features of the fit patches, images one after the other.
-        adapter: how f is made.
-        per_image: patches of an image.
-        seed: of the initialization and of training.
+        rows: Patch features of the training images, (n, C') float16, ordered by image.
+        adapter: Settings of f.
+        per_image: Number of patches per image.
+        seed: Seed of the initialization and of the training.
+
+    Returns:
+        (D, C') float32; None for the identity.
     """
     if adapter.config is None:
         return None
@@ -87,7 +92,7 @@ def _neighbors(
 
 
 def _nearest_of_other_images(rows: npt.NDArray[np.float32], image: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return the nearest rows of other images for each row, (n, _TOGETHER - 1)."""
+    """Return the indices of the nearest rows of other images for each row, (n, _TOGETHER - 1)."""
     most = min(len(rows), 4 * _TOGETHER)
     near = nearest_rows(torch.from_numpy(rows), torch.from_numpy(rows), most)[0].numpy()
     is_other_image = image[near] != image[:, None]

@@ -1,4 +1,4 @@
-"""Patch features of the study's categories, extracted once and stored in files."""
+"""Patch features of the categories, which are extracted once and stored in files."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ _BATCH = 16
 
 @dataclass(frozen=True)
 class FeatureSpec:
-    """How patch features are made from an image.
+    """Settings of the patch features.
 
     Attributes:
-        backbone: timm's name.
-        size: of the network's input, in pixels.
+        backbone: Name of the backbone in timm.
+        size: Side of the backbone's input in pixels.
         frame: 'crop' is the paper's center crop; 'whole' resizes the whole image to a square; 'padded' first pads it to
             a square by repeating its border, which keeps the aspect ratio.
-        layers: timm's `out_indices`.
-        patch_size: s.
-        aggregation: 'concat' or 'patchcore'.
+        layers: Layers of the backbone, `out_indices` of timm.
+        patch_size: s, the side of a patch in cells of a feature map.
+        aggregation: Aggregation of layers and cells, 'concat' or 'patchcore'.
     """
 
     backbone: str = LITE[0]
@@ -54,10 +54,10 @@ class Features:
     """Patch features of some images.
 
     Attributes:
-        values: (n, H·W, C') float16, memory-mapped.
-        grid: (H, W).
-        shapes: (height, width) of each image.
-        seconds_per_image: time of reading, resizing and the network, all threads together.
+        values: Patch features, (n, H·W, C') float16, memory-mapped.
+        grid: (H, W), numbers of rows and columns of patches in an image.
+        shapes: (height, width) of each image in pixels.
+        seconds_per_image: Wall time per image of reading, resizing and the backbone, in seconds.
     """
 
     values: npt.NDArray[np.float16]
@@ -68,23 +68,23 @@ class Features:
 
 @dataclass(frozen=True)
 class FeatureStore:
-    """A category's patch features, extracted when they are first requested.
+    """Patch features of a category, which are extracted when they are first requested.
 
     Attributes:
-        category: whose images.
-        folder: of the files.
+        category: Category of the images.
+        folder: Folder of the stored features.
     """
 
     category: Category
     folder: Path
 
     def features(self, spec: FeatureSpec, images: Sequence[ImageRecord], *, defects: bool = False) -> Features:
-        """Return the features of some of the category's images.
+        """Return the features of some images of the category.
 
         Args:
-            spec: how the features are made.
-            images: of the category.
-            defects: whether to use copies of the images with one pasted defect each.
+            spec: Settings of the features.
+            images: Images of the category.
+            defects: Whether one defect is pasted into each image before extraction.
         """
         paths = [image.image_path for image in images]
         name = file_name([self.category.name, asdict(spec), paths, *(["defects"] if defects else [])])
@@ -99,7 +99,7 @@ class FeatureStore:
     def _extract(
         self, spec: FeatureSpec, images: Sequence[ImageRecord], file: Path, *, defects: bool
     ) -> dict[str, object]:
-        """Write the features to a file; returns their grid, the images' shapes and the seconds."""
+        """Write the features to a file and return their grid, the shapes of the images, and the seconds."""
         backbone = _backbone(spec.backbone, spec.layers, spec.size)
         shapes: list[tuple[int, int]] = []
         started = time.perf_counter()
@@ -107,11 +107,11 @@ class FeatureStore:
         grid = (0, 0)
 
         def read(image: ImageRecord) -> tuple[npt.NDArray[np.float32], tuple[int, int]]:
-            picture = read_image(self.category.read(image))
+            original = read_image(self.category.read(image))
             if defects:
-                picture, _ = paste_defect(picture, int(digest(image.image_path)[:12], 16))
-            padded = _pad(picture) if spec.frame == "padded" else picture
-            return preprocess(padded, geometry(spec, *padded.shape[:2])).numpy(), picture.shape[:2]
+                original, _ = paste_defect(original, int(digest(image.image_path)[:12], 16))
+            padded = _pad(original) if spec.frame == "padded" else original
+            return preprocess(padded, geometry(spec, *padded.shape[:2])).numpy(), original.shape[:2]
 
         with ThreadPoolExecutor(2) as pool:
             for start in range(0, len(images), _BATCH):
@@ -132,12 +132,12 @@ def _backbone(name: str, layers: tuple[int, ...], size: int) -> Backbone:
 
 
 def geometry(spec: FeatureSpec, height: int, width: int) -> Geometry:
-    """Return the mapping between an image and the network's input.
+    """Return the mapping between the pixels of an image and those of the backbone's input.
 
     Args:
-        spec: how features are made.
-        height: of the image, in pixels.
-        width: of the image, in pixels.
+        spec: Settings of the features.
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
     """
     return Geometry.of(height, width, spec.size, full_frame=spec.frame != "crop")
 
@@ -145,12 +145,15 @@ def geometry(spec: FeatureSpec, height: int, width: int) -> Geometry:
 def on_picture(
     network_map: npt.NDArray[np.float32], spec: FeatureSpec, shape: tuple[int, int]
 ) -> npt.NDArray[np.float32]:
-    """Return an anomaly map in the image's own pixels; NaN outside the center crop.
+    """Return an anomaly map in the pixels of the image.
 
     Args:
-        network_map: (size, size), in pixels of the network's input.
-        spec: how the features were made.
-        shape: (height, width) of the image.
+        network_map: Anomaly map in the pixels of the backbone's input, (size, size) float32.
+        spec: Settings of the features.
+        shape: (height, width) of the image in pixels.
+
+    Returns:
+        (height, width) float32; NaN outside the center crop.
     """
     height, width = shape
     if spec.frame != "padded":
@@ -161,9 +164,9 @@ def on_picture(
     return whole[top : top + height, left : left + width]
 
 
-def _pad(picture: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return a square: the border is repeated on the shorter side."""
-    height, width = picture.shape[:2]
+def _pad(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return a square image, which repeats the border of the original one in the shorter dimension."""
+    height, width = image.shape[:2]
     side = max(height, width)
     margins = [((side - length) // 2, side - length - (side - length) // 2) for length in (height, width)]
-    return np.pad(picture, [*margins, (0, 0)], mode="edge")
+    return np.pad(image, [*margins, (0, 0)], mode="edge")

@@ -1,4 +1,4 @@
-"""The observed false-positive rate beside its guaranteed bound, with hold-out and with cross-fitting."""
+"""Observed false-positive rates and their guaranteed bounds, with held-out images and with cross-fitting."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ RATES = (0.01, 0.05, 0.10)
 
 @dataclass(frozen=True, kw_only=True)
 class ObservedRate:
-    """What a threshold does on the test images.
+    """Rates of flagged test images for one threshold.
 
     Attributes:
-        category: its name.
-        rate: target false-positive rate.
-        held_out: number of calibration images.
-        bound: guaranteed bound of the threshold: the target rate, or what this number of calibration images allows.
-        alarms: good test images that are flagged.
-        images: good test images.
-        detected: share of defective test images that are flagged.
+        category: Name of the category.
+        rate: Target false-positive rate, 0 to 1.
+        held_out: Number of calibration images.
+        bound: Guaranteed bound on the false-positive rate, 0 to 1. With few calibration images it exceeds the target.
+        alarms: Number of good test images that are flagged.
+        images: Number of good test images.
+        detected: Share of defective test images that are flagged, 0 to 1.
     """
 
     category: str
@@ -39,22 +39,26 @@ class ObservedRate:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % Clopper-Pearson interval of the false-positive rate."""
+        """95 % Clopper-Pearson interval of the false-positive rate, as (low, high) between 0 and 1."""
         ends = binomtest(self.alarms, self.images).proportion_ci(0.95)
         return float(ends.low), float(ends.high)
 
 
 def with_holdout(results: Sequence[TrialResult]) -> list[ObservedRate]:
-    """Return the rates of thresholds from each trial's own held-out images."""
+    """Return the rates for thresholds from the held-out images of each trial.
+
+    Args:
+        results: Results of trials with held-out images.
+    """
     return [rate for result in results for rate in _observed(result, np.array(result.holdout_scores))]
 
 
 def cross_fitted(results: Sequence[TrialResult], folds: Sequence[TrialResult]) -> list[ObservedRate]:
-    """Return the rates of thresholds from all good images, each scored by a model that it was held out of.
+    """Return the rates for thresholds from all good images, each scored by a model that was fitted without it.
 
     Args:
-        results: of models fitted on all good images, whose test images are flagged.
-        folds: of models fitted on all good images but those of one fold.
+        results: Results of models fitted on all good images; their test images are compared with the thresholds.
+        folds: Results of models fitted on all good images except those of one fold, which are the held-out images.
     """
     rates = []
     for result in results:

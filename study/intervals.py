@@ -1,4 +1,4 @@
-"""Gains between recipes with paired bootstrap intervals (Efron and Tibshirani 1993, chapter 13)."""
+"""Gains of one recipe over another, with paired bootstrap intervals (Efron and Tibshirani 1993, chapter 13)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from study.results import TrialResult
 
 @dataclass(frozen=True)
 class Gain:
-    """A mean difference of image AUROC in points (hundredths).
+    """A difference of image AUROC in percentage points.
 
     Attributes:
-        mean: over categories.
-        low, high: ends of its 95 % interval.
+        mean: Mean over categories.
+        low: Lower end of the 95 % interval.
+        high: Upper end of the 95 % interval.
     """
 
     mean: float
@@ -30,17 +31,17 @@ class Gain:
 
 
 def gain(ours: Sequence[TrialResult], reference: Sequence[TrialResult]) -> Gain:
-    """Return the mean over categories of the difference of image AUROC, over the same images.
+    """Return the difference of image AUROC of two recipes on the same images, as the mean over categories.
 
-    Seeds are averaged. Good and defective images are resampled separately, the same ones for both recipes, so that the
-    interval is about other test images; the spread over seeds is printed beside it.
+    Seeds are averaged. The bootstrap resamples good and defective images separately, and the same ones for both
+    recipes. So the interval covers the choice of test images; the page lists the results of each seed separately.
 
     Args:
-        ours: results of a recipe.
-        reference: results of the recipe it is compared with, for the same categories, seeds and images.
+        ours: Results of a recipe.
+        reference: Results of the recipe with which it is compared, for the same categories, seeds and images.
 
     Raises:
-        ValueError: the results are of different categories, seeds or images.
+        ValueError: The results are of different seeds or images.
     """
     categories = sorted({result.category for result in ours})
     random = np.random.default_rng(0)
@@ -50,7 +51,9 @@ def gain(ours: Sequence[TrialResult], reference: Sequence[TrialResult]) -> Gain:
         if [(result.seed, result.paths) for result in ours_here] != [
             (result.seed, result.paths) for result in reference_here
         ]:
-            raise ValueError(f"{category}: the two recipes were not tried on the same images with the same seeds.")
+            raise ValueError(
+                f"{category}: the two recipes have results of different images or seeds. Run the missing trials."
+            )
         pairs = _mean_wins(ours_here) - _mean_wins(reference_here)
         point += 100.0 * float(pairs.mean()) / len(categories)
         spread += 100.0 * resampled_means(pairs, random) / len(categories)
@@ -62,5 +65,5 @@ def _by_seed(results: Sequence[TrialResult], category: str) -> list[TrialResult]
 
 
 def _mean_wins(results: Sequence[TrialResult]) -> npt.NDArray[np.float64]:
-    """Return the mean over seeds of which defective image scores higher than which good one."""
+    """Return for each pair of a defective and a good image whether the former scores higher, as the mean over seeds."""
     return np.asarray(np.mean([wins(result.scores, result.labels) for result in results], axis=0))

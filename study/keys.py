@@ -1,4 +1,4 @@
-"""Names of files: digests of recipes, so that a changed recipe is tried again and an unchanged one is not."""
+"""Names of stored files: hashes of recipes, so that a trial runs again only if its recipe has changed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 from study.data import digest
 
-# Names of fields, and of the initialization 'neighbors', when the first trials were stored: a new name must not change
-# the names of their files.
+# Current name -> name when the first trials were stored. The names of the stored files depend on the former names of
+# fields and of the initialization 'neighbors', so that renaming a field does not invalidate the stored trials.
 _FORMER_NAMES = {
     "layers": "levels",
     "score_neighbors": "reweight",
@@ -21,10 +21,10 @@ _FORMER_INITIALIZATIONS = {"neighbors": "neighbours"}
 
 
 def file_name(values: list[Any]) -> str:
-    """Return the name, without a suffix, of the file that holds what depends on some values.
+    """Return a file name without a suffix, which is a hash of the given values.
 
     Args:
-        values: of JSON; dicts have names of fields as keys.
+        values: JSON values; the keys of dicts are names of fields.
     """
     return digest(json.dumps([_with_former_names(value) for value in values]))[:24]
 

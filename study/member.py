@@ -1,4 +1,4 @@
-"""One member of a trial: its adapter, its memory bank, and its patch scores."""
+"""One member of a trial: adapter, memory bank and patch scores."""
 
 from __future__ import annotations
 
@@ -21,20 +21,21 @@ from study.recipe import Recipe
 from study.results import Costs
 from study.robust import isolation, supported
 
-_NORMALIZED_BY = 100  # fit images whose scores give the median and MAD of equation 11
+_NORMALIZED_BY = 100  # training images whose scores give the median and MAD of equation 11
 _MAPS = ("test", "holdout", "pasted")
-_OTHERS = "told"  # array of a stored file with the other fields, as JSON
+_FIELDS = "told"  # Array of a stored file with the other fields as JSON. The name is that of the stored files.
 
 
 @dataclass(frozen=True, kw_only=True)
 class MemberImages:
-    """Patch features of the images that a member is fitted on, and of those that it scores.
+    """Patch features of the images on which a member is fitted, and of those that it scores.
 
     Attributes:
-        fit: (k, H·W, C') float16 of the training images.
-        test: of the test images.
-        held_out: (m, H·W, C') float16 of the held-out good images.
-        pasted: (m, H·W, C') float16 of their copies with pasted defects; empty where they are not scored.
+        fit: Features of the training images, (k, H·W, C') float16.
+        test: Features of the test images.
+        held_out: Features of the held-out good images, (m, H·W, C') float16.
+        pasted: Features of the held-out images with pasted defects, (m, H·W, C') float16; empty if the trial does not
+            score them.
     """
 
     fit: npt.NDArray[np.float16]
@@ -45,14 +46,16 @@ class MemberImages:
 
 @dataclass(frozen=True, kw_only=True)
 class MemberResult:
-    """Scores of one member, and their cost.
+    """Patch scores of one member, and their cost.
 
     Attributes:
-        test: (n, H, W) float32 patch scores of the test images.
-        holdout: (m, H, W) patch scores of the held-out images.
-        pasted: (m, H, W) patch scores of their copies with pasted defects.
-        median, mad, beta: of equation 11.
-        costs: of the member.
+        test: Patch scores of the test images, (n, H, W) float32.
+        holdout: Patch scores of the held-out images, (m, H, W) float32.
+        pasted: Patch scores of the held-out images with pasted defects, (m, H, W) float32.
+        median: Median of equation 11.
+        mad: Median absolute deviation of equation 11.
+        beta: β of equation 11.
+        costs: Costs of the member.
     """
 
     test: npt.NDArray[np.float32]
@@ -64,30 +67,38 @@ class MemberResult:
     costs: Costs
 
     def save(self, file: Path) -> None:
-        """Write the result to a file that appears whole."""
-        others = {name: value for name, value in asdict(self).items() if name not in _MAPS}
+        """Write the result to a file. It is renamed when it is complete, so no partial file gets the final name.
+
+        Args:
+            file: npz file to write.
+        """
+        other_fields = {name: value for name, value in asdict(self).items() if name not in _MAPS}
         unfinished = file.with_suffix(".unfinished.npz")
         arrays: dict[str, Any] = {name: getattr(self, name) for name in _MAPS}
-        arrays[_OTHERS] = np.array(json.dumps(others))
+        arrays[_FIELDS] = np.array(json.dumps(other_fields))
         np.savez(unfinished, **arrays)
         unfinished.rename(file)
 
     @classmethod
     def load(cls, file: Path) -> MemberResult:
-        """Read what `save` wrote."""
+        """Read a result from a file that `save` wrote.
+
+        Args:
+            file: npz file.
+        """
         with np.load(file) as stored:
-            others = json.loads(str(stored[_OTHERS]))
-            return cls(**{name: stored[name] for name in _MAPS}, **{**others, "costs": Costs(**others["costs"])})
+            fields = json.loads(str(stored[_FIELDS]))
+            return cls(**{name: stored[name] for name in _MAPS}, **{**fields, "costs": Costs(**fields["costs"])})
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Scorer:
-    """Scores images by nearest neighbors in a memory bank.
+    """A model that scores patches by their nearest neighbors in a memory bank.
 
     Attributes:
-        weight: of f; None for the identity.
-        bank: the memory bank.
-        grid: (H, W) patches of an image.
+        weight: Weight of f, (D, C') float32; None for the identity.
+        bank: Memory bank.
+        grid: (H, W), numbers of rows and columns of patches in an image.
     """
 
     weight: npt.NDArray[np.float32] | None
@@ -95,7 +106,11 @@ class _Scorer:
     grid: tuple[int, int]
 
     def maps(self, values: npt.NDArray[np.float16]) -> npt.NDArray[np.float32]:
-        """Return patch scores (n, H, W) of (n, H·W, C') features."""
+        """Return patch scores, (n, H, W) float32.
+
+        Args:
+            values: Patch features, (n, H·W, C') float16.
+        """
         scores = [self.bank.score(embed(image, self.weight)) for image in values]
         return np.array(scores, np.float32).reshape(-1, *self.grid)
 
@@ -104,9 +119,9 @@ def score_member(images: MemberImages, recipe: Recipe, seed: int) -> MemberResul
     """Fit a member and score images with it.
 
     Args:
-        images: features of the images.
-        recipe: what is tried.
-        seed: of the adapter and of the first entry of the memory bank.
+        images: Patch features of the images.
+        recipe: Recipe of the trial.
+        seed: Seed of the adapter and of the choice of the first bank entry.
     """
     per_image, grid = images.fit.shape[1], images.test.grid
     rows = images.fit.reshape(-1, images.fit.shape[2])
@@ -143,7 +158,7 @@ def score_member(images: MemberImages, recipe: Recipe, seed: int) -> MemberResul
 
 
 def _select(rows: npt.NDArray[Any], recipe: Recipe, per_image: int, seed: int) -> npt.NDArray[np.int64]:
-    """Return the rows that are entries of the memory bank."""
+    """Return the indices of the rows that become entries of the memory bank."""
     first = int(np.random.default_rng(seed).integers(len(rows)))
     picked: npt.NDArray[np.int64] = farthest_first(rows, recipe.coreset, first=first).indices
     if not recipe.trim:
@@ -156,7 +171,7 @@ def _select(rows: npt.NDArray[Any], recipe: Recipe, per_image: int, seed: int) -
 def _left_out(
     values: npt.NDArray[np.float16], scorer: _Scorer, picked: npt.NDArray[np.int64], recipe: Recipe
 ) -> npt.NDArray[np.float32]:
-    """Return patch scores of the fit images, each without its own entries in the memory bank."""
+    """Return patch scores of the training images; the bank entries of an image do not take part in its scores."""
     image_of = picked // values.shape[1]
     maps = []
     for number, image in enumerate(values):
@@ -168,7 +183,7 @@ def _left_out(
 def _leave_one_out(
     rows: npt.NDArray[Any], picked: npt.NDArray[np.int64], bank: MemoryBank, per_image: int
 ) -> npt.NDArray[np.float32]:
-    """Return scores of the first fit images' patches, where no entry is compared with itself."""
+    """Return patch scores of the first training images; no bank entry is compared with itself."""
     some = min(len(rows), _NORMALIZED_BY * per_image)
     own = np.full(len(rows), -1)
     own[picked] = np.arange(len(picked))

@@ -1,4 +1,4 @@
-"""The page of the study: tables between the marks of docs/accuracy.md; the text around them is kept."""
+"""Write the tables of the study into docs/accuracy.md, between its marks; the text around them is kept."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def write(page: Path, trials: Mapping[str, ResultsByRecipe]) -> None:
 
     Args:
         page: Markdown file.
-        trials: part → results.
+        trials: Name of a part → its results.
 
     Raises:
-        ValueError: the page lacks the marks of a table.
+        ValueError: The page does not have the marks of a table.
     """
     adapters = trials["adapter"]
     fill(
@@ -48,46 +48,50 @@ def fill(page: Path, blocks: Mapping[str, str]) -> None:
 
     Args:
         page: Markdown file.
-        blocks: name → new text.
+        blocks: Name of a block → its new text.
 
     Raises:
-        ValueError: the page lacks the marks of a block.
+        ValueError: The page does not have the marks of a block.
     """
     text = page.read_text()
     for name, block in blocks.items():
         marks = f"<!-- {name} -->", f"<!-- end of {name} -->"
         pattern = re.compile(f"{re.escape(marks[0])}.*?{re.escape(marks[1])}", re.DOTALL)
         if not pattern.search(text):
-            raise ValueError(f"{page}: has no {marks[0]} … {marks[1]} for the table.")
+            raise ValueError(f"{page}: has no marks {marks[0]} and {marks[1]}. Add them where the table belongs.")
         before, after = pattern.split(text, maxsplit=1)
-        text = f"{before}{marks[0]}\n{block.strip()}\n{marks[1]}{after}"
+        text = f"{before}{marks[0]}\n\n{block.strip()}\n\n{marks[1]}{after}"
     page.write_text(text)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table, the first column aligned to the left and the others to the right.
+    """Return a Markdown table with the first column aligned to the left and the others to the right.
 
     Args:
-        header: a cell a column.
-        rows: a cell a column each.
+        header: Column headings.
+        rows: Rows, with one cell for each column.
     """
     lines = [header, ["---", *["--:"] * (len(header) - 1)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def figures(results: Sequence[TrialResult]) -> str:
-    """Return image AUROC, d' and, where there are masks, pixel AUROC: means over the results."""
+    """Return the means of image AUROC in %, d', and pixel AUROC in % (only if there are masks), as one cell.
+
+    Args:
+        results: Results of one recipe.
+    """
     pixels = [result.pixel_auroc for result in results if result.pixel_auroc is not None]
     auroc, d_prime = mean(result.image_auroc for result in results), mean(result.d_prime for result in results)
     return " / ".join([f"{100 * auroc:.1f}", f"{d_prime:.2f}"] + ([f"{100 * mean(pixels):.1f}"] if pixels else []))
 
 
 def by_category(trials: ResultsByRecipe, against: str | None = None) -> str:
-    """Return a table with a row a recipe, a column a category, and the mean AUROC over categories.
+    """Return a table with a row for each recipe, a column for each category, and the mean image AUROC in %.
 
     Args:
-        trials: results by recipe.
-        against: recipe of which the gains over it are added; None for none.
+        trials: Results by recipe.
+        against: Reference recipe for a column of gains; None adds no such column.
     """
     categories = _categories(trials)
     lines = []
@@ -102,11 +106,11 @@ def by_category(trials: ResultsByRecipe, against: str | None = None) -> str:
 
 
 def gains(trials: ResultsByRecipe, ours: str) -> str:
-    """Return a table of a recipe's gains over each other recipe, by category and in the mean.
+    """Return a table of the gains of one recipe over each other recipe, for each category and their mean.
 
     Args:
-        trials: results by recipe.
-        ours: the recipe.
+        trials: Results by recipe.
+        ours: Name of the recipe.
     """
     categories = _categories(trials)
     lines = []
@@ -114,11 +118,15 @@ def gains(trials: ResultsByRecipe, ours: str) -> str:
         if name != ours:
             by_name = [gain(_of(trials[ours], category), _of(results, category)) for category in categories]
             lines.append([name, *map(str, by_name), str(gain(trials[ours], results))])
-    return table([f"{ours} against", *categories, "mean"], lines)
+    return table([f"gain of {ours} over", *categories, "mean"], lines)
 
 
 def by_seed(trials: ResultsByRecipe) -> str:
-    """Return a table of the image AUROC of every seed."""
+    """Return a table of the image AUROC of each seed, in %.
+
+    Args:
+        trials: Results by recipe.
+    """
     categories = _categories(trials)
     lines = []
     for name, results in trials.items():
@@ -129,7 +137,11 @@ def by_seed(trials: ResultsByRecipe) -> str:
 
 
 def costs(trials: ResultsByRecipe) -> str:
-    """Return a table of the recipes' costs, means over categories."""
+    """Return a table of the costs of the recipes, means over categories.
+
+    Args:
+        trials: Results by recipe.
+    """
     lines = []
     for name, results in trials.items():
         extract = mean(result.costs.extract_seconds_per_image for result in results)
@@ -147,11 +159,23 @@ def costs(trials: ResultsByRecipe) -> str:
                 f"{bank / 1e6:.1f}",
             ]
         )
-    return table(["recipe", "mean AUROC", "extract, ms", "score, ms", "fit, s", "bank, MB"], lines)
+    header = [
+        "recipe",
+        "mean AUROC",
+        "extraction, ms/image",
+        "scoring, ms/image",
+        "training + selection, s",
+        "bank, MB",
+    ]
+    return table(header, lines)
 
 
 def over_categories(results: Sequence[TrialResult]) -> float:
-    """Return the mean over categories of the image AUROC, in hundredths."""
+    """Return the mean over categories of the image AUROC, in %.
+
+    Args:
+        results: Results of one recipe.
+    """
     names = {result.category for result in results}
     return float(100 * mean(mean(result.image_auroc for result in _of(results, name)) for name in names))
 
@@ -161,12 +185,14 @@ def _holdout(trials: ResultsByRecipe) -> str:
     thresholds = {
         "10 % held out": with_holdout(trials["10 %"]),
         "20 % held out": with_holdout(trials["20 %, fold 0"]),
-        "own entries left out": with_holdout(trials["none"]),
-        "cross-fitted": cross_fitted(trials["none"], folds),
+        "own entries excluded": with_holdout(trials["no hold-out"]),
+        "cross-fitted": cross_fitted(trials["no hold-out"], folds),
     }
     lines = [_observed(name, rate) for name, rates in thresholds.items() for rate in rates]
-    accuracy = by_category({name: trials[name] for name in ("none", "10 %", "20 %, fold 0")}, against="none")
-    header = ["thresholds", "category", "target", "good images", "bound", "observed", "95 % interval", "defects found"]
+    shown = ("no hold-out", "10 %", "20 %, fold 0")
+    accuracy = by_category({name: trials[name] for name in shown}, against="no hold-out")
+    header = ["thresholds", "category", "target rate", "calibration images", "guaranteed bound"]
+    header += ["observed rate", "95 % interval", "defects flagged"]
     return f"{accuracy}\n\n{table(header, lines)}"
 
 
@@ -185,7 +211,7 @@ def _observed(name: str, rate: ObservedRate) -> list[str]:
 
 
 def _choice(trials: ResultsByRecipe) -> str:
-    """Return a table with a column a recipe: AUROC of pasted defects among held-out images, and of the test set."""
+    """Return the table of the part `choice`: AUROC with pasted defects / AUROC of the test set, for each recipe."""
     lines = []
     for category in _categories(trials):
         results = {name: _of(by_recipe, category)[0] for name, by_recipe in trials.items()}
@@ -194,11 +220,15 @@ def _choice(trials: ResultsByRecipe) -> str:
         picked, best = (max(aurocs, key=lambda name: aurocs[name]) for aurocs in (pasted, tested))
         cells = [f"{100 * pasted[name]:.1f} / {100 * tested[name]:.1f}" for name in results]
         lines.append([category, *cells, "yes" if picked == best else "no"])
-    return table(["category", *trials, "picks the best"], lines)
+    return table(["category", *trials, "best recipe picked"], lines)
 
 
 def pasted_auroc(result: TrialResult) -> float:
-    """Return the AUROC of copies with pasted defects against the held-out images that they are copies of."""
+    """Return the image AUROC of copies with pasted defects and the held-out images from which they were made, 0 to 1.
+
+    Args:
+        result: Result of a trial that scored both.
+    """
     good, defective = result.holdout_scores, result.pasted_scores
     auroc = image_auroc(np.array(good + defective), np.array([0] * len(good) + [1] * len(defective)))
     assert auroc is not None

@@ -1,4 +1,4 @@
-"""The plots of the study's page."""
+"""Plots of the study's page."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ import matplotlib.pyplot as plt
 
 
 def front(trials: ResultsByRecipe, file: Path) -> None:
-    """Plot accuracy against time per image and against the size of the memory bank.
+    """Plot the accuracy as a function of the time per image and of the size of the memory bank.
 
-    A line joins the recipes that no other recipe beats in both.
+    A line connects the recipes for which no recipe of the same or a lower cost is more accurate.
 
     Args:
-        trials: results by recipe; recipes that use all good images are left out, since they are not comparable.
-        file: PNG to write.
+        trials: Results by recipe. Recipes that use all good images are not comparable and are omitted.
+        file: PNG file to write.
     """
     trials = {name: results for name, results in trials.items() if not name.endswith("all good images")}
     figure, sides = plt.subplots(1, 2, figsize=(13, 5.5), layout="constrained", sharey=True)
@@ -37,7 +37,7 @@ def front(trials: ResultsByRecipe, file: Path) -> None:
         for name, results in trials.items()
     }
     megabytes = {name: mean(result.costs.bank_bytes for result in results) / 1e6 for name, results in trials.items()}
-    for axes, cost, label in zip(sides, (milliseconds, megabytes), ("milliseconds an image", "bank, MB"), strict=True):
+    for axes, cost, label in zip(sides, (milliseconds, megabytes), ("milliseconds per image", "bank, MB"), strict=True):
         best = _undominated(cost, auroc)
         axes.plot([cost[name] for name in best], [auroc[name] for name in best], color="0.7", zorder=0)
         for name in trials:
@@ -53,11 +53,11 @@ def front(trials: ResultsByRecipe, file: Path) -> None:
 
 
 def banks(trials: ResultsByRecipe, file: Path) -> None:
-    """Plot accuracy against the share of patches in the memory bank, a line a category, for the center crop.
+    """Plot the accuracy as a function of the share of patches in the memory bank, with the center crop.
 
     Args:
-        trials: results by recipe.
-        file: PNG to write.
+        trials: Results by recipe. The plot has one line for each category.
+        file: PNG file to write.
     """
     shares = {name: float(match[1]) for name in trials if (match := re.fullmatch(r"crop 224, ([\d.]+) %", name))}
     categories = sorted({result.category for results in trials.values() for result in results})
@@ -73,7 +73,7 @@ def banks(trials: ResultsByRecipe, file: Path) -> None:
 
 
 def _undominated(cost: Mapping[str, float], gain: Mapping[str, float]) -> list[str]:
-    """Return the names that no other name beats at the same cost or less, in order of cost."""
+    """Return the names that no other name of the same or a lower cost exceeds in gain, in order of cost."""
     best: list[str] = []
     for name in sorted(cost, key=lambda name: (cost[name], -gain[name])):
         if not best or gain[name] > gain[best[-1]]:

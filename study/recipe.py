@@ -1,4 +1,4 @@
-"""What a trial tries."""
+"""The recipe of a trial."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from study.features import FeatureSpec
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is tried.
+    """All settings of a trial except category, half and seed.
 
     Attributes:
-        members: how the members' features are made; several members are fused by equation 11.
-        adapter: how f is made.
-        coreset: share of the fit patches in the memory bank.
+        members: Feature settings of the members; several members are fused by equation 11.
+        adapter: Settings of f.
+        coreset: Share of the patches of the training images in the memory bank, 0 to 1.
         score_neighbors: b of equation 10.
-        fusion: scores that equation 11 normalizes, 'patch' or 'image'.
-        fit_images: largest number of good training images; None for all.
-        fold: (f, K): every K-th good image, from the f-th, is held out and scored; None for none.
-        pasted: whether copies of the held-out images with pasted defects are scored as well.
-        dirt: number of defective images of the other half of the test set that are added to the training images, as a
+        fusion: Scores that equation 11 normalizes, 'patch' or 'image'.
+        fit_images: Maximum number of good training images; None uses all.
+        fold: (f, K) holds out and scores every K-th good image, starting with number f; None holds out none.
+        pasted: Whether copies of the held-out images with pasted defects are scored, too.
+        dirt: Number of defective images of the other half of the test set that are added to the training images, as a
             share of the good ones.
-        trim: share of the memory bank's entries that is dropped, those farthest from all other images first.
-        left_out: whether the training images are scored in place of held-out ones, each without its own entries in the
+        trim: Share of the bank entries that is removed, 0 to 1; those farthest from all other images first.
+        left_out: Whether the training images are scored instead of held-out ones, each without its own entries in the
             memory bank.
     """
 

@@ -1,4 +1,4 @@
-"""The results of trials: a row each, stored as JSON."""
+"""Results of trials, which are stored as JSON."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Costs:
-    """What a member or an ensemble costs.
+    """Costs of a member or an ensemble.
 
     Attributes:
-        extract_seconds_per_image: reading, resizing and the network, all threads together.
-        score_seconds_per_image: nearest-neighbor search and scores.
-        train_seconds: the adapter's training.
-        select_seconds: the selection of the memory bank's entries.
-        bank_bytes: size of the memory bank.
-        bank_entries: entries of the memory bank.
+        extract_seconds_per_image: Wall time per image of reading, resizing and the backbone.
+        score_seconds_per_image: Wall time per image of the nearest-neighbor search and the scores.
+        train_seconds: Wall time of the adapter's training.
+        select_seconds: Wall time of the selection of the bank entries.
+        bank_bytes: Size of the memory bank in bytes.
+        bank_entries: Number of bank entries.
     """
 
     extract_seconds_per_image: float
@@ -29,26 +29,32 @@ class Costs:
 
     @classmethod
     def total(cls, costs: Sequence[Costs]) -> Costs:
-        """Return the sum over members."""
+        """Return the sum of the costs of several members.
+
+        Args:
+            costs: Costs of each member.
+        """
         return cls(**{field.name: sum(getattr(cost, field.name) for cost in costs) for field in fields(cls)})
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialResult:
-    """What a recipe reached on one half of a category's test images, with one seed.
+    """Result of a recipe on one half of a category's test images, with one seed.
 
     Attributes:
-        category: its name.
-        seed: of the trial.
-        half: of the test images, 'A' or 'B'.
-        image_auroc, image_ap, d_prime: of the image scores; None where undefined.
-        pixel_auroc: of the anomaly maps; None without masks.
-        costs: summed over the members.
-        paths: of the test images.
-        labels: of the test images, 0 good, 1 defective.
-        scores: of the test images.
-        holdout_scores: of the held-out good images.
-        pasted_scores: of their copies with pasted defects.
+        category: Name of the category.
+        seed: Seed of the trial.
+        half: Half of the test images, 'A' or 'B'.
+        image_auroc: Image AUROC, 0 to 1.
+        image_ap: Average precision of the images, 0 to 1; None if it is not defined.
+        d_prime: d′ of the image scores.
+        pixel_auroc: AUROC of the pixels of the anomaly maps, 0 to 1; None without masks.
+        costs: Sum of the costs of the members.
+        paths: Paths of the test images.
+        labels: Labels of the test images, 0 for good, 1 for defective.
+        scores: Anomaly scores of the test images.
+        holdout_scores: Anomaly scores of the held-out good images.
+        pasted_scores: Anomaly scores of the held-out images with pasted defects.
     """
 
     category: str
@@ -66,15 +72,19 @@ class TrialResult:
     pasted_scores: list[float]
 
     def as_json(self) -> dict[str, Any]:
-        """Return the result as values of JSON."""
+        """Return the result as a dict of JSON values."""
         return asdict(self)
 
     @classmethod
     def of_json(cls, stored: Mapping[str, Any]) -> TrialResult:
-        """Read what `as_json` returned; other keys are ignored."""
+        """Return the result that `as_json` converted.
+
+        Args:
+            stored: Dict of JSON values; other keys are ignored.
+        """
         values = {field.name: stored[field.name] for field in fields(cls)}
         return cls(**{**values, "costs": Costs(**stored["costs"])})
 
 
-# Results of a part of the study, by recipe.
+# Name of a recipe -> its results, for one part of the study.
 ResultsByRecipe = Mapping[str, Sequence[TrialResult]]

@@ -1,4 +1,4 @@
-"""Entries of the memory bank that no other image supports, as defects among the training images leave them."""
+"""Isolated bank entries, far from the patches of all other images, such as those of defects in training images."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import torch
 def isolation(
     entries: npt.NDArray[np.float32], of_image: npt.NDArray[np.int64], rows: npt.NDArray[Any], per_image: int
 ) -> npt.NDArray[np.float32]:
-    """Return the distance of every entry to the nearest patch of another image.
+    """Return the distance of each bank entry to the nearest patch of another image.
 
     Args:
-        entries: (M, D).
-        of_image: (M,) number of the image that each entry is from.
-        rows: (n, D) all fit patches, images one after the other.
-        per_image: patches of an image.
+        entries: Bank entries, (M, D) float32.
+        of_image: Number of the image that each entry comes from, (M,).
+        rows: Patch features of all training images, (n, D), ordered by image.
+        per_image: Number of patches per image.
 
     Returns:
-        (M,) Euclidean distances; inf where there is no other image.
+        Euclidean distances, (M,) float32; inf if there is no other image.
     """
     center = torch.from_numpy(entries.mean(0))
     centered = torch.from_numpy(entries) - center
@@ -37,14 +37,14 @@ def isolation(
 
 
 def supported(distances: npt.NDArray[np.float32], trim: float) -> npt.NDArray[np.bool_]:
-    """Return which entries remain when those farthest from other images are dropped.
+    """Return which bank entries remain if those farthest from other images are removed.
 
     Args:
-        distances: (M,) of `isolation`.
-        trim: share of the entries to drop; at least one entry remains.
+        distances: Return value of `isolation`, (M,).
+        trim: Share of the entries to remove, 0 to 1; at least one entry remains.
 
     Returns:
-        (M,) bool.
+        True for the remaining entries, (M,) bool.
     """
     most = max(1, round((1.0 - trim) * len(distances)))
     keep = np.zeros(len(distances), bool)

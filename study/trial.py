@@ -23,30 +23,38 @@ from study.member import MemberImages, MemberResult, score_member
 from study.recipe import Recipe
 from study.results import Costs, TrialResult
 
-_STRIDE = 2  # of the pixels that count in pixel AUROC, in rows and in columns
+_STRIDE = 2  # in both dimensions: every second pixel counts in the pixel AUROC
 
 
 @dataclass(frozen=True)
 class StudyFolder:
-    """Where a study stores what it has computed.
+    """Folder in which the study stores features, scores and results.
 
     Attributes:
-        root: the folder.
+        root: Path of the folder.
     """
 
     root: Path
 
     @property
     def features(self) -> Path:
-        """Folder of patch features."""
+        """Folder of the patch features."""
         return self.root / "features"
 
     def trial(self, name: str) -> Path:
-        """Return the file of a trial's result."""
+        """Return the file with the result of a trial.
+
+        Args:
+            name: `Trial.name`.
+        """
         return self.root / "trials" / f"{name}.json"
 
     def member(self, name: str) -> Path:
-        """Return the file of a member's scores."""
+        """Return the file with the scores of a member.
+
+        Args:
+            name: `Trial.name` of the trial with this member alone.
+        """
         return self.root / "members" / f"{name}.npz"
 
 
@@ -55,10 +63,10 @@ class Trial:
     """A recipe on one half of a category's test images, with one seed.
 
     Attributes:
-        category: of the images.
-        recipe: what is tried.
-        seed: of the adapter and of the first entry of the memory bank, since greedy selection alone is noisy.
-        half: of the test images, 'A' or 'B'.
+        category: Category of the images.
+        recipe: Recipe of the trial.
+        seed: Seed of the adapter and of the choice of the first bank entry, on which the greedy selection depends.
+        half: Half of the test images that is scored, 'A' or 'B'.
     """
 
     category: Category
@@ -75,8 +83,8 @@ class Trial:
     def name(self) -> str:
         """Name of the trial's files.
 
-        Fields that have their default are not part of it, so that a new field leaves the names of earlier trials
-        unchanged. A changed default, therefore, makes all stored trials wrong.
+        It does not depend on fields with their default value, so a new field does not change the names of stored
+        trials. If a default changes, all stored trials must be deleted, because their names remain valid.
         """
         recipe = self.recipe
         members = [_changed(spec) for spec in recipe.members]
@@ -85,16 +93,20 @@ class Trial:
         )
 
     def of_member(self, spec: FeatureSpec) -> Trial:
-        """Return the trial of one member alone."""
+        """Return the trial with one member alone.
+
+        Args:
+            spec: Feature settings of the member.
+        """
         return replace(self, recipe=replace(self.recipe, members=(spec,), fusion="patch"))
 
 
 def run_trial(trial: Trial, folder: StudyFolder) -> TrialResult:
-    """Return a trial's result, stored or computed now.
+    """Return the result of a trial. It is read if it is stored, otherwise computed and stored.
 
     Args:
-        trial: what is tried.
-        folder: of stored features, scores and results.
+        trial: Trial to run.
+        folder: Folder of the stored features, scores and results.
     """
     file = folder.trial(trial.name)
     if not file.exists():
@@ -107,12 +119,12 @@ def run_trial(trial: Trial, folder: StudyFolder) -> TrialResult:
 
 
 def member_result(trial: Trial, spec: FeatureSpec, folder: StudyFolder) -> MemberResult:
-    """Return the scores of one member of a trial, stored or computed now.
+    """Return the scores of one member of a trial. They are read if they are stored, otherwise computed and stored.
 
     Args:
-        trial: what is tried.
-        spec: of the member.
-        folder: of stored features and scores.
+        trial: Trial with the member.
+        spec: Feature settings of the member.
+        folder: Folder of the stored features and scores.
     """
     alone = trial.of_member(spec)
     file = folder.member(alone.name)
@@ -124,7 +136,7 @@ def member_result(trial: Trial, spec: FeatureSpec, folder: StudyFolder) -> Membe
 
 
 def _changed(options: Any) -> dict[str, Any]:
-    """Return the fields of a dataclass that differ from their defaults, but for members and adapter."""
+    """Return the fields of a dataclass that differ from their defaults, except `members` and `adapter`."""
     plain = [option for option in fields(options) if option.name not in ("members", "adapter")]
     changed = {option.name: value for option in plain if (value := getattr(options, option.name)) != option.default}
     return {name: asdict(value) if isinstance(value, AdapterConfig) else value for name, value in changed.items()}
@@ -160,7 +172,7 @@ def _run(trial: Trial, folder: StudyFolder) -> TrialResult:
 def _fuse(
     members: Sequence[MemberResult], maps: Sequence[npt.NDArray[np.float32]], fusion: str
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float32]]:
-    """Return image scores and the fused map."""
+    """Return the image scores and the fused patch scores."""
     normalized = [
         modified_z_score(scores, member.median, member.mad, member.beta)
         for scores, member in zip(maps, members, strict=True)
@@ -170,7 +182,7 @@ def _fuse(
 
 
 def _member(trial: Trial, spec: FeatureSpec, folder: StudyFolder) -> MemberResult:
-    """Compute adapter, memory bank and scores of a trial's only member."""
+    """Compute adapter, memory bank and scores of the only member of a trial."""
     recipe, category = trial.recipe, trial.category
     store = FeatureStore(category, folder.features)
     good = category.train[: recipe.fit_images]
@@ -195,7 +207,7 @@ def _held_out(recipe: Recipe, n: int) -> npt.NDArray[np.bool_]:
 
 
 def _pixel_auroc(trial: Trial, fused: npt.NDArray[np.float32], folder: StudyFolder) -> float | None:
-    """Return the AUROC of the images' own pixels; pixels outside the center crop count as scored lowest."""
+    """Return the AUROC of the pixels of the images; pixels outside the center crop get the lowest score."""
     spec = trial.recipe.members[0]
     shapes = FeatureStore(trial.category, folder.features).features(spec, trial.images).shapes
     every = slice(None, None, _STRIDE)

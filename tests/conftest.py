@@ -1,4 +1,4 @@
-"""What every test of the pipelines starts from: a Ray of its own and an object store on loopback."""
+"""Fixtures for all tests: a separate Ray token and an object store on loopback."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from moto.server import ThreadedMotoServer
 
 from tests.object_stores import options_of
 
-# How long an example takes says more of the machine, and of what it has not loaded yet, than of what is tested.
-settings.register_profile("unhurried", deadline=None)
-settings.load_profile("unhurried")
+# The duration of an example depends on the machine and on modules that are not loaded yet, so there is no deadline.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 
-# What is learned once and shared by the tests that read it, a process each: a night here, a run in the other modules.
-_NIGHTS = {
+# Test modules that share a nightly run. The others share a run. Each of the two is computed
+# once, in a separate process.
+_NIGHTLY_MODULES = {
     "tests/pipelines/data/test_layouts.py",
     "tests/pipelines/nightly/test_run.py",
     "tests/pipelines/test_docs.py",
@@ -30,29 +31,32 @@ _NIGHTS = {
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Where tests run in two processes (`make test`), each has a Ray: those that share a run stay in one, those that
-    share a night in the other; of those without Ray, a module does."""
+    """Assign tests to processes when pytest-xdist runs them in two processes (`make test`).
+
+    Each process starts Ray. All tests that share a run use one process, and all tests that share a nightly run use the
+    other. Each module without Ray is assigned to either process.
+    """
     from xdist.scheduler import LoadScopeScheduling
 
-    class SharedTogether(LoadScopeScheduling):
+    class SharedRunScheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             module = nodeid.partition("::")[0]
             if module.split("/")[1] not in ("pipelines", "faults"):
                 return module
-            return "nights" if module in _NIGHTS else "runs"
+            return "nightly runs" if module in _NIGHTLY_MODULES else "runs"
 
-    return SharedTogether(config, log)
+    return SharedRunScheduling(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def own_ray_token(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Ray keeps an authentication token in the home folder; tests have their own."""
+    """Use a separate authentication token of Ray, which otherwise is in the home folder."""
     token = tmp_path_factory.mktemp("ray") / "token"
     token.write_text("0" * 64)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_TOKEN_PATH", str(token))
         patch.delenv("RAY_ADDRESS", raising=False)
-        # For the object store on loopback; Ray's workers have the environment that Ray was started with.
+        # Credentials for the object store on loopback. Ray workers inherit the environment in which Ray starts.
         patch.setenv("AWS_ACCESS_KEY_ID", "test")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -61,7 +65,7 @@ def own_ray_token(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def object_store() -> Iterator[tuple[str, int]]:
-    """An object store on loopback, moto's S3 server with a bucket `lake`: its host and port."""
+    """Start an object store on loopback, moto's S3 server with a bucket `lake`; yield its host and port."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -73,5 +77,5 @@ def object_store() -> Iterator[tuple[str, int]]:
 
 @pytest.fixture(scope="session")
 def bucket(object_store: tuple[str, int]) -> str:
-    """The URI of a folder in it."""
+    """Return the URI of a folder in the object store."""
     return f"s3://lake/runs?{options_of(*object_store)}"

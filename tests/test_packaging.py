@@ -1,4 +1,4 @@
-"""The wheel: it holds both packages and nothing else, and a run works from it alone."""
+"""The wheel contains both packages and nothing else, and a run works from the wheel alone."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of this tree, built in a copy of it."""
+    """Build the wheel in a copy of the source tree."""
     folder = tmp_path_factory.mktemp("wheel")
     return build_wheel(copy_build_files(ROOT, folder / "source"), folder)
 
 
-def test_the_wheel_holds_every_file_of_both_packages_and_no_other(wheel: Path) -> None:
+def test_the_wheel_contains_exactly_the_files_of_both_packages(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     packaged = {name for name in names if ".dist-info/" not in name}
     in_tree = {

@@ -1,1 +1,1 @@
-"""Benchmarks of whole commands, each in a process of its own."""
+"""Benchmarks of complete commands, each in a separate process."""

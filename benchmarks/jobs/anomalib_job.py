@@ -1,4 +1,4 @@
-"""Run anomalib's Patchcore on one category as its users do.
+"""Train and test anomalib's Patchcore on one category with anomalib's own Engine.
 
 python -m benchmarks.jobs.anomalib_job CATEGORY OUT THREADS
 """
@@ -19,20 +19,20 @@ from torchvision.transforms.v2 import CenterCrop, Compose, Normalize, Resize
 from reconpatch.features.backbones import load_backbone
 
 _BACKBONE = "tf_efficientnet_lite0"
-_LAYERS = ("blocks.2", "blocks.4")  # timm's names of layers 2 and 3
+_LAYERS = ("blocks.2", "blocks.4")  # timm's names for layers 2 and 3
 _BATCH = 16
 
 
 def main(category: Path, out: Path, threads: int) -> None:
-    """Fit and test Patchcore.
+    """Train and test Patchcore, and print its metrics.
 
     Args:
-        category: folder of one category in MVTec AD's layout.
-        out: folder for anomalib's files.
-        threads: threads of torch.
+        category: Folder of one category in MVTec AD's layout.
+        out: Folder for anomalib's files.
+        threads: Number of torch threads.
     """
     torch.set_num_threads(threads)
-    ours = load_backbone(_BACKBONE, (2, 3, 4))  # with its last block, which anomalib's network has too
+    ours = load_backbone(_BACKBONE, (2, 3, 4))  # includes the last block, because anomalib's backbone has it, too
     normalize = Normalize(mean=list(ours.mean), std=list(ours.std))
     transform = Compose([Resize((256, 256), antialias=True), CenterCrop((224, 224)), normalize])
     model: Any = Patchcore(

@@ -1,4 +1,4 @@
-"""Run a bare PyTorch loop over images in memory on one thread: python -m benchmarks.jobs.bare_loop SECONDS."""
+"""Time a plain PyTorch loop over images in memory on one thread: python -m benchmarks.jobs.bare_loop SECONDS."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _BATCH = 16
 
 
 def images_per_second(seconds: float) -> float:
-    """Return the throughput of the loop.
+    """Return the throughput of forward passes of the backbone, in images per second.
 
     Args:
-        seconds: how long the loop runs.
+        seconds: Duration of the loop in seconds.
     """
     torch.set_num_threads(1)
     backbone = load_backbone(BACKBONE, image_size=SIZE)

@@ -1,4 +1,4 @@
-"""Measure images per second in steady state against a bare PyTorch loop of the same network."""
+"""Compare the extraction rate in steady state with a plain PyTorch loop over the same backbone."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _ROUNDS = 3
 
 
 def run() -> Iterator[Row]:
-    """Yield rows for one worker and for two, with one thread each.
+    """Yield rows for one worker and for two workers, with one thread each.
 
-    Where workers are compared with each other, each has one CPU: with more, the decoding of a single worker runs
-    beside its network. Two bare loops at once are the limit of this machine for two workers.
+    When one worker is compared with two, each worker has one CPU. With more CPUs, a single worker would decode in
+    parallel to its forward passes. Two simultaneous plain loops show the limit of this machine for two workers.
     """
     ways = {"one": (1, None), "one of one": (1, 1), "two of two": (2, 2)}
     names = ("bare", *ways, "bare one", "bare two")
@@ -41,15 +41,15 @@ def run() -> Iterator[Row]:
     sizes = f"{BACKBONE}, {SIZE} px, {_IMAGES} images, 1 thread per worker"
     what = "images per second, steady state"
     case = Case("extraction", f"{what}, 1 worker", sizes)
-    yield Row(case, one, other=bare, rival="bare PyTorch loop", ratio=one / bare, target="≥ 0.9", unit="/s")
+    yield Row(case, one, other=bare, rival="plain PyTorch loop", ratio=one / bare, target="≥ 0.9", unit="/s")
     case = Case("extraction", f"{what}, 2 workers", sizes)
     yield Row(case, two, other=alone, rival="1 worker on 1 CPU", ratio=two / alone, target="≥ 1.8", unit="/s")
-    case = Case("extraction", "the same of 2 bare loops: the machine's limit", sizes)
+    case = Case("extraction", "2 plain loops: the limit of the machine", sizes)
     yield Row(case, bare_two, other=bare_one, rival="1 loop", ratio=bare_two / bare_one, unit="/s")
 
 
 def _bare_rate(processes: int, environment: Mapping[str, str]) -> float:
-    """Return the throughput of several bare loops at once, each on its own CPU."""
+    """Return the images per second of several simultaneous plain loops together, each on its own CPU."""
     loops = [
         subprocess.Popen(
             pinned([sys.executable, "-m", "benchmarks.jobs.bare_loop", str(_BARE_SECONDS)], [cpu]),
@@ -63,7 +63,7 @@ def _bare_rate(processes: int, environment: Mapping[str, str]) -> float:
 
 
 def _steady_rate(data: Path, out: Path, workers: int, cpus: int | None) -> float:
-    """Return the throughput between the time stamps of the feature shards, without the first four of each worker."""
+    """Return the images per second from the times of the feature shards, without the first four of each worker."""
     options = ("--workers", str(workers), "--chunk", str(_CHUNK), "--coreset", "0.0001", "--keep-features")
     reconpatch(data, out, *options, cpus=cpus)
     times = shard_times(out / "_scratch")[4 * workers :]

@@ -1,4 +1,4 @@
-"""Time a whole run against anomalib's Patchcore with its own Engine: the same network, images and size."""
+"""Compare a complete run with anomalib's Patchcore, with the same backbone, images and image size."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pipelines.data.demo import prepare_demo
 
 
 def run(threads: int, data: Path | None) -> Iterator[Row]:
-    """Yield rows for each category; either side may use all CPUs.
+    """Yield rows for each category. Both sides may use all CPUs.
 
     Args:
-        threads: threads of anomalib's process.
-        data: folder of categories; None for the demo's solar cells.
+        threads: Number of torch threads of anomalib's process.
+        data: Folder of categories; None for the demo's solar cells.
     """
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
@@ -37,7 +37,7 @@ def run(threads: int, data: Path | None) -> Iterator[Row]:
             rival = run_command(anomalib)
             count = sum(1 for path in (images / "train" / "good").iterdir())
             sizes = f"{category}, {count} training images, lite0, 224 px"
-            case = Case("job", "fit and test", sizes)
+            case = Case("job", "training and test", sizes)
             yield faster(case, ours.seconds, rival.seconds, rival="anomalib Patchcore", target="≥ 3")
             yield Row(
                 Case("job", "private memory, all processes", sizes),

@@ -1,4 +1,4 @@
-"""Measure the private memory of a whole run, and what listing its training images four times adds to it."""
+"""Measure the private memory of a complete run, and its increase if each training image is listed four times."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def run(data: Path | None) -> Iterator[Row]:
     """Yield rows for one category.
 
     Args:
-        data: folder of categories, of which the first is used; None for the demo's solar cells.
+        data: Folder of categories, of which the first is used; None for the demo's solar cells.
     """
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
@@ -35,7 +35,7 @@ def run(data: Path | None) -> Iterator[Row]:
     yield Row(Case("memory", "private memory, all processes", sizes), peaks[0] / 1e6, unit="MB")
     per_patch = (peaks[1] - peaks[0]) / added
     yield Row(
-        Case("memory", f"added per patch by listing them {_TIMES} times", f"{sizes}, {added:,} patches more"),
+        Case("memory", f"increase per patch with each image {_TIMES} times", f"{sizes}, {added:,} more patches"),
         per_patch,
         other=_LIMIT,
         rival="the limit",
@@ -46,7 +46,7 @@ def run(data: Path | None) -> Iterator[Row]:
 
 
 def _link_images(category: Path, target: Path, times: int) -> int:
-    """Link to a category's images, to each training image several times, and return the number of training images."""
+    """Create links to a category's images, several for each training image; return the number of training images."""
     for path in sorted(category.rglob("*")):
         if not path.is_file():
             continue

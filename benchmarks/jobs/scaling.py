@@ -1,4 +1,4 @@
-"""Measure how time grows: of the coreset with n and k, of whole runs with images, categories and workers."""
+"""Measure how the time of the coreset grows with n and k, and that of runs with images, categories and workers."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from reconpatch.neighbors.coreset import farthest_first
 
 _RATIO = 0.01
 _SIZES = (25_000, 50_000, 100_000, 200_000, 400_000, 800_000, 1_600_000)
-_ANOMALIB = _SIZES[:3]  # larger ones take longer than all the rest together
+_ANOMALIB = _SIZES[:3]  # larger sizes take longer than all other measurements together
 _PICKS = (250, 500, 1_000, 2_000, 4_000, 8_000)
-_AT = 200_000  # n of the sweep over k
+_AT = 200_000  # number of patches n while k varies
 _GOOD = (100, 200, 400, 800)
 _CATEGORIES = (1, 2, 4, 8)
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Seconds against a size.
+    """Wall time as a function of a size.
 
     Attributes:
-        title: title of its panel.
-        size: name of the size, the label of the x axis.
-        who: implementation that was measured.
-        sizes: points on the x axis.
-        seconds: wall time at each size.
+        title: Title of the panel of the plot.
+        size: Name of the size, which is the label of the x axis.
+        who: Name of the measured implementation.
+        sizes: Values on the x axis.
+        seconds: Wall time in seconds at each size.
     """
 
     title: str
@@ -47,26 +47,30 @@ class Curve:
 
     @property
     def exponent(self) -> float:
-        """Exponent e of seconds ∝ size^e, by least squares over the logarithms of the larger half of the points."""
+        """Exponent e of seconds ∝ size^e, fitted by least squares to the logarithms of the larger half of points."""
         half = len(self.sizes) // 2
         return float(np.polyfit(np.log(self.sizes[half:]), np.log(self.seconds[half:]), 1)[0])
 
 
 def curves(threads: int) -> Iterator[Curve]:
-    """Yield the curves of the coreset, then those of whole runs."""
+    """Yield the curves of the coreset, then those of complete runs.
+
+    Args:
+        threads: Number of torch threads, for the titles; the caller sets it in torch.
+    """
     features = real_features(max(_SIZES))
     seconds = [_timed(partial(farthest_first, features[:n], _RATIO)) for n in _SIZES]
     title = f"coreset, 1 % of n, D {features.shape[1]}, {threads} threads"
     yield Curve(title, "patches n", "ours", _SIZES, tuple(seconds))
     rows = {n: torch.from_numpy(np.array(features[:n], np.float32)) for n in _ANOMALIB}
-    anomalib_greedy(rows[_ANOMALIB[0]][:1_000], _RATIO)  # imports it
+    anomalib_greedy(rows[_ANOMALIB[0]][:1_000], _RATIO)  # imports anomalib, so that the import is not timed
     rival_seconds = [_timed(partial(anomalib_greedy, rows[n], _RATIO)) for n in _ANOMALIB]
     yield Curve(title, "patches n", "anomalib KCenterGreedy", _ANOMALIB, tuple(rival_seconds))
     seconds = [_timed(partial(farthest_first, features[:_AT], k / _AT)) for k in _PICKS]
     title = f"coreset, n {_AT:,}, D {features.shape[1]}, {threads} threads"
     yield Curve(title, "entries k", "ours", _PICKS, tuple(seconds))
-    yield _job("whole job, one category", "training images", _GOOD, lambda good: (1, good))
-    yield _job("whole job, 60 training images each", "categories", _CATEGORIES, lambda count: (count, 60))
+    yield _job("complete run, one category", "training images", _GOOD, lambda good: (1, good))
+    yield _job("complete run, 60 training images per category", "categories", _CATEGORIES, lambda count: (count, 60))
     yield _workers()
 
 
@@ -74,8 +78,8 @@ def run(threads: int, plot_path: Path | None) -> Iterator[Row]:
     """Yield the last point and the exponent of each curve.
 
     Args:
-        threads: threads of the coreset.
-        plot_path: file to which the curves are drawn; None for no plot.
+        threads: Number of torch threads of the coreset.
+        plot_path: File for the plot of the curves; None draws no plot.
     """
     measured = list(curves(threads))
     if plot_path is not None:
@@ -86,12 +90,17 @@ def run(threads: int, plot_path: Path | None) -> Iterator[Row]:
         if len(curve.sizes) > 2:
             yield Row(Case("scaling", "   exponent of the larger half", sizes), curve.exponent, unit="")
         else:
-            case = Case("scaling", "   2 workers against 1", sizes)
+            case = Case("scaling", "   2 workers compared with 1", sizes)
             yield faster(case, curve.seconds[-1], curve.seconds[0], rival="1 worker")
 
 
 def plot(measured: Sequence[Curve], path: Path) -> None:
-    """Draw one panel for each title: the coreset above, whole runs below."""
+    """Draw one panel for each title: the coreset in the upper row, complete runs in the lower one.
+
+    Args:
+        measured: Curves in the order of the panels; curves with the same title share a panel.
+        path: Image file to write; its suffix sets the format.
+    """
     import matplotlib.pyplot as plt
     from matplotlib.ticker import LogLocator
 
@@ -141,4 +150,4 @@ def _workers() -> Curve:
         for workers in (1, 2):
             out = Path(folder) / f"run-{workers}"
             seconds.append(reconpatch(data, out, "--workers", str(workers), cpus=workers).seconds)
-    return Curve("whole job, 4 categories of 300 images", "workers, one CPU each", "ours", (1, 2), tuple(seconds))
+    return Curve("complete run, 4 categories of 300 images", "workers, one CPU each", "ours", (1, 2), tuple(seconds))

@@ -1,4 +1,4 @@
-"""Time a small run, two categories of 16 images, from its command to its first features and to its end."""
+"""Time a small run on two categories of 16 images, from its start to its first features and to its end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _GOOD = 12
 
 
 def run() -> Iterator[Row]:
-    """Yield rows relative to the time that importing torch, timm and Ray takes."""
+    """Yield rows whose ratios are relative to the time of importing torch, timm and Ray."""
     firsts, wholes, imports = [], [], []
     with tempfile.TemporaryDirectory() as folder:
         data = folder_of(Path(folder) / "data", 2, _GOOD, test=4)
@@ -33,7 +33,7 @@ def run() -> Iterator[Row]:
     middle = _ROUNDS // 2
     sizes = f"2 categories of {_GOOD + 4} images, lite0, 224 px"
     bare = sorted(imports)[middle]
-    for what, seconds in (("to the first features", firsts), ("the whole job", wholes)):
+    for what, seconds in (("to the first features", firsts), ("to the end", wholes)):
         ours = sorted(seconds)[middle]
         case = Case("startup", what, sizes)
         yield Row(case, ours, other=bare, rival="importing torch, timm and ray", ratio=ours / bare)

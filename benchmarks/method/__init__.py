@@ -1,1 +1,1 @@
-"""Benchmarks of the method: arrays in memory, in one process."""
+"""Benchmarks of the method on arrays in memory, in one process."""

@@ -1,4 +1,4 @@
-"""Time the greedy selection of the memory bank against anomalib's and patchcore-inspection's."""
+"""Compare the greedy selection of the memory bank with those of anomalib and patchcore-inspection."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ _TARGET = "≥ 20"
 
 
 def run(threads: int) -> Iterator[Row]:
-    """Yield rows for 25,000 and 100,000 patches in 512 dimensions, and for noise, whose distances are all alike."""
+    """Yield rows for 25,000 and 100,000 patches in 512 dimensions, and for noise, whose distances are all similar.
+
+    Args:
+        threads: Number of torch threads, for the rows; the caller sets it in torch.
+    """
     wide = wide_features(100_000, 512)
     yield from _against("solar cells", wide[:25_000], threads, rounds=3)
     yield from _against("solar cells", wide, threads, rounds=3, target=_TARGET)
@@ -41,4 +45,4 @@ def _against(data: str, features: torch.Tensor, threads: int, *, rounds: int, ta
     yield faster(case, seconds["ours"], seconds["anomalib"], rival="anomalib KCenterGreedy", target=target)
     rival = "patchcore-inspection's sampler, reimplemented"
     yield faster(case, seconds["ours"], seconds["patchcore"], rival=rival, target=target)
-    yield Row(Case("coreset", f"closing pass alone, {data}", sizes), seconds["closing"] - seconds["ours"])
+    yield Row(Case("coreset", f"final pass alone, {data}", sizes), seconds["closing"] - seconds["ours"])

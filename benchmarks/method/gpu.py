@@ -1,4 +1,4 @@
-"""Time the work that jobs do on a GPU against the same on all CPUs beside it."""
+"""Compare the work of jobs on a GPU with the same work on all CPUs of the machine."""
 
 from __future__ import annotations
 
@@ -26,14 +26,17 @@ _GPU = "cuda"
 
 
 def run(threads: int) -> Iterator[Row]:
-    """Yield rows for the paper's ensemble at 480 px and for the later stages, at sizes that take a CPU seconds.
+    """Yield rows for the paper's ensemble at 480 px, and for the later stages at sizes that take a CPU seconds.
+
+    Args:
+        threads: Number of torch threads, for the rows; the caller sets it in torch.
 
     Raises:
-        UsageError: there is no GPU.
+        UsageError: torch finds no GPU.
     """
     if not torch.cuda.is_available():
         raise UsageError("gpu: torch finds no GPU. Run this benchmark on a machine with a GPU.")
-    name = f"{torch.cuda.get_device_name()} against {threads} threads"
+    name = f"{torch.cuda.get_device_name()}, {threads} CPU threads"
     for member in resolve_members("ensemble", ENSEMBLE_BACKBONES, _SIZE, {}):
         yield from _extraction(member, name)
     random = np.random.default_rng(0)
@@ -72,6 +75,6 @@ def _extraction(member: Member, name: str) -> Iterator[Row]:
 
 def _row(case: Case, work: Callable[[str], object]) -> Row:
     ways = {device: partial(work, device) for device in (_GPU, "cpu")}
-    medians(ways, rounds=1)  # the first call loads the kernels
+    medians(ways, rounds=1)  # The first call loads the kernels.
     seconds = medians(ways, rounds=3)
-    return faster(case, seconds[_GPU], seconds["cpu"], rival="the CPUs")
+    return faster(case, seconds[_GPU], seconds["cpu"], rival="all CPUs")

@@ -1,4 +1,4 @@
-"""Measure time and memory of the patch features against unfolding and pooling."""
+"""Compare time and memory of the patch features with unfolding and pooling."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.compare import Case, Row, faster, medians
 from benchmarks.method.peers import unfold_patch_features
 from reconpatch.features.patches import CHANNELS, patch_features
 
-# name -> (images, (C, H, W) of each layer)
+# Name -> (number of images, (C, H, W) of the feature map of each layer).
 _SHAPES: dict[str, tuple[int, list[tuple[int, int, int]]]] = {
     "WRN-101, 480": (1, [(512, 60, 60), (1024, 30, 30)]),
     "DenseNet-201, 480": (1, [(512, 60, 60), (1792, 30, 30)]),
@@ -21,7 +21,11 @@ _SHAPES: dict[str, tuple[int, list[tuple[int, int, int]]]] = {
 
 
 def run(threads: int) -> Iterator[Row]:
-    """Yield rows for the shapes of several networks at s = 3 and s = 5."""
+    """Yield rows for the feature maps of several backbones at s = 3 and s = 5.
+
+    Args:
+        threads: Number of torch threads, for the rows; the caller sets it in torch.
+    """
     for network, (images, layers) in _SHAPES.items():
         maps = [torch.rand(images, *size).contiguous(memory_format=torch.channels_last) for size in layers]
         for patch_size in (3, 5):
@@ -29,8 +33,8 @@ def run(threads: int) -> Iterator[Row]:
 
 
 def _against(network: str, maps: list[torch.Tensor], patch_size: int, threads: int) -> Iterator[Row]:
-    patch_features(maps, patch_size)  # the interpolation weights are computed once
-    channels_first = [layer.contiguous() for layer in maps]  # each side gets the memory layout that suits it
+    patch_features(maps, patch_size)  # computes the interpolation weights, which are cached
+    channels_first = [layer.contiguous() for layer in maps]  # each side gets the memory layout for which it is faster
     seconds = medians(
         {
             "ours": lambda: patch_features(maps, patch_size),
@@ -40,7 +44,7 @@ def _against(network: str, maps: list[torch.Tensor], patch_size: int, threads: i
     )
     sizes = f"{len(maps[0])} images, s {patch_size}, {threads} threads"
     target = "≥ 5" if patch_size == 5 else ""
-    rival = "unfold + pool (patchcore-inspection's way)"
+    rival = "unfold + pool, as in patchcore-inspection"
     yield faster(Case("patches", network, sizes), seconds["ours"], seconds["unfold"], rival=rival, target=target)
     peak, output = _allocated_bytes(lambda: patch_features(maps, patch_size))
     yield Row(
@@ -55,7 +59,7 @@ def _against(network: str, maps: list[torch.Tensor], patch_size: int, threads: i
 
 
 def _allocated_bytes(work: Callable[[], object]) -> tuple[int, int]:
-    """Return the peak of the bytes that torch allocates during the work, and the bytes of its result."""
+    """Return the peak of the bytes that torch allocates during a call, and the bytes of its result."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         result = work()
     events = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]

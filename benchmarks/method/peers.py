@@ -1,7 +1,7 @@
-"""The other implementations: anomalib as installed, and patchcore-inspection, reimplemented from its paper.
+"""Reference implementations: anomalib as installed, and patchcore-inspection, reimplemented from its paper.
 
 patchcore-inspection (Roth et al. 2022, https://github.com/amazon-science/patchcore-inspection) is not on PyPI. The
-functions here do the same arithmetic in the same order; they contain none of its code.
+functions here perform its computations in the same order; they contain none of its code.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import torch.nn.functional as F  # noqa: N812
 
 from pipelines.errors import UsageError
 
-_PROJECTED = 128  # its dimension_to_project_features_to
-_STARTS = 10  # its number_of_starting_points
+_PROJECTED = 128  # dimension_to_project_features_to of patchcore-inspection
+_STARTS = 10  # number_of_starting_points of patchcore-inspection
 _INSTALL = "anomalib is not installed. Install it: pip install 'reconpatch-ray[bench]'."
 
 
@@ -24,12 +24,12 @@ def unfold_patch_features(maps: Sequence[torch.Tensor], patch_size: int, channel
     """Return patch features as patchcore-inspection computes them: unfold, upsample, pool, stack, pool again.
 
     Args:
-        maps: feature map of each layer, (B, C, H, W), the finest first.
-        patch_size: s, the side of a patch in cells of a feature map.
-        channels: of each patch vector that is returned.
+        maps: Feature map of each layer, (B, C, H, W), the finest first.
+        patch_size: s, the side of a patch in cells of a feature map; odd.
+        channels: Number of channels of each returned patch feature.
 
     Returns:
-        (B, H·W, channels).
+        Patch features, (B, H·W, channels), with H and W of the first map.
     """
     height, width = maps[0].shape[2:]
     pooled = []
@@ -50,13 +50,16 @@ def unfold_patch_features(maps: Sequence[torch.Tensor], patch_size: int, channel
 def approximate_greedy(features: torch.Tensor, k: int) -> list[int]:
     """Return the indices that patchcore-inspection's ApproximateGreedyCoresetSampler selects.
 
-    It maps the features to 128 dimensions at random and initializes each point's distance with its mean distance to
-    ten random points. Then it repeats k times: select the farthest point, compute the distances of all points to it
+    It projects the features to 128 random dimensions and initializes the distance of each point with its mean distance
+    to ten random points. Then it repeats k times: select the farthest point, compute the distances of all points to it
     by batched products, and keep the smaller of the old and the new distance of each point.
 
     Args:
-        features: (n, D) float32.
-        k: number of points to select.
+        features: Patch features, (n, D) float32.
+        k: Number of points to select.
+
+    Returns:
+        k row indices, in the order of selection.
     """
     reduced = torch.nn.Linear(features.shape[1], _PROJECTED, bias=False)(features).detach()
     starts = torch.randperm(len(reduced))[:_STARTS]
@@ -80,18 +83,21 @@ def anomalib_greedy(features: torch.Tensor, ratio: float) -> list[int]:
     """Return the indices that anomalib's KCenterGreedy selects, including its sparse random projection.
 
     Args:
-        features: (n, D) float32.
-        ratio: share of the points to select.
+        features: Patch features, (n, D) float32.
+        ratio: Share of the points to select, 0 to 1.
+
+    Returns:
+        Row indices, in the order of selection.
 
     Raises:
         UsageError: anomalib is not installed.
     """
     try:
-        with warnings.catch_warnings(action="ignore"):  # its own imports are deprecated
+        with warnings.catch_warnings(action="ignore"):  # anomalib imports deprecated names
             from anomalib.models.components.sampling import k_center_greedy
     except ModuleNotFoundError as error:
         raise UsageError(_INSTALL) from error
     module: Any = k_center_greedy
-    module.tqdm = lambda items, desc="": items  # hides its progress bar
+    module.tqdm = lambda items, desc="": items  # hides the progress bar
     picks: list[int] = module.KCenterGreedy(features, ratio).select_coreset_idxs()
     return picks

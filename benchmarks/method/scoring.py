@@ -1,4 +1,4 @@
-"""Time the scores against the matrix product that they need, and against faiss's exact search."""
+"""Compare the scores with the matrix product that they need, and with the exact search of faiss."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ from reconpatch.neighbors.coreset import farthest_first
 from reconpatch.neighbors.distances import nearest_rows
 from reconpatch.neighbors.memory_bank import MemoryBank
 
-_BLOCK = 1 << 20  # distances at a time, so that they stay in the cache
+_BLOCK = 1 << 20  # number of distances computed at a time, so that they stay in the cache
 
 
 def run(threads: int) -> Iterator[Row]:
-    """Yield rows for the patches of 48 images against banks of three sizes."""
+    """Yield rows for the patches of 48 images and three memory banks.
+
+    Args:
+        threads: Number of threads of faiss; the caller sets that of torch.
+    """
     faiss.omp_set_num_threads(threads)
     narrow = torch.from_numpy(np.array(real_features(200_000), np.float32))
     yield from _against(narrow, 2_000, threads)
@@ -52,6 +56,6 @@ def _against(features: torch.Tensor, entries: int, threads: int) -> Iterator[Row
     sizes = f"n {len(queries):,}, |M| {len(rows):,}, D {rows.shape[1]}, {threads} threads"
     bare, ours = seconds["matmul"], seconds["scores"]
     case = Case("scoring", "eqs. 9 and 10", sizes)
-    yield Row(case, ours, other=bare, rival="the bare matmul", ratio=ours / bare, target="≤ 1.3")
+    yield Row(case, ours, other=bare, rival="the matrix product alone", ratio=ours / bare, target="≤ 1.3")
     case = Case("scoring", "eq. 9 alone", sizes)
     yield faster(case, seconds["nearest"], seconds["faiss"], rival="faiss IndexFlatL2, k = 1")

@@ -1,4 +1,4 @@
-"""Time a training step against the matrix products that it consists of, and its parts."""
+"""Compare a training step with the matrix products that it consists of, and time its parts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ _STEPS = 60
 
 
 def run(threads: int) -> Iterator[Row]:
-    """Yield rows for the features of a small network and of a wide one."""
+    """Yield rows for narrow and for wide patch features.
+
+    Args:
+        threads: Number of torch threads, for the rows; the caller sets it in torch.
+    """
     yield from _step(np.asarray(real_features(50_000)), 256, threads)
     yield from _step(wide_features(50_000, 1024).half().numpy(), 512, threads)
 
@@ -53,7 +57,7 @@ def _step(features: np.ndarray, dim: int, threads: int) -> Iterator[Row]:
     step, bare = seconds["training"] / _STEPS * 1e3, seconds["products"] / _STEPS * 1e3
     sizes = f"N {_N}, C' {width}, D {dim}, {threads} threads"
     case = Case("training", "a step", sizes)
-    yield Row(case, step, other=bare, rival="its matrix products", ratio=step / bare, unit="ms")
+    yield Row(case, step, other=bare, rival="its matrix products alone", ratio=step / bare, unit="ms")
     yield Row(Case("training", "patches per second", sizes), _N / step * 1e3, unit="/s")
     for part in ("optimizer", "similarity", "loss"):
         share = seconds[part] / seconds["training"]
@@ -66,7 +70,7 @@ def _repeated(work: Callable[[], object]) -> None:
 
 
 def _products(x: torch.Tensor, f: torch.Tensor, g: torch.Tensor, z: torch.Tensor) -> None:
-    """Compute teacher and student forward, the student's two layers backward, and three pair products in float64."""
+    """Compute both forward passes, the student's backward pass, and three products of all pairs in float64."""
     wide = z.double()
     pairs = wide @ wide.T
     wide @ wide.T

@@ -1,1 +1,1 @@
-"""Benchmarks of nightly runs: the cost of each stage, and predictions for larger nights."""
+"""Benchmarks of nightly runs: the cost of each stage, and predictions for larger nightly runs."""

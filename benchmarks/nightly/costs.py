@@ -1,7 +1,7 @@
-"""Fit the cost of each stage of a nightly run: a constant, a cost per category, and a cost per unit of its work.
+"""Fit the cost of each stage of a nightly run: a constant, a cost per category, and a cost per unit of work.
 
-The unit of work is an image, a training step or a product of matrices. The three costs are fitted to the seconds of a
-few small nights. The fit minimizes relative errors, so that the largest night does not dominate.
+The unit of work of a stage is an image, or a billion multiplications and additions. The three costs are fitted to the
+times of a few small nightly runs. The fit minimizes relative errors, so that the largest run does not dominate.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from pipelines.errors import UsageError
 
 STAGES = ("index", "extract", "fit", "select", "score", "fuse", "predict", "report", "driver")
 _HOLDOUT, _BATCH = 0.2, 512
-_SHORT = 0.05  # seconds below which the time of a stage is noise
+_SHORT = 0.05  # seconds; shorter times of a stage are noise
 
 
 @dataclass(frozen=True)
 class NetworkCosts:
-    """The sizes and costs of a network of the ensemble.
+    """Sizes and costs of one member of the ensemble.
 
     Attributes:
-        cells: patches per image.
-        width: channels of a patch before the adapter.
-        dim: D, channels of a patch after the adapter.
-        coreset: share of the patches in the bank.
-        epochs: epochs of the adapter's training, limited by the maximum number of steps.
-        forward: core-seconds of the network per image.
-        decode: core-seconds of decoding and preprocessing per image.
+        cells: Patches per image.
+        width: C', channels of a patch feature before the adapter.
+        dim: D, channels of a patch feature after the adapter.
+        coreset: Share of the patches in the memory bank, 0 to 1.
+        epochs: Epochs of the adapter's training, which the maximum number of steps limits.
+        forward: Core-seconds per image of the backbone and the patch features.
+        decode: Core-seconds per image of decoding and preprocessing.
     """
 
     cells: int
@@ -52,13 +52,13 @@ class NetworkCosts:
 
 @dataclass(frozen=True)
 class NightSize:
-    """The size of a nightly run.
+    """Size of a nightly run.
 
     Attributes:
-        categories: number of categories.
-        learned: number of categories that are trained.
-        good: training images of each category.
-        today: images of each category to score.
+        categories: Number of categories.
+        learned: Number of categories that are trained.
+        good: Number of training images of each category.
+        today: Number of images of each category to score.
     """
 
     categories: int
@@ -68,16 +68,16 @@ class NightSize:
 
     @property
     def images(self) -> int:
-        """Number of images that pass through the networks."""
+        """Number of images that pass through the backbones."""
         return self.learned * self.good + self.categories * self.today
 
     @property
     def listed(self) -> int:
-        """Number of images that are listed and compared with the previous night."""
+        """Number of images that are listed and compared with the previous nightly run."""
         return self.categories * (self.good + self.today)
 
 
-# The small ones are run and fitted, the large one is predicted and run.
+# Costs are fitted to the small nightly runs. The large one is predicted from them, and then run.
 SMALL = (
     NightSize(2, 2, 30, 20),
     NightSize(2, 2, 80, 20),
@@ -90,19 +90,19 @@ LARGE = NightSize(12, 12, 90, 60)
 
 @dataclass(frozen=True)
 class NightCosts:
-    """The costs of a nightly run, measured with one network.
+    """Costs of nightly runs, measured with one backbone.
 
     Attributes:
-        network: the network.
-        start: stage -> constant seconds.
-        category: stage -> core-seconds per category.
-        work: stage -> core-seconds per unit of its work (`work_amounts`).
-        cores: CPU cores of the machine.
-        listing: seconds and bytes of the driver per listed image.
-        bank_bytes: bytes per number of a bank.
-        score_bytes: bytes per scored image.
-        report_bytes: bytes of the page of a category.
-        products: multiplications and additions per second of one core.
+        network: Sizes and costs of the member.
+        start: Stage -> constant seconds.
+        category: Stage -> core-seconds per category.
+        work: Stage -> core-seconds per unit of work (see `work_amounts`).
+        cores: Number of CPU cores of the machine.
+        listing: Seconds and bytes of the driver per listed image.
+        bank_bytes: Bytes of a stored model per number in its memory bank.
+        score_bytes: Bytes of the score files per scored image.
+        report_bytes: Bytes of the report per category.
+        products: Multiplications and additions per second of one core.
     """
 
     network: NetworkCosts
@@ -117,34 +117,48 @@ class NightCosts:
     products: float
 
     def save(self, path: Path) -> None:
-        """Write the costs to a JSON file."""
+        """Write the costs to a JSON file.
+
+        Args:
+            path: File to write.
+        """
         path.write_text(json.dumps(asdict(self), indent=2) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> NightCosts:
-        """Read costs from a file of `save`.
+        """Read the costs from a file that `save` wrote.
+
+        Args:
+            path: JSON file.
 
         Raises:
-            UsageError: another version of this program wrote the file.
+            UsageError: Another version of this program wrote the file.
         """
         stored = json.loads(path.read_text())
         expected = {field.name for field in fields(NetworkCosts)}
         if expected != set(stored["network"]) or set(STAGES) != set(stored["start"]):
             raise UsageError(
-                f"{path}: does not hold the costs {', '.join(sorted(expected))} of a network and those of the stages "
-                f"{', '.join(STAGES)}. Measure them again."
+                f"{path}: does not contain the costs {', '.join(sorted(expected))} of a member and those of the stages "
+                f"{', '.join(STAGES)}. Delete the file and measure the costs again."
             )
         return cls(**{**stored, "network": NetworkCosts(**stored["network"]), "listing": tuple(stored["listing"])})
 
 
 def work_amounts(night: NightSize, network: NetworkCosts) -> dict[str, tuple[float, float]]:
-    """Return for each stage its number of categories, and of units of work: images, or billions of products.
+    """Return the amount of work of each stage.
 
     The acceptance test scores the calibration images of a trained category twice: with and without pasted defects.
+
+    Args:
+        night: Size of the nightly run.
+        network: Sizes of the member.
+
+    Returns:
+        Stage -> number of categories, and units of work: images, or billions of multiplications and additions.
     """
     patches = (1.0 - _HOLDOUT) * night.good * network.cells
     steps, entries = steps_and_entries(night, network)
-    product = 1e-9 * entries * network.dim * network.cells  # an image against the bank
+    product = 1e-9 * entries * network.dim * network.cells  # of one image with the bank
     tested = 2 * _HOLDOUT * night.good * night.learned
     trained, scored = night.learned * night.good, night.categories * night.today
     return {
@@ -161,19 +175,24 @@ def work_amounts(night: NightSize, network: NetworkCosts) -> dict[str, tuple[flo
 
 
 def steps_and_entries(night: NightSize, network: NetworkCosts) -> tuple[float, float]:
-    """Return the training steps of a category and the entries of its bank."""
+    """Return the number of training steps of a category, and the number of entries of its memory bank.
+
+    Args:
+        night: Size of the nightly run.
+        network: Sizes of the member.
+    """
     patches = (1.0 - _HOLDOUT) * night.good * network.cells
     steps = min(np.ceil(network.epochs * patches / _BATCH), RECIPES["default"]["max_steps"])
     return float(steps), max(1.0, network.coreset * patches)
 
 
 def seconds(costs: NightCosts, night: NightSize, cores: int) -> dict[str, float]:
-    """Return the wall seconds of each stage with the measured network.
+    """Return the predicted wall time of each stage with the measured backbone, in seconds.
 
     Args:
-        costs: the measured costs.
-        night: size of the night.
-        cores: CPU cores that share the work; the driver is always one process.
+        costs: Measured costs.
+        night: Size of the nightly run.
+        cores: Number of CPU cores that share the work. The driver is always one process.
     """
     wall = {}
     for stage, (categories, amount) in work_amounts(night, costs.network).items():
@@ -185,15 +204,15 @@ def seconds(costs: NightCosts, night: NightSize, cores: int) -> dict[str, float]
 def fit(
     taken: Mapping[str, Sequence[float]], network: NetworkCosts, cores: int
 ) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
-    """Fit the costs of each stage, none of them negative, to the seconds of the nights of `SMALL`.
+    """Fit nonnegative costs of each stage to the times of the nightly runs in `SMALL`.
 
     Args:
-        taken: stage -> seconds in each night of `SMALL`.
-        network: the network of these nights.
-        cores: CPU cores of the machine.
+        taken: Stage -> seconds in each nightly run of `SMALL`.
+        network: Sizes of the member of these runs.
+        cores: Number of CPU cores of the machine.
 
     Returns:
-        Stage -> constant seconds, core-seconds per category, core-seconds per unit of work.
+        Three dicts of stage -> constant seconds, core-seconds per category, and core-seconds per unit of work.
     """
     start, category, work = {}, {}, {}
     for stage in STAGES:

@@ -1,4 +1,4 @@
-"""Do the driver's part of a nightly run in which nothing has changed: python -m benchmarks.nightly.listing DATA"""
+"""Time the driver's part of a nightly run without changed images: python -m benchmarks.nightly.listing DATA"""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from pipelines.storage.store import Store
 
 
 def main(folder: str) -> None:
-    """Print the seconds, and the bytes by which the peak of the process's memory grew.
+    """Print the time in seconds, and the increase of the peak memory of this process in bytes.
 
     Args:
-        folder: folder of categories.
+        folder: Folder of categories.
     """
     store = Store.of(folder)
     known = [_hashed(number, image).row() for number, image in enumerate(list_images(store).images)]

@@ -1,4 +1,4 @@
-"""Run small nightly runs to measure the cost of each stage, and a larger one to check the fit."""
+"""Measure the cost of each stage with small nightly runs, and check the fit with a larger one."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from reconpatch.features.patches import extract_features
 from reconpatch.imaging.geometry import Geometry
 from reconpatch.imaging.images import preprocess, read_image
 
-_LISTED = 50_000  # images of the listing that is timed
+_LISTED = 50_000  # images in the timed listing
 _IMAGES = 4  # per batch
 
 
 def measure(threads: int) -> tuple[NightCosts, dict[str, float], dict[str, float]]:
-    """Run the small nights, fit the costs, and run the large night.
+    """Run the small nightly runs, fit the costs, and run the large nightly run.
 
     Args:
-        threads: CPU cores of this machine that the runs use.
+        threads: Number of CPU cores of this machine that the runs use.
 
     Returns:
-        The costs, and of the large night the predicted and the measured seconds of each stage.
+        The costs, and the predicted and the measured seconds of each stage of the large nightly run.
     """
     (member,) = resolve_members("ensemble", (BACKBONE,), SIZE, {})
     network = timed_network(member, SIZE)
@@ -54,7 +54,7 @@ def measure(threads: int) -> tuple[NightCosts, dict[str, float], dict[str, float
         work=work,
         cores=threads,
         listing=_listing_costs(),
-        # The minimum is that of the largest files, where headers and footers count least.
+        # The minimum is that of the largest files, in which headers and footers have the smallest share.
         bank_bytes=min(night.bank_bytes for night in nights),
         score_bytes=min(night.score_bytes for night in nights),
         report_bytes=min(night.report_bytes for night in nights),
@@ -64,14 +64,19 @@ def measure(threads: int) -> tuple[NightCosts, dict[str, float], dict[str, float
 
 
 def check(predicted: Mapping[str, float], measured: Mapping[str, float]) -> TextTable:
-    """Return the table of the large night: stage -> seconds, predicted and measured."""
+    """Return the table of predicted and measured times of the large nightly run.
+
+    Args:
+        predicted: Stage -> predicted seconds.
+        measured: Stage -> measured seconds.
+    """
     lines = [[stage, f"{predicted[stage]:.1f}", f"{measured[stage]:.1f}"] for stage in STAGES]
     lines.append(["all", f"{sum(predicted.values()):.1f}", f"{sum(measured.values()):.1f}"])
     largest = max(size.images for size in SMALL)
     return TextTable(
         title=(
-            f"A night of {LARGE.images:,} images in {LARGE.categories} categories, "
-            f"{LARGE.images / largest:.1f} × the largest fitted"
+            f"Nightly run of {LARGE.images:,} images in {LARGE.categories} categories, "
+            f"{LARGE.images / largest:.1f} times as large as the largest fitted one"
         ),
         header=["stage", "predicted, s", "measured, s"],
         lines=lines,
@@ -80,7 +85,14 @@ def check(predicted: Mapping[str, float], measured: Mapping[str, float]) -> Text
 
 @dataclass(frozen=True, kw_only=True)
 class _MeasuredNight:
-    """The seconds of each stage, and bytes per number of a bank, per scored image and per page of a category."""
+    """Measured costs of one nightly run.
+
+    Attributes:
+        seconds: Stage -> seconds.
+        bank_bytes: Bytes of a stored model per number in its memory bank.
+        score_bytes: Bytes of the score files per scored image.
+        report_bytes: Bytes of the report per category.
+    """
 
     seconds: dict[str, float]
     bank_bytes: float
@@ -89,13 +101,13 @@ class _MeasuredNight:
 
 
 def _run_night(size: NightSize) -> _MeasuredNight:
-    """Measure a first nightly run, and the report on it."""
+    """Measure a first nightly run and its report."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         data = folder_of(root / "data", size.categories, size.good, size.today)
         folders = ["--data", str(data), "--registry", str(root / "registry"), "--scores", str(root / "scores")]
         command = [sys.executable, "-m", "pipelines"]
-        # An acceptance test that rejects nothing, because a rejected candidate is an exit code of its own.
+        # The acceptance test accepts every candidate, because a rejected one would change the exit code.
         options = ["--image-size", str(SIZE), "--backbone", BACKBONE, "--acceptance-suspects", "1", "--no-report"]
         whole = run([*command, "nightly", *folders, *options]).seconds
         (night,) = root.glob("scores/*")
@@ -118,11 +130,11 @@ def _run_night(size: NightSize) -> _MeasuredNight:
 
 
 def timed_network(member: Member, size: int) -> NetworkCosts:
-    """Return the costs of a network at an image size, timed on one core.
+    """Return the sizes and costs of a member at an image size, timed on one core.
 
     Args:
-        member: the network and its recipe.
-        size: side of the images in pixels.
+        member: Backbone and recipe.
+        size: Side of the backbone's input in pixels.
     """
     backbone = untrained_backbone(member, size)
     batch = np.random.default_rng(0).random((_IMAGES, 3, size, size), dtype=np.float32)
@@ -130,8 +142,8 @@ def timed_network(member: Member, size: int) -> NetworkCosts:
     features, _ = extract_features(backbone, batch[:1], member.patch_size, member.aggregation)
     _, cells, width = features.shape
     dim = min(member.dim, width) if member.adapted else width
-    pictures = [path.read_bytes() for path in elpv_images()[:_IMAGES]]
-    decode = _quickest(lambda: [_decoded(picture, size) for picture in pictures])
+    encoded = [path.read_bytes() for path in elpv_images()[:_IMAGES]]
+    decode = _quickest(lambda: [_decoded(content, size) for content in encoded])
     return NetworkCosts(
         cells=cells,
         width=width,
@@ -143,18 +155,18 @@ def timed_network(member: Member, size: int) -> NetworkCosts:
     )
 
 
-def _decoded(picture: bytes, size: int) -> object:
-    image = read_image(picture)
+def _decoded(content: bytes, size: int) -> object:
+    image = read_image(content)
     return preprocess(image, Geometry.of(image.shape[0], image.shape[1], size, full_frame=True))
 
 
 def untrained_backbone(member: Member, size: int, device: str = "cpu") -> Backbone:
-    """Return a network to be timed, with random weights where none are installed: they do not change its speed.
+    """Return a backbone to be timed. It has random weights if none are installed, which does not change its speed.
 
     Args:
-        member: the network and its recipe.
-        size: side of the images in pixels.
-        device: of torch.
+        member: Backbone and recipe.
+        size: Side of the backbone's input in pixels.
+        device: Device of torch, such as 'cpu' or 'cuda'.
     """
     import timm
 
@@ -166,7 +178,7 @@ def untrained_backbone(member: Member, size: int, device: str = "cpu") -> Backbo
 
 
 def _quickest(work: Callable[[], Any]) -> float:
-    """Return the seconds of the fastest of three turns on one core."""
+    """Return the shortest time of three calls on one core, in seconds."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     taken = []
@@ -179,19 +191,19 @@ def _quickest(work: Callable[[], Any]) -> float:
 
 
 def _products_per_second() -> float:
-    """Return a core's multiplications and additions per second, to be compared with the data sheet of a GPU."""
+    """Return the multiplications and additions per second of one core, for comparison with the data sheet of a GPU."""
     matrix = torch.rand(2048, 2048)
     return 2048**3 / _quickest(lambda: matrix @ matrix)
 
 
 def _listing_costs() -> tuple[float, float]:
-    """Return seconds and bytes per listed image, measured in a process of its own because of its memory."""
+    """Return seconds and bytes per listed image, measured in a new process so that its peak memory is comparable."""
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "many" / "train" / "good"
         data.mkdir(parents=True)
         whole = elpv_images()[0].read_bytes()
         for number in range(_LISTED):
-            if number % 10_000 == 0:  # file systems limit the names of one file
+            if number % 10_000 == 0:  # File systems limit the number of hard links to a file.
                 first = data / f"{number:06d}.png"
                 first.write_bytes(whole)
             else:

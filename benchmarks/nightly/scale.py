@@ -1,4 +1,4 @@
-"""Predict nodes, hours and storage of nightly runs of 10 to 100,000 categories from the costs of small ones."""
+"""Predict nodes, hours and storage of nightly runs of 10 to 100,000 categories from the costs of small runs."""
 
 from __future__ import annotations
 
@@ -23,25 +23,26 @@ _SIZES = (  # categories, images per day
     (100_000, 10**7),
     (100_000, 10**8),
 )
-_GOOD, _CHANGED, _KEPT = 200, 0.05, 5  # training images; share of categories trained; versions kept
+_GOOD, _CHANGED, _KEPT = 200, 0.05, 5  # training images; share of categories trained; model versions kept
 _NIGHT = 8 * 3600.0  # seconds
-_CORES, _SCRATCH, _HEAD_MEMORY, _MANY = 32, 1e12, 64e9, 100  # of a node; of the head; limit on nodes
-# Assumed for a GPU: a third of what the data sheet of NVIDIA's L4 states for float32 (30.3 TFLOP/s).
+# Cores and bytes of scratch space of a node; bytes of memory of the head; largest number of nodes.
+_CORES, _SCRATCH, _HEAD_MEMORY, _MANY = 32, 1e12, 64e9, 100
+# Assumption: a GPU reaches a third of the 30.3 TFLOP/s that the data sheet of NVIDIA's L4 states for float32.
 _GPU_PRODUCTS = 30.3e12 / 2 / 3
-# A training step and a step of the coreset are so little work that on any GPU the calls take the time: seconds of
-# each on an H200, by `python -m benchmarks gpu`.
+# A training step and a step of the coreset selection are so little work that the overhead of the calls dominates on any
+# GPU. These are the seconds of each step on an H200, measured with `python -m benchmarks gpu`.
 _GPU_STEP, _GPU_PICK = 8e-3, 0.5e-3
-_ONCE = ("index", "fuse", "report", "driver")  # the others run once for each network
-_ON_GPU = ("fit", "select", "score", "predict")  # and the forward passes of extract
+_ONCE = ("index", "fuse", "report", "driver")  # the other stages run once for each member
+_ON_GPU = ("fit", "select", "score", "predict")  # in addition to the forward passes of extract
 
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Networks with the default recipe.
+    """Members with the default recipe.
 
     Attributes:
-        name: title of its table.
-        networks: their costs.
+        name: Names of the backbones and the image size, for the title of the table.
+        networks: Sizes and costs of the members.
     """
 
     name: str
@@ -49,24 +50,24 @@ class Ensemble:
 
     @property
     def scratch(self) -> float:
-        """Bytes of the float16 patch features of an image."""
+        """Bytes of the float16 patch features of one image, for all members."""
         return float(sum(2 * network.cells * network.width for network in self.networks))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Needs:
-    """What a nightly run needs.
+    """Requirements of a nightly run.
 
     Attributes:
-        cpu: stage -> core-seconds without a GPU.
-        gpu: stage -> core-seconds that remain with a GPU.
-        card: seconds of one GPU.
-        driver: seconds of the driver, which more nodes do not shorten.
-        head: bytes of the driver.
-        scratch: bytes of feature shards.
-        models: bytes of models, all versions that are kept.
-        scores: bytes of scores.
-        pages: bytes of report pages.
+        cpu: Stage -> core-seconds without a GPU.
+        gpu: Stage -> core-seconds of the CPUs that remain with a GPU.
+        card: Seconds of work for one GPU.
+        driver: Seconds of the driver, which more nodes do not shorten.
+        head: Bytes of memory of the driver.
+        scratch: Bytes of feature shards.
+        models: Bytes of all model versions that are kept.
+        scores: Bytes of scores.
+        pages: Bytes of report pages.
     """
 
     cpu: Mapping[str, float]
@@ -81,7 +82,7 @@ class Needs:
 
 
 def ensembles() -> list[Ensemble]:
-    """Return the small networks at 224 px and the paper's at 480 px, each network timed on this machine."""
+    """Return the ensemble of small backbones at 224 px and that of the paper at 480 px, timed on this machine."""
     timed = []
     for backbones, size in ((DEMO_BACKBONES, 224), (ENSEMBLE_BACKBONES, 480)):
         members = resolve_members("ensemble", backbones, size, {})
@@ -91,12 +92,12 @@ def ensembles() -> list[Ensemble]:
 
 
 def needs(costs: NightCosts, ensemble: Ensemble, night: NightSize) -> Needs:
-    """Return what a night with an ensemble needs.
+    """Return the requirements of a nightly run with an ensemble.
 
     Args:
-        costs: costs of nights with one small network.
-        ensemble: the networks.
-        night: size of the night.
+        costs: Costs of nightly runs with one small backbone.
+        ensemble: Members of the ensemble.
+        night: Size of the nightly run.
     """
     cpu: dict[str, float] = dict.fromkeys(STAGES, 0.0)
     gpu: dict[str, float] = dict.fromkeys(STAGES, 0.0)
@@ -108,7 +109,7 @@ def needs(costs: NightCosts, ensemble: Ensemble, night: NightSize) -> Needs:
         for stage, (categories, amount) in work_amounts(night, network).items():
             share = 1 / len(ensemble.networks) if stage in _ONCE else 1.0
             around, busy = share * costs.category[stage] * categories, share * costs.work[stage] * amount
-            if stage == "extract":  # decoding stays on the CPUs
+            if stage == "extract":  # The CPUs decode the images also if there is a GPU.
                 around += network.decode * amount
                 busy = network.forward * amount
             moved = stage == "extract" or stage in _ON_GPU
@@ -136,18 +137,23 @@ def needs(costs: NightCosts, ensemble: Ensemble, night: NightSize) -> Needs:
 
 
 def nodes(core_seconds: float, card_seconds: float, left: float) -> int:
-    """Return the number of nodes that finish the work in the seconds that the driver leaves.
+    """Return the number of nodes that complete the work in the time that the driver leaves.
 
     Args:
-        core_seconds: work of the CPUs.
-        card_seconds: work of the GPUs, one in each node.
-        left: seconds for it.
+        core_seconds: Work of the CPUs in core-seconds.
+        card_seconds: Work of the GPUs in seconds of one GPU; each node has one.
+        left: Available wall time in seconds.
     """
     return max(1, ceil(max(core_seconds / _CORES, card_seconds) / max(left, 1.0)))
 
 
 def bottleneck(night_needs: Needs, node_count: int) -> str:
-    """Return the first limit that a night exceeds, or an empty string."""
+    """Return the name of the first limit that a nightly run exceeds; an empty string if it exceeds none.
+
+    Args:
+        night_needs: Requirements of the nightly run.
+        node_count: Number of nodes.
+    """
     if night_needs.head > _HEAD_MEMORY:
         return "the driver's memory"
     if night_needs.driver > _NIGHT / 2:
@@ -160,7 +166,12 @@ def bottleneck(night_needs: Needs, node_count: int) -> str:
 
 
 def size_table(costs: NightCosts, ensemble: Ensemble) -> TextTable:
-    """Return the table of nights from 10 to 100,000 categories and 10^4 to 10^8 images per day."""
+    """Return the table of nightly runs of 10 to 100,000 categories and 10^4 to 10^8 images per day.
+
+    Args:
+        costs: Costs of nightly runs with one small backbone.
+        ensemble: Members of the ensemble.
+    """
     lines = []
     for categories, images in _SIZES:
         night = NightSize(categories, max(1, round(_CHANGED * categories)), _GOOD, -(-images // categories))
@@ -188,23 +199,23 @@ def size_table(costs: NightCosts, ensemble: Ensemble) -> TextTable:
         )
     cpu_columns = ["categories", "images per day", "core-h", "nodes"]
     gpu_columns = ["with a GPU: core-h", "GPU-h", "nodes"]
-    sizes = ["driver, h", "its GB", "scratch GB", "models GB", "scores GB", "pages GB"]
+    sizes = ["driver, h", "driver, GB", "scratch GB", "models GB", "scores GB", "pages GB"]
     return TextTable(
-        title=f"Nights of 8 hours with {ensemble.name}; nodes of {_CORES} cores",
+        title=f"Nightly runs of 8 hours with {ensemble.name}; nodes of {_CORES} cores",
         header=[*cpu_columns, *gpu_columns, *sizes, "longest stage", "limit"],
         lines=lines,
     )
 
 
 def tables(threads: int, path: Path | None) -> Iterator[TextTable]:
-    """Yield the check of the fit, if the costs are measured now, then the costs and the predictions.
+    """Yield the check of the fit, unless the costs are read from a file, then the costs and the predictions.
 
     Args:
-        threads: CPU cores of this machine that the measured runs use.
-        path: file of the costs: read if it exists, written otherwise; None for no file.
+        threads: Number of CPU cores of this machine that the measured runs use.
+        path: File of the costs: read if it exists, otherwise written. None uses no file.
 
     Raises:
-        UsageError: another version of this program wrote the file.
+        UsageError: Another version of this program wrote the file.
     """
     if path is not None and path.exists():
         costs = NightCosts.load(path)
@@ -214,7 +225,7 @@ def tables(threads: int, path: Path | None) -> Iterator[TextTable]:
             costs.save(path)
         yield check(predicted, measured)
     yield TextTable(
-        title=f"Costs of small nights on {costs.cores} cores",
+        title=f"Costs of small nightly runs on {costs.cores} cores",
         header=["stage", "constant, s", "core-s per category", "core-s per unit of work"],
         lines=[
             [stage, f"{costs.start[stage]:.2f}", f"{costs.category[stage]:.3f}", f"{costs.work[stage]:.2e}"]

@@ -1,1 +1,1 @@
-"""The command line: options and the configuration they resolve to."""
+"""The command line: commands, their options, and the configuration that the options resolve to."""

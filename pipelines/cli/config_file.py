@@ -1,4 +1,4 @@
-"""A file of options: YAML or JSON with the command line's names."""
+"""Options from a YAML or JSON file (`--config`), under the names that the command line uses."""
 
 from __future__ import annotations
 
@@ -11,22 +11,26 @@ import yaml
 from pipelines.cli.generate import ConfigOption, Layers, notice_former
 from pipelines.errors import UsageError, error_line
 
-_NOTHING = ("", "~", "null", "Null", "NULL")  # YAML's words for no value
+_NOTHING = ("", "~", "null", "Null", "NULL")  # the values that YAML reads as null
 _EXAMPLE = "a mapping such as 'image-size: 224'"
 
 
 def options_from_file(name: str, command: click.Command) -> dict[str, Any]:
-    """Return a file's options by click's parameter names; `image-size` and `image_size` are the same.
+    """Read the options in a file. Names may be written with hyphens or underscores (`image-size`, `image_size`).
 
-    Values are text, as on the command line: part number 004711, the time 23:30 and a category `no` stay what they are.
+    All values are read as text, as on the command line. YAML's own types would change the part number 004711, the time
+    23:30 and the category `no`.
 
     Args:
-        name: path of the file.
-        command: the command that the options are for.
+        name: Path of the YAML or JSON file.
+        command: Command that the options are for.
+
+    Returns:
+        The value of each option, by click's parameter name. Options without a value in the file are left out.
 
     Raises:
-        UsageError: no such file, no mapping, an option that the command does not have, or a list or a mapping for one
-            that takes a value.
+        UsageError: The file cannot be read, is not a mapping, or has an option that the command does not have; or an
+            option that takes one value is given a list or a mapping.
     """
     parameters = {
         option.lstrip("-").replace("-", "_"): parameter
@@ -46,7 +50,7 @@ def options_from_file(name: str, command: click.Command) -> dict[str, Any]:
         parameter = parameters.get(option) or former.get(option)
         if parameter is None:
             raise UsageError(
-                f"--config {name}: {command.name} has no option '{key[:100]}'; it has "
+                f"--config {name}: {command.name} has no option '{key[:100]}'. Its options are "
                 f"{', '.join(sorted(known.replace('_', '-') for known in parameters))}."
             )
         if option in former:
@@ -58,13 +62,12 @@ def options_from_file(name: str, command: click.Command) -> dict[str, Any]:
 
 
 def _given(value: Any, parameter: click.Parameter, label: str) -> str | list[str] | None:
-    """Return an option's value as the command line would have it; None where the file gives none."""
+    """Return an option's value in the form that click expects, or None if the file has no value for it."""
     is_multiple = isinstance(parameter, click.Option) and parameter.multiple
     takes_list = is_multiple or isinstance(parameter.type, Layers)
     values = value if isinstance(value, list) and takes_list else [value]
-    if not all(isinstance(item, str) for item in values):  # not shown: a few lines of YAML can stand for gigabytes
-        wanted = "values" if is_multiple else "a value"
-        raise UsageError(f"{label} takes {wanted}, not lists or mappings.")
+    if not all(isinstance(item, str) for item in values):  # not quoted: a few lines of YAML can expand to gigabytes
+        raise UsageError(f"{label} takes {'values' if is_multiple else 'a value'}, not lists or mappings.")
     given = [item for item in values if item not in _NOTHING]
     if not given:
         return None
@@ -72,14 +75,16 @@ def _given(value: Any, parameter: click.Parameter, label: str) -> str | list[str
 
 
 def _read(name: str) -> dict[str, Any]:
-    """Return the file's mapping."""
+    """Return the mapping in the file, with all scalars as text."""
     try:
-        stored = yaml.load(Path(name).read_text("utf-8"), yaml.BaseLoader)  # JSON is YAML
-    except yaml.MarkedYAMLError as error:  # its whole text repeats the line, which may hold a secret
+        stored = yaml.load(Path(name).read_text("utf-8"), yaml.BaseLoader)  # JSON is a subset of YAML
+    except yaml.MarkedYAMLError as error:  # its full text quotes the line, which may contain a secret
         line = "" if error.problem_mark is None else f", line {error.problem_mark.line + 1}"
         raise UsageError(f"--config {name}: {error.problem}{line}.") from error
+    except FileNotFoundError as error:
+        raise UsageError(f"--config {name}: the file does not exist.") from error
     except RecursionError as error:
-        raise UsageError(f"--config {name}: lists in lists, deeper than can be read; give {_EXAMPLE}.") from error
+        raise UsageError(f"--config {name}: the file is nested too deeply; give {_EXAMPLE}.") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UsageError(f"--config {name}: {error_line(error, limit=200)}") from error
     if not isinstance(stored, dict):

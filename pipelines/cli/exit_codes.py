@@ -1,4 +1,4 @@
-"""From what a command does to its exit code and its error line."""
+"""Exit codes and error lines of the commands."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ import click
 from pipelines.errors import ExportError, ReconPatchError, StoreUnavailableError, error_line
 from pipelines.tracking.console import safe_line
 
-_LIMIT = 2000  # characters of an error's line: some list categories or files
+_LIMIT = 2000  # maximum characters of an error line; some lines list categories or files
 
 
 def do(work: Callable[[], int]) -> NoReturn:
-    """Do a command's work and exit with its code.
+    """Run the work of a command and exit with its exit code.
 
-    Errors with a message for the user are one line on stderr: exit code 1 for a graph that cannot be exported, a full
-    disk or a store that cannot be reached, 2 for bad usage or input. An interrupted command exits with 130 (SIGINT) or
-    143 (SIGTERM).
+    An error that the user can act on is printed as one line on stderr. The exit code is then 1 for a failed ONNX
+    export, an error of the operating system (such as a full disk) or an object store that is unavailable, and 2 for an
+    error of usage or input. An interrupted command exits with 130 (SIGINT) or 143 (SIGTERM).
 
     Args:
-        work: returns the exit code.
+        work: Function that runs the command and returns its exit code.
     """
     received: list[int] = []
 
     def interrupt(signum: int, _frame: object) -> None:
-        # Ray turns whatever a handler raises into exit code 1, but for KeyboardInterrupt.
+        # Ray turns any other exception from a signal handler into exit code 1.
         received.append(signum)
         raise KeyboardInterrupt
 
@@ -46,6 +46,11 @@ def do(work: Callable[[], int]) -> NoReturn:
 
 
 def exit_with_error(error: Exception, code: int) -> NoReturn:
-    """Write an error as one line to stderr and exit."""
+    """Print an error as one line on stderr and exit.
+
+    Args:
+        error: Error to print; credentials and control characters are removed from its message.
+        code: Exit code of the process.
+    """
     click.echo(f"error: {safe_line(error_line(error, limit=_LIMIT))}", err=True)
     sys.exit(code)

@@ -1,6 +1,6 @@
-"""The command line: options -> configuration -> command.
+"""The commands of `reconpatch-run`: each resolves its options to a configuration and calls its implementation.
 
-A command's module is imported when the command is called: help and version need none, and no command those of others.
+The module that implements a command is imported when the command is called, so help and version load none of them.
 """
 
 from __future__ import annotations
@@ -14,12 +14,10 @@ from pipelines.cli.exit_codes import do, exit_with_error
 from pipelines.cli.generate import SectionedCommand, make_option
 from pipelines.cli.models import models_group
 from pipelines.cli.options import (
-    BACKBONE,
     MEMBER_FIELDS,
     backbone_option,
     backbones_option,
     category_option,
-    config_file_option,
     data_option,
     image_size_option,
     images_option,
@@ -32,6 +30,8 @@ from pipelines.cli.options import (
     training_options,
     where_options,
 )
+from pipelines.cli.paper_tables import paper_tables_command
+from pipelines.cli.start_page import START_PAGE
 from pipelines.config.nightly_options import AcceptanceConfig, NightOptions
 from pipelines.config.option import Option, Section
 from pipelines.config.presets import DEMO_BACKBONES, resolve_members, with_recipe
@@ -42,13 +42,18 @@ from pipelines.tracking.console import Console
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 120}
 _OF_THE_RUN = "the run's"
-_OF_THE_PAPER = "the paper's"
 
 
-@click.group(context_settings=_CONTEXT)
+@click.group(context_settings=_CONTEXT, invoke_without_command=True)
 @click.version_option(package_name="reconpatch-ray")
-def main() -> None:
-    """ReConPatch on Ray: visual inspection that learns from images of good parts alone and writes scores as Parquet."""
+@click.pass_context
+def main(context: click.Context) -> None:
+    """Detect visual anomalies with ReConPatch on Ray.
+
+    Models are fitted on images of good parts only. Scores are written as Parquet files.
+    """
+    if context.invoked_subcommand is None:
+        click.echo(START_PAGE)
 
 
 main.add_command(models_group)
@@ -62,7 +67,11 @@ main.add_command(models_group)
 @training_options
 @resume_options
 def ensemble(**options: Any) -> None:
-    """Fit, score and fuse several networks on every category of a folder."""
+    """Fit an ensemble of backbones and score the test images.
+
+    Each category of the dataset gets its own models. Defaults marked 'by preset' depend on the backbone, the image size
+    and --recipe.
+    """
     _fit("ensemble", "ensemble", options)
 
 
@@ -76,7 +85,7 @@ def ensemble(**options: Any) -> None:
     str,
     Option(
         Section.RECIPE,
-        "Setting of the paper that the defaults are from.",
+        "Setting of the paper that supplies default values.",
         choices=("single", "segmentation"),
         redoes="extract",
     ),
@@ -85,19 +94,26 @@ def ensemble(**options: Any) -> None:
 @training_options
 @resume_options
 def single(backbone: str, preset: str, **options: Any) -> None:
-    """Fit and score one network: an ensemble of one, with the same files."""
+    """Fit one backbone and score the test images.
+
+    The run directory has the same files as that of an ensemble with one member. Defaults marked 'by preset' depend on
+    --preset, the backbone, the image size and --recipe.
+    """
     _fit("single", preset, {**options, "backbones": (backbone,)})
 
 
 @main.command()
-@run_field("out", default="demo-run", help="Folder for the run's files; an earlier demo in it is replaced.")
+@run_field("out", default="demo-run", help="Run directory; an earlier demo in it is replaced (local path).")
 @run_field("epochs")
 @run_field("max_steps", default=300)
 @run_field("maps")
 @run_field("seed")
 @where_options
 def demo(out: str, **options: Any) -> None:
-    """Run the pipeline on images of solar cells that come with their packages: no download, a few minutes."""
+    """Run an example on solar-cell images (a few minutes).
+
+    Images and weights come from the installed extra 'demo'; nothing is downloaded.
+    """
     from pipelines.data.demo import prepare_demo
 
     try:
@@ -109,32 +125,49 @@ def demo(out: str, **options: Any) -> None:
 
 
 @main.command(name="evaluate")
-@run_folder_option("Folder of a run.")
-@run_field("data", help="Folder of images, for the masks.", shown_default=_OF_THE_RUN)
+@run_folder_option("Run directory (path or URI).")
+@run_field(
+    "data", help="Folder of the dataset, from which the masks are read (path or URI).", shown_default=_OF_THE_RUN
+)
 @run_field("false_alarms", shown_default=_OF_THE_RUN)
-@run_field("maps", shown_default="as in the run", help="Write anomaly maps at each image's own resolution.")
+@run_field("maps", shown_default="as in the run", help="Write anomaly maps at the resolution of each image.")
 @where_options
 def evaluate_command(**options: Any) -> None:
-    """Compute metrics, thresholds and maps again, from the scores and the masks; nothing is trained."""
+    """Recompute the metrics, thresholds and maps of a run.
+
+    The stored scores and the masks are used; nothing is trained.
+    """
     from pipelines.commands.evaluate import EvaluateOptions, evaluate
 
     do(lambda: evaluate(EvaluateOptions(**options), Console()))
 
 
 @main.command(name="report")
-@run_folder_option("Folder of a run, of a nightly run's scores, or of new images' scores.")
-@run_field("data", help="Folder of the scored images.", shown_default="where they were scored")
-@make_option("beside", str, Option(Section.OUTPUT, "Another run of the same images, for comparison.", is_path=True))
+@run_folder_option("Run directory, or folder with the scores of a nightly run or of new images (path or URI).")
+@run_field("data", help="Folder of the scored images (path or URI).", shown_default="as stored in the run")
+@make_option(
+    "beside",
+    str,
+    Option(
+        Section.OUTPUT, "Run directory of another run on the same images, for comparison (path or URI).", is_path=True
+    ),
+)
 @make_option(
     "figures",
     tuple[str, ...],
     Option(
-        Section.OUTPUT, "Also write figures in this format; may be repeated.", choices=FIGURE_FORMATS, is_multiple=True
+        Section.OUTPUT,
+        "Format of additional figures. Repeat the option for several.",
+        choices=FIGURE_FORMATS,
+        is_multiple=True,
     ),
 )
 @where_options
 def report_command(**options: Any) -> None:
-    """Write an HTML report: categories, scores, thresholds and the images worth looking at."""
+    """Write an HTML report of scored images.
+
+    The report shows categories, scores, thresholds and the images that are worth a closer look.
+    """
     from pipelines.report.build import ReportOptions, report
 
     do(lambda: report(ReportOptions(**options), Console()))
@@ -143,9 +176,13 @@ def report_command(**options: Any) -> None:
 @main.command(name="compare")
 @click.argument("run_a", type=click.Path())
 @click.argument("run_b", type=click.Path())
-@run_field("out", help="Folder for the table and the page.", shown_default="RUN_B/compare")
+@run_field("out", help="Folder for the table and the HTML page (path or URI).", shown_default="RUN_B/compare")
 def compare_command(run_a: str, run_b: str, out: str | None) -> None:
-    """Compare RUN_B with RUN_A: metrics with confidence intervals, and the images whose verdict changed."""
+    """Compare the metrics and verdicts of two runs.
+
+    The differences of RUN_B from RUN_A are reported with confidence intervals, and with the images whose verdict
+    changed.
+    """
     from pipelines.commands.compare import compare
 
     do(lambda: compare(run_a, run_b, Console(), out))
@@ -153,18 +190,18 @@ def compare_command(run_a: str, run_b: str, out: str | None) -> None:
 
 @main.command(name="score", cls=SectionedCommand)
 @model_option
-@images_option("Folder of new, unlabeled images.", required=True)
+@images_option("Folder of new, unlabeled images (path or URI).", required=True)
 @category_option
-@run_field("out", help="Folder for the scores.", required=True)
+@run_field("out", help="Folder for the scores (path or URI).", required=True)
 @run_field("weights")
-@run_field("maps", help="Write anomaly maps at each image's own resolution.")
+@run_field("maps", help="Write anomaly maps at the resolution of each image.")
 @run_field("false_alarms", shown_default="the model's")
 @run_field("scratch")
-@run_field("scratch_gb", help="Space for patch features in GB (above 0); images are processed in waves that fit.")
+@run_field("scratch_gb", help="Space for patch features, in GB (above 0). Images are processed in waves that fit.")
 @run_field("strict")
 @where_options
 def score_command(**options: Any) -> None:
-    """Score new images with a category's model."""
+    """Score new images with the model of a category."""
     from pipelines.commands.score import NewImages, score_new
 
     do(lambda: score_new(NewImages(**options), Console()))
@@ -173,13 +210,14 @@ def score_command(**options: Any) -> None:
 @main.command(name="export")
 @model_option
 @category_option
-@make_option("out", str, Option(Section.OUTPUT, "File to write.", is_path=True), required=True)
+@make_option("out", str, Option(Section.OUTPUT, "ONNX file to write (path or URI).", is_path=True), required=True)
 @run_field("weights")
-@images_option("Folder of the category's images; the graph is checked on some of them, too.")
+@images_option("Folder of images of the category; the graph is also checked on some of them (path or URI).")
 def export_command(**options: Any) -> None:
-    """Export a category's model as one ONNX graph for onnxruntime: image in, score and patch scores out.
+    """Export the model of a category as an ONNX graph.
 
-    The graph is compared with the model on images first; a graph that differs is not written.
+    The graph is for onnxruntime. Its input is an image, its outputs are the score and the patch scores. Before the
+    file is written, the graph is compared with the model on images; a graph that differs is not written.
     """
     from pipelines.commands.export import export
 
@@ -194,7 +232,11 @@ def export_command(**options: Any) -> None:
 @backbones_option
 @training_options
 def nightly_command(backbones: tuple[str, ...], **options: Any) -> None:
-    """Retrain what changed, promote models that pass the acceptance test, and score the day's images, unattended."""
+    """Retrain changed categories and score new images, unattended.
+
+    A retrained model becomes active unless the acceptance test rejects it. Defaults marked 'by preset' depend on the
+    backbone, the image size and --recipe.
+    """
     from pipelines.nightly.run import nightly
 
     own = {name: options.pop(name) for name in ("registry", "scores", "images", "deadline", "keep", "wait")}
@@ -210,9 +252,12 @@ def nightly_command(backbones: tuple[str, ...], **options: Any) -> None:
 
 @main.command(name="status")
 @registry_option
-@make_option("as_json", bool, Option(Section.OUTPUT, "Print JSON.", name="json"), default=False)
+@make_option("as_json", bool, Option(Section.OUTPUT, "Print JSON instead of a table.", name="json"), default=False)
 def status_command(**options: Any) -> None:
-    """Show each category's model, last nightly run, drift and failures; what needs attention comes first."""
+    """Show the state of each category in a registry.
+
+    The state is the active model, the last nightly run, drift and failures. Categories that need attention come first.
+    """
     from pipelines.commands.status import status
 
     do(lambda: status(Console(), **options))
@@ -224,66 +269,21 @@ def status_command(**options: Any) -> None:
 @run_field("categories")
 @run_field(
     "holdout",
-    help="Share of the good training images that a run would hold out (0 or more, below 1).",
+    help="Share of the good training images that a run would hold out as calibration images (0 or more, below 1).",
     default=RunConfig.holdout,
 )
 @run_field("bit_depth")
 def inspect_command(**options: Any) -> None:
-    """List what a folder of images holds and what looks wrong in it, before anything is computed."""
+    """Check a dataset before a run.
+
+    The contents of the dataset and possible problems are listed. Nothing is written.
+    """
     from pipelines.commands.inspect_data import InspectOptions, inspect
 
     do(lambda: inspect(InspectOptions(**options), Console()))
 
 
-@main.command(name="paper-tables", cls=SectionedCommand)
-@config_file_option
-@data_option
-@run_field("out", help="Folder for the runs' folders and tables.parquet.", required=True)
-@make_option(
-    "tables",
-    click.IntRange(1, 6),
-    Option(
-        Section.RECIPE,
-        "Table of the paper (1-6); may be repeated.",
-        name="table",
-        is_multiple=True,
-        shown_default="all",
-    ),
-)
-@run_field("categories")
-@make_option(
-    "backbones",
-    tuple[str, ...],
-    Option(
-        Section.RECIPE,
-        BACKBONE.help + " Runs of one network use the first one, ensembles all of them.",
-        name="backbone",
-        is_multiple=True,
-        shown_default=_OF_THE_PAPER,
-    ),
-)
-@run_field("weights")
-@run_field("image_size", shown_default=_OF_THE_PAPER)
-@run_field("epochs", shown_default=_OF_THE_PAPER)
-@run_field(
-    "max_steps",
-    help="Upper limit of training steps per category and network; 0: no limit, which takes days on CPUs. The tables "
-    "state what was changed.",
-    shown_default="0",
-)
-@run_field("scratch", shown_default="in each run's folder")
-@run_field("scratch_gb")
-@make_option("dry_run", bool, Option(Section.RUN, "List the runs and write nothing."), default=False)
-@where_options
-def paper_tables_command(**options: Any) -> None:
-    """Run what Tables 1-6 of the paper need, on MVTec AD, and print the results beside the published figures.
-
-    Each run is a folder in --out, as `single` and `ensemble` write it; calling the command again computes only what is
-    missing.
-    """
-    from pipelines.commands.paper.tables import PaperOptions, paper_tables
-
-    do(lambda: paper_tables(PaperOptions(**options), Console()))
+main.add_command(paper_tables_command)
 
 
 def _fit(command: str, preset: str, options: dict[str, Any]) -> None:
@@ -296,7 +296,7 @@ def _fit(command: str, preset: str, options: dict[str, Any]) -> None:
 
 
 def _config(command: str, preset: str, options: dict[str, Any]) -> RunConfig:
-    """Return the configuration that a command's options resolve to."""
+    """Return the run configuration that results from the options of a command."""
     overrides = {name: options.get(name) for name in MEMBER_FIELDS}
     rest = {name: value for name, value in options.items() if name not in (*MEMBER_FIELDS, "backbones")}
     rest = with_recipe(rest)

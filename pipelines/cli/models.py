@@ -1,4 +1,4 @@
-"""`reconpatch-run models`: the commands about the model versions in a registry."""
+"""The commands of `reconpatch-run models`, which manage the model versions in a registry."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from pipelines.tracking.console import Console
 
 @click.group(name="models")
 def models_group() -> None:
-    """List, show, promote, roll back and prune the model versions in a registry."""
+    """Manage the model versions in a registry."""
 
 
 @models_group.command(name="list")
 @registry_option
 @run_field("categories")
 def models_list(**options: Any) -> None:
-    """List all versions, newest first; * marks the active one."""
+    """List the versions, newest first; * marks the active ones."""
     from pipelines.commands.models import list_models
 
     do(lambda: list_models(Console(), **options))
@@ -32,9 +32,12 @@ def models_list(**options: Any) -> None:
 @models_group.command(name="show")
 @registry_option
 @category_option
-@make_option("version", str, Option(Section.NIGHTLY, "Name of the version.", shown_default="the active one"))
+@make_option("version", str, Option(Section.NIGHTLY, "Name of the model version.", shown_default="the active model"))
 def models_show(**options: Any) -> None:
-    """Print a version's model, its acceptance test and the category's history as JSON."""
+    """Print a version, its acceptance test and history as JSON.
+
+    The history is that of the category.
+    """
     from pipelines.commands.models import show_model
 
     do(lambda: show_model(Console(), **options))
@@ -43,9 +46,12 @@ def models_show(**options: Any) -> None:
 @models_group.command(name="promote")
 @registry_option
 @category_option
-@make_option("version", str, Option(Section.NIGHTLY, "Name of the version."), required=True)
+@make_option("version", str, Option(Section.NIGHTLY, "Name of the model version."), required=True)
 def models_promote(**options: Any) -> None:
-    """Make a version the active one, whatever the result of its acceptance test."""
+    """Make a version the active model.
+
+    The result of its acceptance test is ignored.
+    """
     from pipelines.commands.models import promote_model
 
     do(lambda: promote_model(Console(), **options))
@@ -55,7 +61,10 @@ def models_promote(**options: Any) -> None:
 @registry_option
 @category_option
 def models_rollback(**options: Any) -> None:
-    """Make the previously active version active again; nightly runs keep it until the images change."""
+    """Reactivate the previously active version.
+
+    Nightly runs keep it active until the category's images change.
+    """
     from pipelines.commands.models import rollback_model
 
     do(lambda: rollback_model(Console(), **options))
@@ -67,11 +76,16 @@ def models_rollback(**options: Any) -> None:
 @make_option(
     "keep",
     click.IntRange(1),
-    Option(Section.NIGHTLY, "Versions to keep per category (at least 1)."),
+    Option(
+        Section.NIGHTLY, "Newest versions to keep per category (at least 1); rejected versions are counted separately."
+    ),
     default=NightOptions.keep,
 )
 def models_prune(**options: Any) -> None:
-    """Remove old versions; the active version and the one before it are always kept."""
+    """Remove old versions.
+
+    The active version and the previously active one are always kept.
+    """
     from pipelines.commands.models import prune_models
 
     do(lambda: prune_models(Console(), **options))

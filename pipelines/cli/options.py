@@ -1,4 +1,4 @@
-"""The options that several commands share; those of RunConfig and Member are made from their fields."""
+"""Options that several commands share. Those of RunConfig and Member are generated from their fields."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from pipelines.errors import UsageError
 
 BACKBONE = options_of(Member)["backbone"]
 MEMBER_FIELDS = tuple(name for name in options_of(Member) if name != "backbone")
-_UNSET: Any = object()  # no default is given; None is one
+_UNSET: Any = object()  # distinguishes a default that is not given from a default of None
 
 
 def run_field(
     name: str, *, help: str = "", default: Any = _UNSET, shown_default: str = "", required: bool = False
 ) -> Decorator:
-    """Return the option of a field of RunConfig or Member.
+    """Return a decorator that adds the option of a field of RunConfig or Member.
 
     Args:
-        name: the field.
-        help: a help text in place of the field's.
-        default: a default in place of the field's.
-        shown_default: what decides where the option is not given; the default is None then.
-        required: whether the option must be given.
+        name: Name of the field.
+        help: Help text that replaces the field's; empty to keep the field's.
+        default: Default value that replaces the field's.
+        shown_default: Text that the help shows as the default; the default value is then None.
+        required: Whether the option must be given.
     """
     owner = Member if name in MEMBER_FIELDS else RunConfig
     option = options_of(owner)[name]
@@ -50,7 +50,11 @@ def run_field(
 
 
 def image_size_option(default: int) -> Decorator:
-    """Return the option --image-size with a command's default."""
+    """Return a decorator that adds --image-size.
+
+    Args:
+        default: Default image size S of the command, in pixels.
+    """
     return run_field("image_size", default=default)
 
 
@@ -65,7 +69,7 @@ def _from_file(ctx: click.Context, _param: click.Parameter, value: str | None) -
 config_file_option: Decorator = click.option(
     "--config",
     cls=ConfigOption,
-    option=Option(Section.RUN, "YAML or JSON file with these options' names; the command line takes precedence."),
+    option=Option(Section.RUN, "YAML or JSON file with values for these options. The command line takes precedence."),
     type=click.Path(),
     is_eager=True,
     expose_value=False,
@@ -73,7 +77,7 @@ config_file_option: Decorator = click.option(
 )
 where_options = together(*(run_field(name) for name in ("workers", "threads_per_unit", "gpus_per_actor", "address")))
 data_option = run_field("data", required=True)
-# The fields of a configuration that every command which trains has, in the order of the help.
+# The fields whose options all training commands have, in the order of the help.
 _TRAINING_FIELDS = [
     name
     for name in (*MEMBER_FIELDS, *options_of(RunConfig))
@@ -84,33 +88,49 @@ resume_options = together(
     make_option(
         "resume",
         bool,
-        Option(Section.RUN, "Resume the run in --out, or replace it.", off="fresh"),
+        Option(Section.RUN, "Resume the run in --out, or replace it by a new run.", off="fresh"),
         default=True,
     ),
-    make_option("dry_run", bool, Option(Section.RUN, "List what would be computed and write nothing."), default=False),
+    make_option("dry_run", bool, Option(Section.RUN, "Print what would be computed and write nothing."), default=False),
 )
 backbones_option = make_option(
     "backbones", tuple[str, ...], replace(BACKBONE, name="backbone"), default=ENSEMBLE_BACKBONES
 )
 backbone_option = make_option(
-    "backbone", str, replace(BACKBONE, help="Name of the network in timm.", is_multiple=False), default=SINGLE_BACKBONE
+    "backbone", str, replace(BACKBONE, help="Name of the backbone in timm.", is_multiple=False), default=SINGLE_BACKBONE
 )
 registry_option = make_option(
-    "registry", str, Option(Section.NIGHTLY, "Folder of the registry of model versions.", is_path=True), required=True
+    "registry",
+    str,
+    Option(Section.NIGHTLY, "Folder of the registry of model versions (path or URI).", is_path=True),
+    required=True,
 )
-category_option = make_option("category", str, Option(Section.DATA, "The category."), required=True)
+category_option = make_option("category", str, Option(Section.DATA, "Name of the category."), required=True)
 model_option = make_option(
-    "model", str, Option(Section.DATA, "Folder of a run, or a registry, with the model.", is_path=True), required=True
+    "model",
+    str,
+    Option(Section.DATA, "Run directory or registry that holds the model (path or URI).", is_path=True),
+    required=True,
 )
 
 
 def run_folder_option(help: str) -> Decorator:
-    """Return the option --run of a command that reads a finished run."""
+    """Return a decorator that adds the required option --run.
+
+    Args:
+        help: Help text of the option.
+    """
     return make_option("run_folder", str, Option(Section.DATA, help, name="run", is_path=True), required=True)
 
 
 def images_option(help: str, *, required: bool = False, shown_default: str = "") -> Decorator:
-    """Return the option --images of a command that reads images beside a model."""
+    """Return a decorator that adds --images.
+
+    Args:
+        help: Help text of the option.
+        required: Whether the option must be given.
+        shown_default: Text that the help shows as the default.
+    """
     option = Option(Section.DATA, help, is_path=True, shown_default=shown_default)
     return make_option("images", str, option, required=required)
 
@@ -119,27 +139,36 @@ nightly_options = together(
     make_option(
         "scores",
         str,
-        Option(Section.NIGHTLY, "Folder for scores; each run writes a folder of its own in it.", is_path=True),
+        Option(Section.NIGHTLY, "Folder for scores; each nightly run creates a subfolder (path or URI).", is_path=True),
         required=True,
     ),
     images_option(
-        "Folder of the images to score, <category>/...", shown_default="each category's test images, else incoming"
+        "Folder of the images to score, with one subfolder per category (path or URI).",
+        shown_default="each category's test images, else its folder 'incoming'",
     ),
     make_option(
         "deadline",
         str,
-        Option(Section.NIGHTLY, "Time of day (06:00); what cannot be finished by then is left to the next run."),
+        Option(
+            Section.NIGHTLY,
+            "Time of day (HH:MM) by which the nightly run should end. Work that does not fit is left to the next run.",
+        ),
     ),
     make_option(
         "keep",
         click.IntRange(1),
-        Option(Section.NIGHTLY, "Versions to keep per category (at least 1)."),
+        Option(
+            Section.NIGHTLY,
+            "Newest versions to keep per category (at least 1); rejected versions are counted separately.",
+        ),
         default=NightOptions.keep,
     ),
     make_option(
         "wait",
         bool,
-        Option(Section.NIGHTLY, "Wait while another nightly run uses the registry, instead of exiting."),
+        Option(
+            Section.NIGHTLY, "Wait for another nightly run that uses the registry, instead of exiting with an error."
+        ),
         default=False,
     ),
     make_option(
@@ -147,7 +176,7 @@ nightly_options = together(
         float,
         Option(
             Section.ACCEPTANCE,
-            "AUROC by which a candidate may be worse than the active model (0 or more).",
+            "Largest accepted loss in AUROC of a candidate against the active model (0 or more).",
             former=("gate-margin",),
         ),
         default=AcceptanceConfig.margin,
@@ -157,8 +186,8 @@ nightly_options = together(
         float,
         Option(
             Section.ACCEPTANCE,
-            "Share of training outliers among the good images above which a candidate is rejected (0-1); a single "
-            "outlier never is too many.",
+            "Share of training outliers among the good images above which a candidate is rejected (0-1). A single "
+            "outlier never causes a rejection.",
             former=("gate-suspects",),
         ),
         default=AcceptanceConfig.suspects,

@@ -1,4 +1,4 @@
-"""docs/options.md, made from the commands: `python -m pipelines.cli.options_table > docs/options.md`."""
+"""Generation of docs/options.md from the commands: `python -m pipelines.cli.options_table > docs/options.md`."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ _INTRODUCTION = """\
 
 <!-- Generated from the code by `python -m pipelines.cli.options_table > docs/options.md`; do not edit. -->
 
-Every option of every command. `--config FILE` reads the same names from a YAML or JSON file. Former names are read for
-one release.
+This page lists the options of all commands. `--config FILE` reads the same options from a YAML or JSON file. Former
+names of options are accepted for one release.
 
-**Redoes** is the first stage that a changed value repeats, of extract, fit, select, score and fuse; the stages after it
-follow. Without an entry, no stored result depends on the option.
+The default **by preset** depends on the command, the backbone, the image size and `--recipe`.
+
+The column **Repeats** names the first stage that is repeated when the value changes; all later stages are repeated too.
+The stages are extract, fit, select, score and fuse. If the column is empty, no stored result depends on the option.
 
 ## Options of `ensemble`, `single` and `nightly`
 """
@@ -30,15 +32,15 @@ follow. Without an entry, no stored result depends on the option.
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One option of a command.
+    """One row of a table: an option of a command. All texts are Markdown.
 
     Attributes:
-        section: its heading.
-        names: as they are typed, in Markdown.
-        default: what holds where it is not given.
-        help: what it does, its allowed values and its former names.
-        redoes: first stage that a changed value repeats; empty: none.
-        only: the commands that have it, where not all do.
+        section: Heading under which the option is listed.
+        names: Names of the option as they are typed.
+        default: Default value, or a text that explains the default.
+        help: Help text, with the allowed values and the former names.
+        redoes: First stage that is repeated when the value changes; empty if there is none.
+        only: Commands that have the option, in parentheses; empty if all commands of the table have it.
     """
 
     section: Section
@@ -65,12 +67,12 @@ def options_page() -> str:
         new = [row for row in own.values() if row.names not in same]
         parts.append(f"## Options of `{name}`\n")
         parts += [f"{_table(new, with_redoes=False)}\n"] if new else []
-        parts += [f"As above: {', '.join(same)}.\n"] if same else []
+        parts += [f"These options are described above: {', '.join(same)}.\n"] if same else []
     return "\n".join(parts)
 
 
 def _commands(group: click.Group, prefix: str = "") -> Iterator[tuple[str, click.Command]]:
-    """Yield (name as it is typed, command) for every command of a group that has options, and of the groups in it."""
+    """Yield (name as it is typed, command) for the commands with options in a group and its subgroups."""
     for name, command in group.commands.items():
         if isinstance(command, click.Group):
             yield from _commands(command, f"{prefix}{name} ")
@@ -87,7 +89,7 @@ def _rows(command: click.Command) -> Iterator[Row]:
             if option.choices:
                 text += f" One of {', '.join(f'`{choice}`' for choice in option.choices)}."
             if option.former or option.former_off:
-                text += f" Formerly {', '.join(f'`--{name}`' for name in (*option.former, *option.former_off))}."
+                text += f" Former name: {', '.join(f'`--{name}`' for name in (*option.former, *option.former_off))}."
             yield Row(
                 section=option.section,
                 names=names,
@@ -112,7 +114,7 @@ def _default(parameter: ConfigOption) -> str:
 
 
 def _merged(training: Mapping[str, Mapping[str, Row]]) -> list[Row]:
-    """Return the options of several commands in one list; where they differ, the commands are named."""
+    """Return the options of several commands in one list, with the names of commands that have other defaults."""
     rows = []
     for names in dict.fromkeys(names for own in training.values() for names in own):
         by_command = {command: own[names] for command, own in training.items() if names in own}
@@ -129,7 +131,7 @@ def _merged(training: Mapping[str, Mapping[str, Row]]) -> list[Row]:
 
 
 def _table(rows: Sequence[Row], *, with_redoes: bool) -> str:
-    header = ["Option", "Default", "What it does", *(["Redoes"] if with_redoes else [])]
+    header = ["Option", "Default", "What it does", *(["Repeats"] if with_redoes else [])]
     lines = [header, ["---"] * len(header)]
     lines += [[row.names + row.only, row.default, row.help, *([row.redoes] if with_redoes else [])] for row in rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -1,1 +1,1 @@
-"""What each command does, one module a command."""
+"""The implementation of each command of `reconpatch-run`, one module per command."""

@@ -1,4 +1,7 @@
-"""`reconpatch-run compare`: two runs of the same images, as a table, Parquet files and a page."""
+"""`reconpatch-run compare`: compare two runs of the same images.
+
+The differences are printed as a table and written as Parquet files and an HTML page.
+"""
 
 from __future__ import annotations
 
@@ -24,22 +27,23 @@ from reconpatch.evaluation.metrics import image_metrics
 _AUROC = "image_auroc"
 _RESAMPLED = {"ap": "image_ap", "f1max": "image_f1max", "d_prime": "d_prime"}
 _PIXELS = ("pixel_auroc", "pixel_ap", "pixel_f1max", "aupro")
-_LISTED = 200  # images with a changed verdict, on the page
+_LISTED = 200  # maximum number of images with a changed verdict on the page
 
 
 @dataclass(frozen=True, kw_only=True)
 class MetricDifference(Row):
-    """A row of metrics.parquet of a comparison: B - A.
+    """The difference B - A of one metric: a row of the comparison's metrics.parquet.
 
     Attributes:
-        category: its name, or '(mean)'.
-        metric: column of metrics.parquet of a run.
-        a, b: values of the two runs.
-        difference: b - a.
-        low, high: ends of the 95 % interval of the difference; None without an interval.
-        deviation: standard error of the difference.
-        interval: 'DeLong' or 'bootstrap': how the interval was computed; None without one.
-        p_value: of no difference.
+        category: Name of the category, or '(mean)' for the mean over categories.
+        metric: Name of the metric, as a column of a run's metrics.parquet.
+        a, b: Values of the metric in run A and run B; None if undefined.
+        difference: b - a; None if a value is undefined.
+        low, high: Bounds of the 95 % confidence interval of the difference; None if no interval is computed.
+        deviation: Standard error of the difference; None if no interval is computed.
+        interval: Method that computed the interval, 'DeLong' or 'bootstrap'; None if no interval is computed.
+        p_value: p-value of the hypothesis that A and B do not differ, in [0, 1]; None if no interval is computed or
+            the standard error is 0.
     """
 
     category: str
@@ -72,15 +76,15 @@ COMPARISON = pa.schema(
 
 @dataclass(frozen=True, kw_only=True)
 class ChangedImage(Row):
-    """A row of changed.parquet: an image that is flagged by one run and not by the other.
+    """An image that one run flags and the other does not: a row of changed.parquet.
 
     Attributes:
-        category: of the image.
-        image_path: of the image.
-        label: 0 good, 1 defective, None where it is not known.
-        score_a, score_b: the two runs' scores.
-        is_anomaly_a, is_anomaly_b: whether each run flags the image.
-        is_better: whether B is right; None without a label.
+        category: Category of the image.
+        image_path: Path of the image, relative to the data root.
+        label: 0 for a good image, 1 for a defective image, None if the label is unknown.
+        score_a, score_b: Anomaly scores of the image in run A and run B.
+        is_anomaly_a, is_anomaly_b: Whether run A and run B flag the image.
+        is_better: Whether the verdict of run B is correct; None if the label is unknown.
     """
 
     category: str
@@ -112,7 +116,7 @@ class Pair:
     """An image that both runs have scored.
 
     Attributes:
-        a, b: the two runs' rows of scores/fused.
+        a, b: Rows of the image in scores/fused of run A and run B.
     """
 
     a: ScoredImage
@@ -120,24 +124,24 @@ class Pair:
 
     @property
     def has_changed(self) -> bool:
-        """Whether one run flags the image and the other does not."""
+        """Whether the verdicts of the two runs differ; False if a run has no threshold."""
         return None not in (self.a.is_anomaly, self.b.is_anomaly) and self.a.is_anomaly != self.b.is_anomaly
 
 
 def compare(run_a: str, run_b: str, console: Console, out: str | None = None) -> int:
-    """Write what run B gains over run A.
+    """Compare the metrics and verdicts of two runs, and write the differences B - A.
 
     Args:
-        run_a: path or URI of a run, of a nightly run's scores, or of new scores.
-        run_b: another one, with scores of the same images.
-        console: for the table.
-        out: folder for the files; RUN_B/compare by default.
+        run_a: Path or URI of run A: a run directory, or the scores of `nightly` or `score`.
+        run_b: Path or URI of run B, which scored the same images.
+        console: Console for progress, warnings and the table of differences.
+        out: Path or URI of the output folder; None writes to the folder `compare` in `run_b`.
 
     Returns:
-        The exit code, 0.
+        The exit code, always 0.
 
     Raises:
-        UsageError: one of the folders holds no scores, or both share no image.
+        UsageError: A folder has no scores, or no image is scored in both runs.
     """
     a, b = ReportSource.of(run_a), ReportSource.of(run_b)
     shared = sorted({*a.categories()} & {*b.categories()})
@@ -156,22 +160,22 @@ def compare(run_a: str, run_b: str, console: Console, out: str | None = None) ->
                 changed += [_changed_image(category, pair) for pair in same if pair.has_changed]
             progress.advance()
     if not rows:
-        raise UsageError(f"{run_a} and {run_b}: no image has scores in both.")
+        raise UsageError(f"{run_a} and {run_b} have no scored image in common. Compare two runs of the same images.")
     if skipped:
-        console.warn(f"{skipped} images are left out: their contents differ between the runs.")
+        console.warn(f"{skipped} images are not compared: the contents of their files differ between the runs.")
     folder = b.out.below(COMPARE) if out is None else Store.of(out)
     rows.append(_mean([row for row in rows if row.metric == _AUROC]))
     write_rows(folder, "metrics.parquet", rows, COMPARISON)
     write_rows(folder, "changed.parquet", changed, CHANGED)
     values = {"a": a, "b": b, "rows": rows, "changed": changed[:_LISTED], "total": len(changed)}
-    folder.write("index.html", render_page("compare.html", root=".", title="Two runs", **values).encode())
+    folder.write("index.html", render_page("compare.html", root=".", title="Comparison of two runs", **values).encode())
     _print(console, rows, len(changed))
     console.say(f"page     {folder.below('index.html').uri}")
     return 0
 
 
 def _pairs(a: Sequence[ScoredImage], b: Sequence[ScoredImage]) -> list[Pair]:
-    """Return the images that both runs have scored, training images left out."""
+    """Return the images that both runs have scored, without training images."""
     by_path = {image.image_path: image for image in b if image.split != "train"}
     return [
         Pair(image, by_path[image.image_path]) for image in a if image.split != "train" and image.image_path in by_path
@@ -181,7 +185,7 @@ def _pairs(a: Sequence[ScoredImage], b: Sequence[ScoredImage]) -> list[Pair]:
 def _same_contents(
     pairs: Sequence[Pair], index_a: Mapping[str, ImageRecord], index_b: Mapping[str, ImageRecord]
 ) -> list[Pair]:
-    """Return the images whose contents are the same in both runs, as far as both indexes know them."""
+    """Return the images whose contents are not known to differ between the two indexes."""
 
     def is_same(path: str) -> bool:
         records = (index_a.get(path), index_b.get(path))
@@ -192,7 +196,7 @@ def _same_contents(
 
 
 def _image_differences(category: str, pairs: Sequence[Pair]) -> list[MetricDifference]:
-    """Return the differences of image metrics; none with fewer than two good or two defective images."""
+    """Return the differences of image metrics; an empty list for fewer than two good or two defective images."""
     labeled = [pair for pair in pairs if pair.a.label is not None]
     labels = np.array([pair.a.label for pair in labeled], np.int64)
     scores_a = np.array([pair.a.score for pair in labeled], np.float64)
@@ -215,7 +219,7 @@ def _image_differences(category: str, pairs: Sequence[Pair]) -> list[MetricDiffe
 def _pixel_differences(
     category: str, metrics_a: Sequence[MetricsRow] | None, metrics_b: Sequence[MetricsRow] | None
 ) -> list[MetricDifference]:
-    """Return the differences of pixel metrics, which have no interval; none where a run has no metrics.parquet."""
+    """Return the differences of pixel metrics, without intervals; an empty list if a run has no metrics of them."""
     if not metrics_a or not metrics_b:
         return []
     rows = []
@@ -227,11 +231,13 @@ def _pixel_differences(
 
 
 def _resampled(scores: np.ndarray, labels: np.ndarray) -> dict[str, float | None]:
+    """Return metric → value of one bootstrap sample."""
     metrics = image_metrics(scores, labels)
     return {name: getattr(metrics, name) for name in _RESAMPLED}
 
 
 def _with_interval(row: MetricDifference, difference: Difference, interval: str) -> MetricDifference:
+    """Return the row with the values of a difference and the name of its interval."""
     return replace(
         row,
         difference=difference.value,
@@ -244,10 +250,10 @@ def _with_interval(row: MetricDifference, difference: Difference, interval: str)
 
 
 def _mean(aurocs: Sequence[MetricDifference]) -> MetricDifference:
-    """Return the mean over categories, whose images are independent of each other.
+    """Return the mean of the differences over categories, whose images are independent samples.
 
     Args:
-        aurocs: rows of image AUROC, which all have an interval.
+        aurocs: Rows of the image AUROC, one per category, each with an interval.
     """
     if not aurocs:
         return MetricDifference(category="(mean)", metric=_AUROC, a=None, b=None)
@@ -261,6 +267,7 @@ def _mean(aurocs: Sequence[MetricDifference]) -> MetricDifference:
 
 
 def _changed_image(category: str, pair: Pair) -> ChangedImage:
+    """Return the row of changed.parquet for an image whose verdict differs."""
     label = pair.a.label
     return ChangedImage(
         category=category,
@@ -275,12 +282,13 @@ def _changed_image(category: str, pair: Pair) -> ChangedImage:
 
 
 def _print(console: Console, rows: Sequence[MetricDifference], changed: int) -> None:
+    """Print the table of differences and the number of changed verdicts."""
     lines = [
         [row.category, row.metric, *(_number(value) for value in (row.a, row.b, row.difference)), _interval(row)]
         for row in rows
     ]
-    console.table(["category", "metric", "A", "B", "B - A", "95 % interval"], lines)
-    console.say(f"{changed} images have another verdict in B")
+    console.table(["category", "metric", "A", "B", "B - A", "95 % interval"], lines, names=2)
+    console.say(f"{changed} images have different verdicts in A and B")
 
 
 def _number(value: float | None) -> str:

@@ -1,4 +1,7 @@
-"""Metrics, maps and verdicts again, from the members' Parquet, the models and the masks; nothing is trained."""
+"""`reconpatch-run evaluate`: recompute fused scores, maps, verdicts and metrics of a run without training.
+
+The inputs are the members' scores in Parquet files, the models, and the masks as they are now.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,8 @@ from pipelines.storage.schemas import FailureRow, Provenance
 from pipelines.storage.store import Store
 from pipelines.storage.stored_model import StoredModel
 from pipelines.tracking.console import Console
-from pipelines.tracking.run_record import RunInfo, RunRecord, read_run
+from pipelines.tracking.run_info import RunInfo, read_run
+from pipelines.tracking.run_record import RunRecord
 from reconpatch.detector.model import MODEL_FILE, Model
 
 
@@ -35,11 +39,11 @@ class EvaluateOptions:
     """The options of `reconpatch-run evaluate`.
 
     Attributes:
-        run_folder: the run.
-        data: where the masks are now; None for where the run found them.
-        false_alarms: target false-positive rate; None for the run's.
-        maps: whether maps are written; None for where the run has them.
-        workers, threads_per_unit, gpus_per_actor, address: as in `RunConfig`.
+        run_folder: Path or URI of the run directory.
+        data: Path or URI of the data root with the masks; None uses the data root of the run.
+        false_alarms: Target false-positive rate, in (0, 1); None keeps the rate of the run.
+        maps: Whether to write anomaly maps; None writes them for the categories that already have maps.
+        workers, threads_per_unit, gpus_per_actor, address: Ray settings, as in `RunConfig`.
     """
 
     run_folder: str
@@ -53,22 +57,23 @@ class EvaluateOptions:
 
 
 def evaluate(options: EvaluateOptions, console: Console) -> int:
-    """Fuse every category of a run again, and write its fused scores, models, maps and metrics anew.
+    """Fuse the members' scores of every category again and rewrite fused scores, models, maps and metrics.
 
     Args:
-        options: which run, and what is different now.
-        console: where progress is shown.
+        options: The run directory and the settings that replace those of the run.
+        console: Console for progress and warnings.
 
     Returns:
-        The exit code.
+        The exit code: 0, or 1 if a category failed or, for a run with `--strict`, an image could not be read.
 
     Raises:
-        UsageError: no run, or one that is in use.
+        UsageError: The folder holds no run, another process uses it, the address of its data is redacted, or the
+            members' scores do not belong to the model.
     """
     out = Store.of(options.run_folder)
     run_info = read_run(out)
     if run_info is None:
-        raise UsageError(f"--run {options.run_folder}: holds no run (no {RUN} in it).")
+        raise UsageError(f"--run {options.run_folder} holds no run: it has no {RUN}. Give a run directory.")
     config = _config(run_info, out, options)
     data = Store.of_data(config.data)
     with leased(out):
@@ -77,7 +82,7 @@ def evaluate(options: EvaluateOptions, console: Console) -> int:
         categories = by_category(images)
         fitted = [category for category in categories if out.below(model_folder(category)).exists(MODEL_FILE)]
         warnings += [
-            f"{category}: has no model yet and is left out; finish the run first."
+            f"{category} has no model yet and is skipped. Complete the run first."
             for category in categories
             if category not in fitted
         ]
@@ -96,13 +101,14 @@ def evaluate(options: EvaluateOptions, console: Console) -> int:
 
 
 def _folder(out: Store, category: str) -> Store:
+    """Return the model folder of a category."""
     return out.below(model_folder(category))
 
 
 def _record(
     run_info: RunInfo, config: RunConfig, out: Store, console: Console, *, repeated: Collection[str]
 ) -> RunRecord:
-    """The run's record, gone on with; of its warnings those that are not repeated."""
+    """Return a record that continues that of the run, without the warnings that are raised again."""
     return RunRecord(
         config,
         out,
@@ -120,16 +126,19 @@ def _record(
 
 
 def _repeated(out: Store, categories: Collection[str], warnings: Sequence[str]) -> set[str]:
-    """Warnings that this call gives again: those of the listing, and those of fusing as far as they still hold."""
+    """Return the stored warnings that this command reports again if they still hold: of the listing and of fusing."""
     fused = [sentence for category in categories for sentence in stored_summary(out, category).warnings]
     return {redact(sentence) for sentence in (*warnings, *fused)}
 
 
 def _config(run_info: RunInfo, out: Store, options: EvaluateOptions) -> RunConfig:
+    """Return the stored configuration of the run with the options of this command."""
     stored = run_info.config
     data = options.data or stored["data"]
     if is_redacted(data):
-        raise UsageError("The run's data has credentials in its address, which are not kept: give it with --data.")
+        raise UsageError(
+            "The address of the run's data contains credentials, which are not stored. Give the address with --data."
+        )
     config = stored_config(
         stored,
         out=out.uri,
@@ -144,25 +153,27 @@ def _config(run_info: RunInfo, out: Store, options: EvaluateOptions) -> RunConfi
 
 
 def _with_masks(data: Store, images: Sequence[ImageRecord], layout: str) -> tuple[list[ImageRecord], list[str]]:
-    """The images with the masks that are there now, and the listing's warnings."""
+    """Return the images with the current masks, and the warnings of listing the data."""
     listing = list_images(data, list(dict.fromkeys(image.category for image in images)), layout)
     listed = {image.image_path: image for image in listing.images}
     return [_with_mask(data, image, listed) for image in images], list(listing.warnings)
 
 
 def _with_mask(data: Store, image: ImageRecord, listed: Mapping[str, ImageRecord]) -> ImageRecord:
+    """Return the record of an image with the path and the hash of its current mask."""
     mask_path = listed[image.image_path].mask_path if image.image_path in listed else image.mask_path
     sha256 = None
     if mask_path is not None and data.exists(mask_path):
         sha256 = hashlib.sha256(data.read_picture(mask_path)).hexdigest()
     changed = (mask_path, sha256) != (image.mask_path, image.mask_sha256)
-    # A row whose mask is another one must not be trusted by its old fingerprint.
+    # Clear the fingerprint of a changed row, so that a later run reads the image and its mask again.
     return replace(image, mask_path=mask_path, mask_sha256=sha256, fingerprint=None if changed else image.fingerprint)
 
 
 def _fuse_job(
     stored: StoredModel, images: Sequence[ImageRecord], context: RunContext, options: EvaluateOptions
 ) -> FuseJob:
+    """Return the job that fuses the members' scores of a category."""
     category, out = stored.category, context.out
     model = replace(stored.model, false_alarms=context.config.false_alarms)
     scored = {backbone: metadata_of(out, member_scores_file(category, backbone)) for backbone in stored.backbones}
@@ -177,9 +188,10 @@ def _fuse_job(
 
 
 def _require_same(model: Model, scored: Mapping[str, Mapping[str, str]]) -> None:
+    """Raise UsageError if the scores of a member come from another model version."""
     for member in model.members:
         if scored[member.backbone].get("model_key") != member.key:
             raise UsageError(
-                f"{model.category}, {member.backbone}: its scores are not this model's, because a run was interrupted; "
-                f"finish it first with the command that started it."
+                f"{model.category}, {member.backbone}: the stored scores belong to another model, because a run was "
+                f"interrupted. Complete that run first: repeat the command that started it."
             )

@@ -1,4 +1,4 @@
-"""`reconpatch-run export`: a category's model as one file, for machines with neither torch nor Ray."""
+"""`reconpatch-run export`: export a model as one ONNX file, for machines without torch and Ray."""
 
 from __future__ import annotations
 
@@ -25,33 +25,34 @@ from reconpatch.export.onnx_graph import trace, without_features
 from reconpatch.imaging.images import SUFFIXES, read_image
 
 _PACKAGES = ("onnx", "onnxscript", "onnxruntime")
-_CHECKED = 16  # images of --images that are compared, spread over the folder
+_CHECKED = 16  # maximum number of images of --images that are compared; they are spread over the folder
 
 
 def export(
     console: Console, *, model: str, category: str, out: str, weights: str | None = None, images: str | None = None
 ) -> int:
-    """Write a model as an ONNX graph, after comparing its results with those of the Detector.
+    """Write a model as an ONNX graph after comparing the results of the graph with those of the Detector.
 
     Args:
-        console: for warnings and the result of the comparison.
-        model: a run's folder, or a registry, of which the active model is exported.
-        category: of the model.
-        out: path or URI of the file.
-        weights: folder with the backbones' weights.
-        images: folder of images of the category, compared in addition to the trial pictures.
+        console: Console for warnings and the result of the comparison.
+        model: Path or URI of a run directory or a registry. The active model of a registry is exported.
+        category: Category of the model.
+        out: Path or URI of the ONNX file.
+        weights: Folder with the weights of the backbones; None uses installed packages, then timm's hub.
+        images: Folder with images of the category, which are compared in addition to the generated images; None
+            compares only the generated images.
 
     Returns:
-        The exit code, 0.
+        The exit code, always 0.
 
     Raises:
-        UsageError: a package is missing, `out` names a folder, or `images` holds no readable image.
-        ModelError, BackboneError: as `Detector.load`.
-        ExportError: the graph differs or cannot be made; nothing is written.
+        UsageError: A package is missing, `out` is a folder, or `images` has no readable image.
+        ModelError, BackboneError: As in `Detector.load`.
+        ExportError: The graph cannot be created, or its results differ; nothing is written.
     """
     missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
-        raise UsageError(f"export needs {' and '.join(missing)}: pip install 'reconpatch-ray[export]'.")
+        raise UsageError(f"export requires {' and '.join(missing)}. Install: pip install 'reconpatch-ray[export]'.")
     folder, name = _target(out)
     with _local(find_model(Store.of(model), category)) as model_folder:
         detector = Detector.load(model_folder, weights)
@@ -63,8 +64,8 @@ def export(
     exported = without_features(graph)
     folder.write(name, exported)
     console.say(
-        f"checked  on {differences.pictures} pictures: {differences.before:.1e} before patch "
-        f"features are rounded to float16, {differences.after:.1e} after; rounding included, score "
+        f"checked  on {differences.pictures} images; largest differences: {differences.before:.1e} before patch "
+        f"features are rounded to float16, {differences.after:.1e} after; with rounding, score "
         f"{differences.score:.1e}, map {differences.map:.1e}"
     )
     console.say(f"graph    {folder.below(name).uri} ({len(exported) / 1e6:.0f} MB, version {detector.model.version})")
@@ -72,11 +73,11 @@ def export(
 
 
 def _target(out: str) -> tuple[Store, str]:
-    """Return the folder and the name of a file, given by path or URI."""
+    """Return the folder and the name of a file that is given by its path or URI."""
     if "://" not in out:
         path = Path(out).resolve()
         if path.is_dir():
-            raise UsageError(f"--out {out} is a folder; give a file.")
+            raise UsageError(f"--out {out} is a folder. Give the path of a file.")
         return Store.of(str(path.parent)), path.name
     location, mark, options = out.partition("?")
     folder, _, name = location.rpartition("/")
@@ -85,7 +86,7 @@ def _target(out: str) -> tuple[Store, str]:
 
 @contextmanager
 def _local(model_folder: Store) -> Iterator[Path]:
-    """Yield a model's folder, or a local copy if it is in an object store."""
+    """Yield the folder of a model, or a temporary local copy if the model is in an object store."""
     if model_folder.is_local:
         yield Path(model_folder.path())
         return
@@ -94,12 +95,14 @@ def _local(model_folder: Store) -> Iterator[Path]:
         for backbone in StoredModel.load(model_folder).backbones:
             names += [adapter_name(backbone), bank_name(backbone), bank_index_name(backbone)]
         for name in names:
-            if model_folder.exists(name):  # the identity adapter has no file; the Detector reports missing ones
+            # The identity adapter has no file. The Detector reports any other missing file.
+            if model_folder.exists(name):
                 copy.write(name, model_folder.read(name))
         yield Path(folder)
 
 
 def _pictures(images: Store, bit_depth: int, console: Console) -> list[npt.NDArray[np.float32]]:
+    """Return at most `_CHECKED` images of a folder, and warn of those that cannot be read."""
     files, warnings = find_new_images(images)
     for sentence in warnings:
         console.warn(sentence)
@@ -111,5 +114,5 @@ def _pictures(images: Store, bit_depth: int, console: Console) -> list[npt.NDArr
         except IMAGE_READ_ERRORS as error:
             console.warn(f"{name}: {error_line(error)}")
     if not pictures:
-        raise UsageError(f"--images {images.uri} holds no readable image ({', '.join(sorted(SUFFIXES))}).")
+        raise UsageError(f"--images {images.uri} has no readable image. Supported: {', '.join(sorted(SUFFIXES))}.")
     return pictures

@@ -1,4 +1,4 @@
-"""`reconpatch-run inspect`: what a dataset holds and what looks wrong in it, before anything is computed."""
+"""`reconpatch-run inspect`: print the contents and the likely problems of a dataset before a run."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from pipelines.tracking.console import Console
 from reconpatch.detector.thresholds import FEWEST_CONTENTS
 from reconpatch.imaging.images import read_mask
 
-_NAMED = 5  # places of a finding that are listed; the others are counted
+_NAMED = 5  # maximum number of listed places per problem, and of listed modes and sizes; the rest is counted
 
 
 @dataclass
 class Findings:
-    """What a category holds, and what looks wrong in it.
+    """Contents and likely problems of a category.
 
     Attributes:
-        category: its name.
-        counts: (split, defect) → readable images.
-        fit: good training images that a model would be fitted on.
-        holdout: good training images that would be held out for calibration.
-        store_unavailable: whether an object store did not return an image or a mask.
-        modes: kind of picture → number of images.
-        sizes: (width, height) → number of images.
-        problems: kind of problem → places.
+        category: Name of the category.
+        counts: (split, defect) → number of readable images.
+        fit: Number of good training images that a model would be fitted on.
+        holdout: Number of calibration images: good training images that would be held out.
+        store_unavailable: Whether an object store could not return an image or a mask.
+        modes: Pixel format, as Pillow names it (such as 'L' or 'RGB') → number of images.
+        sizes: (width, height) in pixels → number of images.
+        problems: Kind of problem → the places where it occurs: paths, or other descriptions.
     """
 
     category: str
@@ -47,11 +47,11 @@ class Findings:
     problems: dict[str, list[str]] = field(default_factory=dict)
 
     def note(self, kind: str, places: Iterable[str]) -> None:
-        """Add places with a problem; without places, do nothing.
+        """Add places to a kind of problem; do nothing if there are no places.
 
         Args:
-            kind: of problem.
-            places: paths, or other descriptions.
+            kind: Kind of problem, as it is printed.
+            places: Paths, or other descriptions of where the problem occurs.
         """
         if named := list(places):
             self.problems.setdefault(kind, []).extend(named)
@@ -62,11 +62,11 @@ class InspectOptions:
     """The options of `reconpatch-run inspect`.
 
     Attributes:
-        data: path or URI of the dataset.
-        categories: to inspect; all by default.
-        holdout: share of the good training images that would be held out for calibration.
-        bit_depth: significant bits per channel of images with more than 8 bits.
-        layout: of the dataset, or 'auto'.
+        data: Path or URI of the dataset.
+        categories: Categories to inspect; an empty sequence inspects all.
+        holdout: Share of the good training images that would be held out for calibration, in [0, 1).
+        bit_depth: Significant bits per channel of images with more than 8 bits (9-16).
+        layout: Directory layout of the dataset, or 'auto' to detect it.
     """
 
     data: str
@@ -77,18 +77,18 @@ class InspectOptions:
 
 
 def inspect(options: InspectOptions, console: Console) -> int:
-    """Read every image and mask of a dataset and print what it holds and what looks wrong. Nothing is written.
+    """Read every image and mask of a dataset, and print its contents and likely problems. No file is written.
 
     Args:
-        options: what is inspected.
-        console: for progress and findings.
+        options: The dataset and how it would be read.
+        console: Console for progress and findings.
 
     Returns:
-        The exit code: 1 where a category cannot be fitted, because no good training image can be read or an object
-        store did not return an image or a mask.
+        The exit code: 0, or 1 if a category has no readable good training image or an object store could not return
+        an image or a mask.
 
     Raises:
-        UsageError: there is no such folder, or no such category in it.
+        UsageError: The folder or one of the categories does not exist.
     """
     store = Store.of_data(options.data)
     listing = list_images(store, options.categories, options.layout)
@@ -106,7 +106,7 @@ def inspect(options: InspectOptions, console: Console) -> int:
         every.append(_findings(store, category, results, images.get(category, [])))
         if every[-1].fit and options.holdout and not every[-1].holdout:
             few = f"fewer than {FEWEST_CONTENTS} different good images"
-            every[-1].note("no calibration images, so no threshold", [few])
+            every[-1].note("no calibration images, therefore no threshold", [few])
         _show(console, every[-1])
     for sentence in listing.warnings:
         console.warn(sentence)
@@ -114,6 +114,7 @@ def inspect(options: InspectOptions, console: Console) -> int:
 
 
 def _findings(store: Store, category: str, examined: Sequence[Examined], images: Sequence[ImageRecord]) -> Findings:
+    """Return the findings of a category."""
     findings = Findings(category)
     readable = [result for result in examined if result.error is None]
     findings.counts.update((image.split, str(image.defect)) for image in images)
@@ -123,38 +124,40 @@ def _findings(store: Store, category: str, examined: Sequence[Examined], images:
     findings.sizes.update((int(image.width or 0), int(image.height or 0)) for image in images)
     _note_unread(examined, findings)
     findings.note(
-        "several pictures in one file, of which the first is used",
+        "several images in one file, of which only the first is used",
         (result.image.image_path for result in readable if result.frames > 1),
     )
     deep = [result for result in readable if result.lowest_sixteenth is not None]
     if deep and all(result.lowest_sixteenth for result in deep):
         findings.note(
-            "more than 8 bits per channel, all values in the lowest sixteenth: give --bit-depth",
-            [f"{len(deep)} pictures"],
+            "more than 8 bits per channel, but all values in the lowest sixteenth of the range; set --bit-depth",
+            [f"{len(deep)} images"],
         )
-    findings.note("the same picture in train and test (leakage)", _copies(images, across=True))
-    findings.note("the same picture twice", _copies(images, across=False))
+    findings.note("identical images in train and test (leakage)", _copies(images, across=True))
+    findings.note("identical images in one split", _copies(images, across=False))
     findings.note(
-        "a defect without a mask", (image.image_path for image in images if image.label == 1 and not image.mask_path)
+        "defective image without a mask",
+        (image.image_path for image in images if image.label == 1 and not image.mask_path),
     )
     _note_masks(store, images, findings)
     return findings
 
 
 def _note_unread(examined: Sequence[Examined], findings: Findings) -> None:
+    """Add the images that cannot be read and those that an object store could not return."""
     unread = [result for result in examined if result.error is not None]
     findings.store_unavailable = any(result.store_unavailable for result in unread)
-    for kind, store_unavailable in (("cannot be read", False), ("store unavailable", True)):
+    for kind, store_unavailable in (("image cannot be read", False), ("store unavailable", True)):
         results = [result for result in unread if result.store_unavailable == store_unavailable]
         findings.note(kind, [f"{result.image.image_path} ({result.error})" for result in results])
 
 
 def _copies(images: Sequence[ImageRecord], *, across: bool) -> list[str]:
-    """Return groups of pictures with the same contents.
+    """Return one line for each group of images with identical contents.
 
     Args:
-        images: readable ones.
-        across: whether a group has pictures of several splits, or of one split only.
+        images: Readable images.
+        across: Whether to return the groups across several splits, or those within one split.
     """
     same: dict[str | None, list[ImageRecord]] = {}
     for image in images:
@@ -167,6 +170,7 @@ def _copies(images: Sequence[ImageRecord], *, across: bool) -> list[str]:
 
 
 def _note_masks(store: Store, images: Sequence[ImageRecord], findings: Findings) -> None:
+    """Add the masks that cannot be read, are empty, or differ in size from their image."""
     for image in images:
         if image.mask_path is None:
             continue
@@ -174,18 +178,19 @@ def _note_masks(store: Store, images: Sequence[ImageRecord], findings: Findings)
             mask = read_mask(store.read_picture(image.mask_path))
         except (*IMAGE_READ_ERRORS, StoreUnavailableError) as error:
             findings.store_unavailable |= isinstance(error, StoreUnavailableError)
-            findings.note("a mask cannot be read", [f"{image.mask_path} ({error_line(error)})"])
+            findings.note("mask cannot be read", [f"{image.mask_path} ({error_line(error)})"])
             continue
         if not mask.any():
-            findings.note("an empty mask of a defect", [image.mask_path])
+            findings.note("empty mask of a defective image", [image.mask_path])
         if mask.shape != (image.height, image.width):
-            findings.note("a mask of another size than its image", [image.mask_path])
+            findings.note("mask whose size differs from its image", [image.mask_path])
 
 
 def _show(console: Console, findings: Findings) -> None:
+    """Print the findings of a category."""
     console.say(f"\n{findings.category}")
     for (split, defect), number in sorted(findings.counts.items()):
-        parts = f" ({findings.fit} to fit, {findings.holdout} for calibration)" if split == "train" else ""
+        parts = f" ({findings.fit} for fitting, {findings.holdout} for calibration)" if split == "train" else ""
         console.say(f"  {split}/{defect}: {number}{parts}")
     if not findings.fit:
         console.say("  cannot be fitted: no good training image can be read")
@@ -199,5 +204,6 @@ def _show(console: Console, findings: Findings) -> None:
 
 
 def _counted(counter: Counter[str]) -> str:
+    """Return the most common names with their counts."""
     shown = [f"{name} ({number})" for name, number in counter.most_common(_NAMED)]
     return ", ".join(shown) + (f" and {len(counter) - _NAMED} more" if len(counter) > _NAMED else "")

@@ -1,4 +1,4 @@
-"""`reconpatch-run models`: the model versions in a registry, and which of them are active."""
+"""`reconpatch-run models`: list, show, promote, roll back and prune the model versions of a registry."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from pipelines.tracking.console import Console
 
 
 def list_models(console: Console, *, registry: str, categories: Sequence[str] = ()) -> int:
-    """Print a row a version, newest first.
+    """Print one row per model version, the newest first.
 
     Args:
-        console: for the table.
-        registry: its path or URI.
-        categories: to list; all by default.
+        console: Console for the table and warnings.
+        registry: Path or URI of the registry.
+        categories: Categories to list; an empty sequence lists all.
 
     Returns:
-        The exit code: 1 where a category's files are damaged.
+        The exit code: 0, or 1 if the files of a category are damaged.
 
     Raises:
-        UsageError: the registry holds no model.
+        UsageError: The registry holds no model.
     """
     models = _registry(registry)
     lines, code = [], 0
     for category in categories or models.categories():
         try:
             versions = models.versions(category)
-        except UsageError as error:  # damaged files of one category must not hide the others
+        except UsageError as error:  # Damaged files of one category must not hide the other categories.
             console.warn(f"{category}: {error}")
             code = 1
             continue
@@ -39,30 +39,30 @@ def list_models(console: Console, *, registry: str, categories: Sequence[str] = 
             ["*" if version.current else "", category, version.name, version.status, version.created_at[:19]]
             for version in versions
         ]
-    console.table(["", "category", "version", "acceptance test", "since (UTC)"], lines)
+    console.table(["", "category", "version", "acceptance test", "since (UTC)"], lines, names=5)
     return code
 
 
 def show_model(console: Console, *, registry: str, category: str, version: str | None = None) -> int:
-    """Print a version's model, its acceptance test and the category's history as JSON.
+    """Print a model version, the result of its acceptance test and the history of its category as JSON.
 
     Args:
-        console: for the JSON.
-        registry: its path or URI.
-        category: of the model.
-        version: its name; the active one by default.
+        console: Console for the JSON.
+        registry: Path or URI of the registry.
+        category: Category of the model.
+        version: Name of the version; None shows the active version.
 
     Returns:
-        The exit code, 0.
+        The exit code, always 0.
 
     Raises:
-        UsageError: the registry has no such version.
-        ModelError: the model's file is damaged.
+        UsageError: The registry has no such version, or `version` is None and no version is active.
+        ModelError: The file of the model is damaged.
     """
     models = _registry(registry)
     name = version or models.current(category)
     if name is None:
-        raise UsageError(f"--category {category}: no version is active; give one with --version.")
+        raise UsageError(f"--category {category} has no active version. Give a version with --version.")
     model, ruling = models.model(category, name), models.ruling(category, name)
     shown = {
         "category": category,
@@ -81,19 +81,19 @@ def show_model(console: Console, *, registry: str, category: str, version: str |
 
 
 def promote_model(console: Console, *, registry: str, category: str, version: str) -> int:
-    """Make a version the active one, whatever the result of its acceptance test.
+    """Make a model version the active one, regardless of the result of its acceptance test.
 
     Args:
-        console: for the result.
-        registry: its path or URI.
-        category: of the model.
-        version: its name.
+        console: Console for the result.
+        registry: Path or URI of the registry.
+        category: Category of the model.
+        version: Name of the version.
 
     Returns:
-        The exit code, 0.
+        The exit code, always 0.
 
     Raises:
-        UsageError: the registry has no such version.
+        UsageError: The registry has no such version, or another process uses it.
     """
     models = _registry(registry)
     with leased(models.store):
@@ -103,18 +103,18 @@ def promote_model(console: Console, *, registry: str, category: str, version: st
 
 
 def rollback_model(console: Console, *, registry: str, category: str) -> int:
-    """Make the previously active version the active one again.
+    """Make the previously active model version the active one again.
 
     Args:
-        console: for the result.
-        registry: its path or URI.
-        category: of the model.
+        console: Console for the result.
+        registry: Path or URI of the registry.
+        category: Category of the model.
 
     Returns:
-        The exit code, 0.
+        The exit code, always 0.
 
     Raises:
-        UsageError: no other version was active before.
+        UsageError: No other version was active before, or another process uses the registry.
     """
     models = _registry(registry)
     with leased(models.store):
@@ -124,30 +124,32 @@ def rollback_model(console: Console, *, registry: str, category: str) -> int:
 
 
 def prune_models(console: Console, *, registry: str, categories: Sequence[str] = (), keep: int) -> int:
-    """Remove old versions, as `Registry.prune`.
+    """Remove old model versions, as `Registry.prune` does.
 
     Args:
-        console: for the names of the removed versions.
-        registry: its path or URI.
-        categories: to prune; all by default.
-        keep: versions to keep per category.
+        console: Console for the names of the removed versions.
+        registry: Path or URI of the registry.
+        categories: Categories to prune; an empty sequence prunes all.
+        keep: Number of the newest versions to keep per category, counted separately for rejected versions and for all
+            others. The active version and the one before it are always kept.
 
     Returns:
-        The exit code, 0.
+        The exit code, always 0.
 
     Raises:
-        UsageError: the registry holds no model.
+        UsageError: The registry holds no model, or another process uses it.
     """
     models = _registry(registry)
     with leased(models.store):
         for category in categories or models.categories():
             for name in models.prune(category, keep):
-                console.say(f"{category}: {name} is removed")
+                console.say(f"{category}: {name} was removed")
     return 0
 
 
 def _registry(uri: str) -> Registry:
+    """Return the registry; raise UsageError if it holds no model."""
     registry = Registry(Store.of(uri))
     if not registry.categories():
-        raise UsageError(f"--registry {uri} holds no model.")
+        raise UsageError(f"--registry {uri} holds no model. Give the folder of a registry.")
     return registry

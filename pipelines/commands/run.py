@@ -1,4 +1,7 @@
-"""A run from folders to scores: index, then group by group extract, fit, select, score and fuse, then close."""
+"""The commands `ensemble` and `single`: from image folders to scores, in one run directory.
+
+A run indexes all images. For each wave of categories it then runs the stages extract, fit, select, score and fuse.
+"""
 
 from __future__ import annotations
 
@@ -28,25 +31,26 @@ from pipelines.storage.paths import FILES, FOLDERS, INDEX_FILE
 from pipelines.storage.schemas import MetricsRow, Provenance
 from pipelines.storage.store import Store
 from pipelines.tracking.console import Console
-from pipelines.tracking.run_record import RunRecord, RunStatus, read_run
+from pipelines.tracking.run_info import RunStatus, read_run
+from pipelines.tracking.run_record import RunRecord
 
 
 def run(config: RunConfig, console: Console) -> int:
-    """Do the whole job of `ensemble` and `single`; what an earlier run into the directory has done is kept.
+    """Compute everything in the run directory that is missing or out of date.
 
     Args:
-        config: what is to be done.
-        console: where progress is shown.
+        config: Configuration of the run.
+        console: Console for progress, warnings and results.
 
     Returns:
-        The exit code: 0 done, 1 some categories failed (or files were unreadable, with `--strict`).
+        The exit code: 0, or 1 if a category failed or, with `--strict`, an image could not be read.
 
     Raises:
-        UsageError: bad input, found before anything is computed, or a directory in use.
-        BackboneError: a backbone that is not there or has no weights, likewise.
+        UsageError: An input is invalid, or another process uses the run directory. Nothing has been computed.
+        BackboneError: A backbone does not exist or has no weights. Nothing has been computed.
     """
     data, out = Store.of_data(config.data), Store.of(config.out)
-    scratch = scratch_of(config, out)  # a folder that cannot be one is refused first
+    scratch = scratch_of(config, out)  # Raises UsageError for an invalid folder, before the data is listed.
     listing = list_images(data, config.categories, config.layout)
     config = with_listing(config, data, listing)
     prepare(out, data, config)
@@ -63,10 +67,10 @@ def run(config: RunConfig, console: Console) -> int:
 
 
 def _record_run(runner: Runner, listing: Listing, networks: Mapping[str, Network]) -> int:
-    """From the listed images to the closed record; returns the exit code."""
+    """Run all stages, close the record and write the report; return the exit code."""
     context, record, console = runner.context, runner.record, runner.console
     earlier = read_run(context.out)
-    record.units.update({} if earlier is None else earlier.units)  # what members that are kept have cost
+    record.units.update({} if earlier is None else earlier.units)  # The costs of reused members.
     for name, network in networks.items():
         console.say(f"{name}: weights from {network.source}, SHA-256 {network.sha256[:12]}")
     if listing.layout != MVTEC:
@@ -88,21 +92,25 @@ def _record_run(runner: Runner, listing: Listing, networks: Mapping[str, Network
 
 
 def _report(runner: Runner) -> None:
+    """Write the report of the run."""
     context = runner.context
     source = ReportSource.of_run(context.out, command=context.config.command, images=context.data)
     report_at_the_end(source, runner)
 
 
 def dry_run(config: RunConfig, console: Console) -> int:
-    """Show what `run` would do, without Ray and without writing anything; returns the exit code.
+    """Print what `run` would compute. This function starts no Ray session and writes no file.
 
     Args:
-        config: what would be done.
-        console: where it is shown.
+        config: Configuration of the run.
+        console: Console for the table.
+
+    Returns:
+        The exit code, always 0.
 
     Raises:
-        UsageError, BackboneError: as `run`.
-        StoreUnavailableError: an object store could not return an image.
+        UsageError, BackboneError: As in `run`.
+        StoreUnavailableError: An object store could not return an image.
     """
     data, out = Store.of_data(config.data), Store.of(config.out)
     listing = list_images(data, config.categories, config.layout)
@@ -113,6 +121,7 @@ def dry_run(config: RunConfig, console: Console) -> int:
     context = RunContext(
         config=config,
         data=data,
+        # A folder that does not exist stands for a run directory that --fresh has emptied.
         out=out.below("nothing is kept") if config.fresh else out,
         scratch=scratch_of(config, out),
         provenance=Provenance("", datetime.now(UTC)),
@@ -130,7 +139,7 @@ def dry_run(config: RunConfig, console: Console) -> int:
 
 
 def _show_plans(console: Console, plans: Sequence[CategoryPlan], *, waves: int, hours: float) -> None:
-    """A line a member, what is reused, how much scratch it takes, and how long."""
+    """Print one line per member, then the reused members, the scratch space and the estimated time."""
     lines = [
         [plan.category, job.backbone, str(len(job.images)), *(_due_cell(stage, plan, job.backbone) for stage in STAGES)]
         for plan in plans
@@ -142,13 +151,14 @@ def _show_plans(console: Console, plans: Sequence[CategoryPlan], *, waves: int, 
     scratch = [plan.scratch_bytes for plan in plans]
     console.say(f"members  {len(members)}, of which {reused} are reused; {waves} waves")
     console.say(
-        f"scratch  {sum(scratch) / 1e9:.2f} GB in all, {max(scratch, default=0) / 1e9:.2f} GB for the largest category"
+        f"scratch  {sum(scratch) / 1e9:.2f} GB in total, "
+        f"{max(scratch, default=0) / 1e9:.2f} GB for the largest category"
     )
-    console.say(f"hours    {hours:.2f}, estimated from a trial of each network on this machine")
+    console.say(f"hours    {hours:.2f}, estimated from a trial of each backbone on this machine")
 
 
 def _due_cell(stage: Stage[Any], plan: CategoryPlan, backbone: str) -> str:
-    """How many images of a member are due at a stage, or that it is due, or '-'."""
+    """Return the number of a member's images that a stage has to process, 'do' for other due jobs, or '-' for none."""
     jobs = [job for job in stage.due(plan) if job.backbone in (backbone, None)]
     if stage.counted == Counted.IMAGES and jobs:
         return str(sum(job.size for job in jobs))
@@ -156,28 +166,32 @@ def _due_cell(stage: Stage[Any], plan: CategoryPlan, backbone: str) -> str:
 
 
 def prepare(out: Store, data: Store, config: RunConfig) -> None:
-    """Refuse a directory that is not a run's own.
+    """Raise UsageError if a folder cannot be used as a run directory.
 
     Args:
-        out: the directory.
-        data: the data root.
-        config: for the names in the messages.
+        out: Folder for the run.
+        data: Data root.
+        config: Configuration of the run; messages quote its `out`.
 
     Raises:
-        UsageError: it lies in the data, or holds something that is no run, be it another program's run.json.
+        UsageError: The folder is a file, is inside the data, or holds files but no run.
     """
-    # Beside a list anything may lie: what is not listed is not read.
+    # With an image list, only the listed files are read: the run directory can be inside the data root.
     inside = out.filesystem.equals(data.filesystem) and f"{out.root}/".startswith(f"{data.root}/")
     if inside and not data.listed:
-        raise UsageError(f"--out {config.out}: lies inside the data, where nothing is written; give another folder.")
+        raise UsageError(f"--out {config.out} is inside the data, where no files are written. Give another folder.")
     if out.is_local and Path(out.root).is_file():
-        raise UsageError(f"--out {config.out}: is a file; give a folder.")
+        raise UsageError(f"--out {config.out} is a file. Give a folder.")
     if read_run(out) is None and out.holds_something():
-        raise UsageError(f"--out {config.out}: is not empty and holds no run; give another folder.")
+        raise UsageError(f"--out {config.out} is not empty and holds no run. Give another folder.")
 
 
 def clear(out: Store) -> None:
-    """Remove what a run writes, and nothing else that may lie in the folder."""
+    """Remove the files and folders of a run, and keep all other files.
+
+    Args:
+        out: Run directory.
+    """
     for folder in FOLDERS:
         out.remove_folder(folder)
     for name in FILES:
@@ -187,7 +201,7 @@ def clear(out: Store) -> None:
 def _bring_up_to_date(
     runner: Runner, listing: Listing, networks: Mapping[str, Network], known: dict[str, dict[str, Any]]
 ) -> list[MetricsRow]:
-    """Do what is due of every category; returns the rows of metrics.parquet."""
+    """Run all due jobs of every category; return the rows of metrics.parquet."""
     context, record = runner.context, runner.record
     index = ImageIndex.build(context.config, listing, known, read=read_in_tasks(runner))
     runner.report(index.failures, index.warnings, "index")
@@ -212,6 +226,7 @@ def _bring_up_to_date(
 
 
 def _report_reuse(runner: Runner, plans: Sequence[CategoryPlan]) -> None:
+    """Print the number of reused members, and warn of categories that do not fit the scratch space."""
     members = [job for plan in plans for job in plan.members]
     reused = sum(not job.score for job in members)
     if reused:
@@ -221,7 +236,7 @@ def _report_reuse(runner: Runner, plans: Sequence[CategoryPlan]) -> None:
 
 
 def _not_asked(context: RunContext, listing: Listing) -> list[str]:
-    """Categories of the data that this call was not asked for: what an earlier one said of them stays."""
+    """Return the categories of the data that `--category` excludes; their earlier results are kept."""
     if not context.config.categories or not context.out.exists(INDEX_FILE):
         return []
     categories = find_categories(context.data, layout=listing.layout)

@@ -1,4 +1,7 @@
-"""Score new, unlabelled images with a category's model: index -> extract -> predict, in waves, in parts."""
+"""`reconpatch-run score`: score new images without labels, with the model of a category.
+
+The stages index, extract and predict process the images in waves. Each wave writes one part of the results.
+"""
 
 from __future__ import annotations
 
@@ -27,21 +30,25 @@ from pipelines.storage.schemas import DRIFT, Provenance
 from pipelines.storage.store import Store
 from pipelines.storage.stored_model import StoredModel
 from pipelines.tracking.console import Console
-from pipelines.tracking.run_record import RunRecord, RunStatus
+from pipelines.tracking.run_info import RunStatus
+from pipelines.tracking.run_record import RunRecord
 from reconpatch.detector.model import Model, with_false_alarms
 from reconpatch.imaging.images import SUFFIXES
 
 
 @dataclass(frozen=True, kw_only=True)
 class NewImages:
-    """The options of `reconpatch-run score`; those that runs have too mean the same there.
+    """The options of `reconpatch-run score`.
 
     Attributes:
-        model: a run's folder, or a registry.
-        images: the folder of the new images.
-        category: whose model scores them.
-        out: the folder for the scores.
-        false_alarms: target false-positive rate; None for the model's own.
+        model: Path or URI of a run directory or a registry. The active model of a registry is used.
+        images: Path or URI of the folder with the new images.
+        category: Category whose model scores the images.
+        out: Path or URI of the folder for the scores.
+        weights: Folder with the weights of the backbones; None uses installed packages, then timm's hub.
+        false_alarms: Target false-positive rate, in (0, 1); None keeps the rate of the model.
+        maps: Whether to write anomaly maps.
+        scratch, scratch_gb, strict, workers, threads_per_unit, gpus_per_actor, address: As in `RunConfig`.
     """
 
     model: str
@@ -61,30 +68,30 @@ class NewImages:
 
 
 def score_new(options: NewImages, console: Console) -> int:
-    """Score every image below a folder: scores/fused/<category>/part-00000.parquet and so on.
+    """Score all images below a folder, and write scores/fused/<category>/part-00000.parquet and further parts.
 
     Args:
-        options: what is scored, by which model.
-        console: where progress is shown.
+        options: The images, the model and the output folder.
+        console: Console for progress, warnings and results.
 
     Returns:
-        The exit code: 0 done, 1 where scoring failed, or with `--strict` where files were unreadable.
+        The exit code: 0, or 1 if scoring failed or, with `--strict`, an image could not be read.
 
     Raises:
-        UsageError: no images, a directory that is not empty.
-        ModelError: no such model, or other weights than it was fitted with.
+        UsageError: The folder has no images, or the output folder is not empty or in use.
+        ModelError: The model does not exist, or was fitted with other weights.
     """
     images, out = Store.of(options.images), Store.of(options.out)
     stored = _stored_model(options)
     files, warnings = find_new_images(images)
     if not files:
-        raise UsageError(f"--images {images.uri}: no image in it ({', '.join(sorted(SUFFIXES))}).")
+        raise UsageError(f"--images {images.uri} has no image. Supported: {', '.join(sorted(SUFFIXES))}.")
     config = _config(stored.model, options)
-    scratch = scratch_of(config, out)  # a folder that cannot be one is refused first
+    scratch = scratch_of(config, out)  # Raises UsageError for an invalid folder, before weights are loaded.
     networks = Networks({}, config.weights)
     networks.add(stored.model)
     if out.holds_something():
-        raise UsageError(f"--out {options.out}: is not empty; give another folder.")
+        raise UsageError(f"--out {options.out} is not empty. Give another folder.")
     with leased(out):
         record = RunRecord(
             config,
@@ -116,6 +123,7 @@ def score_new(options: NewImages, console: Console) -> int:
 
 
 def _stored_model(options: NewImages) -> StoredModel:
+    """Return the model with the threshold of the target false-positive rate."""
     stored = StoredModel.load(find_model(Store.of(options.model), options.category))
     if options.false_alarms is None:
         return stored
@@ -123,7 +131,7 @@ def _stored_model(options: NewImages) -> StoredModel:
 
 
 def _write_drift(context: RunContext, source: Store, model: Model, record: RunRecord) -> None:
-    """Beside the scores, and in the registry that the model is from."""
+    """Write the drift of the scores to the output folder and to the registry of the model."""
     row = drift_row(read_scores(context.out, model.category), model, context.provenance)
     if row is None:
         return
@@ -131,12 +139,12 @@ def _write_drift(context: RunContext, source: Store, model: Model, record: RunRe
     if Registry(source).current(model.category) is not None:
         try:
             note_drift(Registry(source), row, context.provenance)
-        except OSError as error:  # a registry that may only be read is one to score with
-            record.warn(f"{source.uri}: the drift could not be written there: {error}")
+        except OSError as error:  # A registry without write permission can be used for scoring.
+            record.warn(f"The drift could not be written to the registry {source.uri}: {error}")
 
 
 def _config(model: Model, options: NewImages) -> RunConfig:
-    """The configuration of a call that trains nothing: the model knows its members."""
+    """Return a configuration without members to train; the recipe is that of the model."""
     return RunConfig(
         command="score",
         data=options.images,
@@ -163,7 +171,7 @@ def _config(model: Model, options: NewImages) -> RunConfig:
 
 
 def _waves(files: Sequence[pafs.FileInfo], bytes_per_image: int, config: RunConfig) -> list[Sequence[pafs.FileInfo]]:
-    """As many images at once as their features have room for, and a part has rows."""
+    """Return waves of images whose features fit the scratch space and whose rows fit one part."""
     room = int(config.scratch_gb * 1e9 / bytes_per_image)
     size = max(config.chunk, min(room, PART_ROWS) // config.chunk * config.chunk)
     return [files[start : start + size] for start in range(0, len(files), size)]
@@ -172,6 +180,7 @@ def _waves(files: Sequence[pafs.FileInfo], bytes_per_image: int, config: RunConf
 def _score_wave(
     runner: Runner, stored: StoredModel, networks: Networks, *, files: Sequence[pafs.FileInfo], part: int
 ) -> None:
+    """Score the images of a wave and write the part with their rows; record a failure instead of raising it."""
     context, category = runner.context, stored.category
     listed = new_images(context.data, category, files)
     completed = complete_images(listed, {}, read=read_in_tasks(runner), bit_depth=context.config.bit_depth)
@@ -181,7 +190,7 @@ def _score_wave(
     request = ScoringRequest(stored=stored, source=context.data, images=images, maps=maps)
     for _, answer in score_requests(runner, [request], networks.by_backbone):
         if isinstance(answer, Exception):
-            which = f"{len(images)} images from {images[0].image_path} on" if images else "no image"
+            which = f"{len(images)} images, the first is {images[0].image_path}" if images else "no image"
             runner.record.category_failed(category, "predict", f"{which}: {error_line(answer)}")
         else:
             write_table(context.out, fused_part(category, part), answer)

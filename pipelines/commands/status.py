@@ -1,4 +1,4 @@
-"""`reconpatch-run status`: the state of every category in a registry, the most urgent first."""
+"""`reconpatch-run status`: print the state of every category in a registry, the most urgent first."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _COLUMNS = ("category", "attention", "model", "days", "learned", "judged", "imag
 
 
 def status(console: Console, *, registry: str, as_json: bool) -> int:
-    """Print a row a category: its model, its last nightly run and its drift.
+    """Print one row per category: its active model, the results of the last nightly run, and its drift.
 
     Args:
-        console: for the table and warnings.
-        registry: its path or URI.
-        as_json: whether to print JSON instead of a table.
+        console: Console for the table and warnings.
+        registry: Path or URI of the registry.
+        as_json: Whether to print JSON instead of a table.
 
     Returns:
-        The exit code, 0.
+        The exit code, always 0.
 
     Raises:
-        UsageError: the registry holds neither a model nor a nightly run.
+        UsageError: The registry holds neither a model nor a nightly run.
     """
     models = Registry(Store.of(registry))
     try:
@@ -38,11 +38,13 @@ def status(console: Console, *, registry: str, as_json: bool) -> int:
         night = {}
     states = states_of(models, night, datetime.now(UTC))
     if not states:
-        raise UsageError(f"--registry {registry} holds neither a model nor a nightly run.")
+        raise UsageError(
+            f"--registry {registry} holds neither a model nor a nightly run. Give the folder of a registry."
+        )
     if as_json:
         console.say(json.dumps([state.to_json() for state in states], indent=2, ensure_ascii=False))
         return 0
-    console.table(_COLUMNS, [[_cell(getattr(state, name)) for name in _COLUMNS] for state in states])
+    console.table(_COLUMNS, [[_cell(getattr(state, name)) for name in _COLUMNS] for state in states], names=6)
     for state in states:
         if state.reasons:
             console.say(f"{state.category}: {state.reasons}")
@@ -50,6 +52,7 @@ def status(console: Console, *, registry: str, as_json: bool) -> int:
 
 
 def _cell(value: Any) -> str:
+    """Return the text of a table cell."""
     if value is None:
         return "-"
     return f"{value:.2f}" if isinstance(value, float) else str(value)

@@ -1,1 +1,1 @@
-"""What a run is asked to do."""
+"""The configuration of a run: its fields, their options and their defaults."""

@@ -1,4 +1,4 @@
-"""A member: one network of an ensemble and how it is used."""
+"""The configuration of a member: one backbone of an ensemble, with its part of the recipe."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ BY_PRESET = "by preset"
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """One network of an ensemble, with its part of the recipe. Every field's meaning is in its option.
+    """The configuration of one backbone of an ensemble. The option of each field documents the field.
 
-    The presets (`pipelines.config.presets`) decide the fields that the user does not give.
+    Fields that the user does not set get their values from a preset (`pipelines.config.presets`).
     """
 
     backbone: str = field(
         metadata=Option(
             Section.RECIPE,
-            "Name of the network in timm. Repeat it for an ensemble.",
+            "Name of the backbone in timm. Repeat the option for an ensemble.",
             is_multiple=True,
             redoes="extract",
         ).metadata
@@ -29,7 +29,7 @@ class Member:
     layers: tuple[int, ...] = field(
         metadata=Option(
             Section.FEATURES,
-            "Layers of the network whose feature maps are used, as timm's out_indices, separated by commas (2,3).",
+            "Layers of the backbone whose feature maps are used: timm's out_indices, separated by commas (2,3).",
             former=("levels",),
             shown_default=BY_PRESET,
             redoes="extract",
@@ -38,7 +38,7 @@ class Member:
     patch_size: int = field(
         metadata=Option(
             Section.FEATURES,
-            "Side s of the window of feature-map cells that is averaged into a patch feature (odd).",
+            "Side s of the window that is averaged into a patch feature, in cells of the feature map (odd).",
             shown_default=BY_PRESET,
             redoes="extract",
         ).metadata
@@ -46,7 +46,8 @@ class Member:
     aggregation: str = field(
         metadata=Option(
             Section.FEATURES,
-            "How the layers become one patch feature: 'patchcore' pools them to 1024 channels, 'concat' joins all.",
+            "How the layers are combined into patch features: 'patchcore' pools them to 1024 channels, 'concat' "
+            "concatenates their channels.",
             choices=AGGREGATIONS,
             shown_default=BY_PRESET,
             redoes="extract",
@@ -55,7 +56,7 @@ class Member:
     dim: int = field(
         metadata=Option(
             Section.TRAINING,
-            "Output dimension D of the adapter (at least 1); ignored without training.",
+            "Output dimension D of the adapter (at least 1). Ignored without training.",
             shown_default=BY_PRESET,
             redoes="fit",
         ).metadata
@@ -71,7 +72,7 @@ class Member:
     epochs: int = field(
         metadata=Option(
             Section.TRAINING,
-            "Training epochs of the adapter; 0 trains nothing, which with --init raw is PatchCore.",
+            "Training epochs of the adapter (0 or more). 0 disables the training; with --init raw this is PatchCore.",
             shown_default=BY_PRESET,
             redoes="fit",
         ).metadata
@@ -79,7 +80,7 @@ class Member:
     lr: float = field(
         metadata=Option(
             Section.TRAINING,
-            "Learning rate of the paper's schedule (above 0, at most 1); --max-steps raises it.",
+            "Initial learning rate (above 0, at most 1). It is raised if --max-steps shortens the training.",
             shown_default=BY_PRESET,
             redoes="fit",
         ).metadata
@@ -88,7 +89,7 @@ class Member:
         default="raw",
         metadata=Option(
             Section.TRAINING,
-            "Linear map that the adapter's training starts from.",
+            "Linear map from which the adapter's training starts. Without training, it is the adapter.",
             former=("start",),
             former_values={"neighbours": "neighbors"},
             choices=INITIALIZATIONS,
@@ -99,5 +100,5 @@ class Member:
 
     @property
     def adapted(self) -> bool:
-        """Whether the adapter is anything but the identity."""
+        """Whether the adapter differs from the identity, through training or through its initialization."""
         return self.epochs > 0 or self.init != "raw"

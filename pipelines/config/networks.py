@@ -1,4 +1,4 @@
-"""The members' backbones before anything is computed: where their weights come from, how large their features are."""
+"""Properties of the members' backbones that are known before a run computes: weights and size of the features."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from reconpatch.detector.model import MemberModel, Model
 from reconpatch.features.backbones import Backbone, find_weights, load_backbone
 from reconpatch.features.patches import feature_channels
 
-_BYTES_PER_VALUE = 2  # features are stored as float16
+_BYTES_PER_VALUE = 2  # patch features are stored as float16
 
 
 @dataclass(frozen=True)
 class Network:
-    """A member's backbone, as far as it can be known without running it.
+    """The properties of a member's backbone that are known without running it.
 
     Attributes:
-        source: where its weights came from.
-        sha256: digest of its weights.
-        cells: most patches of an image.
+        source: Source of the weights: the name of a package or the path of a file.
+        sha256: SHA-256 digest of the weights, 64 hexadecimal digits.
+        cells: Upper limit of the number of patches per image.
         channels: C', the dimension of a patch feature.
     """
 
@@ -31,64 +31,79 @@ class Network:
 
     @classmethod
     def of(cls, backbone: Backbone, member: Member | MemberModel, image_size: int) -> Network:
-        """Return the network of a member.
+        """Return the properties of a loaded backbone.
 
         Args:
-            backbone: the member's, loaded.
-            member: decides the aggregation.
-            image_size: S, in pixels.
+            backbone: Loaded backbone of the member.
+            member: Member of a configuration or of a stored model; its aggregation determines C'.
+            image_size: Side S of the backbone's square input, in pixels.
         """
         channels = feature_channels(backbone.channels, member.aggregation)
-        side = -(-image_size // min(backbone.strides))  # or one less, where a network does not pad
+        side = -(-image_size // min(backbone.strides))  # one less if the backbone does not pad
         return cls(backbone.weights_source, backbone.weights_sha256, side**2, channels)
 
     @property
     def bytes_per_image(self) -> int:
-        """Size of an image's stored features."""
+        """Size of the stored patch features of one image, in bytes."""
         return self.cells * self.channels * _BYTES_PER_VALUE
 
 
 def look_for_weights(config: RunConfig) -> None:
-    """Look for the members' weights without loading any, so that a wrong folder is reported at once.
+    """Search for the weights of all members without loading them, so that a wrong folder is reported early.
+
+    Args:
+        config: Run configuration with the members and the folder of `--weights`.
 
     Raises:
-        BackboneError: `--weights` is no folder.
+        BackboneError: The folder of `--weights` does not exist.
     """
     for member in config.members:
         find_weights(member.backbone, config.weights)
 
 
 def load_backbones(config: RunConfig) -> dict[str, Backbone]:
-    """Return every member's backbone by name, all of them in memory.
+    """Load the backbones of all members and keep them in memory.
+
+    Args:
+        config: Run configuration with the members, the image size and the folder of `--weights`.
+
+    Returns:
+        Name of the backbone -> loaded backbone.
 
     Raises:
-        BackboneError: as `load_networks`.
+        BackboneError: A backbone is unknown, has no weights, or lacks one of the layers.
     """
     return {member.backbone: _load(member, config.image_size, config.weights) for member in config.members}
 
 
 def load_networks(config: RunConfig) -> dict[str, Network]:
-    """Load every backbone once, one after another, so that faults in weights or layers are reported before the work.
+    """Return the properties of all members' backbones.
+
+    Each backbone is loaded once, one after another, so that errors in weights or layers are reported before the run
+    computes anything.
+
+    Args:
+        config: Run configuration with the members, the image size and the folder of `--weights`.
 
     Returns:
-        Backbone -> its network.
+        Name of the backbone -> its properties.
 
     Raises:
-        BackboneError: a backbone is unknown, has no weights, or lacks one of the layers.
+        BackboneError: A backbone is unknown, has no weights, or lacks one of the layers.
     """
     return {member.backbone: network_of(member, config.image_size, config.weights) for member in config.members}
 
 
 def network_of(member: Member | MemberModel, image_size: int, weights: str | None) -> Network:
-    """Load a member's backbone, and return what is known of it.
+    """Load a member's backbone and return its properties; the backbone itself is not kept.
 
     Args:
-        member: of a configuration or a stored model.
-        image_size: S, in pixels.
-        weights: the folder of `--weights`.
+        member: Member of a configuration or of a stored model.
+        image_size: Side S of the backbone's square input, in pixels.
+        weights: Folder of `--weights`; None to use installed packages or timm's hub.
 
     Raises:
-        BackboneError: as `load_networks`.
+        BackboneError: The backbone is unknown, has no weights, or lacks one of the layers.
     """
     return Network.of(_load(member, image_size, weights), member, image_size)
 
@@ -99,11 +114,12 @@ def _load(member: Member | MemberModel, image_size: int, weights: str | None) ->
 
 @dataclass
 class Networks:
-    """The networks of a run's members, and those of stored models, which are added as they are met.
+    """The properties of the backbones of a run's members and of stored models that are added later.
 
     Attributes:
-        by_backbone: name -> the network of a run's member of that name, or of the first model that was met with it.
-        weights: the folder of `--weights`.
+        by_backbone: Name of the backbone -> properties, from the run's member with that backbone, else from the first
+            stored model that has it.
+        weights: Folder of `--weights`; None to use installed packages or timm's hub.
     """
 
     by_backbone: dict[str, Network]
@@ -112,21 +128,27 @@ class Networks:
 
     @classmethod
     def load(cls, config: RunConfig) -> Networks:
-        """Return the networks of a run's members.
+        """Return the properties of the backbones of a run's members.
+
+        Args:
+            config: Run configuration with the members, the image size and the folder of `--weights`.
 
         Raises:
-            BackboneError: as `load_networks`.
+            BackboneError: A backbone is unknown, has no weights, or lacks one of the layers.
         """
         networks = load_networks(config)
         by_key = {_key(member, config.image_size): networks[member.backbone] for member in config.members}
         return cls(networks, config.weights, by_key)
 
     def add(self, model: Model) -> None:
-        """Add the networks of a stored model.
+        """Add the properties of a stored model's backbones.
+
+        Args:
+            model: Stored model; each backbone that is not known yet is loaded once.
 
         Raises:
-            BackboneError: a backbone is unknown or has no weights.
-            ModelError: the weights are others than the model was fitted with.
+            BackboneError: A backbone is unknown, has no weights, or lacks one of the layers.
+            ModelError: The weights differ from those that the model was fitted with.
         """
         for member in model.members:
             key = _key(member, model.image_size)
@@ -137,10 +159,14 @@ class Networks:
             member.require_weights(network.source, network.sha256)
 
     def bytes_per_image(self, model: Model) -> int:
-        """Return the size of one image's features for all members of a model that has been added."""
+        """Return the size of one image's patch features for all members of a model, in bytes.
+
+        Args:
+            model: Stored model that has been added with `add`.
+        """
         return sum(self._by_key[_key(member, model.image_size)].bytes_per_image for member in model.members)
 
 
 def _key(member: Member | MemberModel, image_size: int) -> tuple[object, ...]:
-    """Return what a network's weights and sizes depend on."""
+    """Return the values that the properties of a backbone depend on."""
     return member.backbone, member.layers, member.aggregation, image_size

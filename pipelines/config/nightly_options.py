@@ -1,4 +1,4 @@
-"""The options that only `reconpatch-run nightly` has."""
+"""The options of `reconpatch-run nightly` that no other command has."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from pipelines.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class AcceptanceConfig:
-    """What a candidate has to reach.
+    """The limits of the acceptance test.
 
     Attributes:
-        margin: AUROC by which it may be worse than the active model, at least 0.
-        suspects: share of training outliers among the good images above which it is rejected, at least 0; a single
-            outlier never rejects it, and 1 accepts any number.
+        margin: Largest accepted loss in AUROC of a candidate against the active model, 0 or more.
+        suspects: Share of training outliers among the good images above which a candidate is rejected, 0 or more. A
+            single outlier never causes a rejection, and 1 accepts any number.
+
+    Raises:
+        UsageError: A value is negative, infinite or NaN.
     """
 
     margin: float = 0.02
@@ -24,22 +27,24 @@ class AcceptanceConfig:
     def __post_init__(self) -> None:
         for name in ("margin", "suspects"):
             value = getattr(self, name)
-            if not 0.0 <= value < math.inf:  # false for NaN as well
-                raise UsageError(f"--acceptance-{name} {value}: give a finite number, at least 0.")
+            if not 0.0 <= value < math.inf:  # NaN fails this test as well
+                raise UsageError(f"--acceptance-{name} {value}: give a finite number of at least 0.")
 
 
 @dataclass(frozen=True)
 class NightOptions:
-    """The options that only `reconpatch-run nightly` has.
+    """The options of `reconpatch-run nightly` that no other command has.
 
     Attributes:
-        registry: path or URI of the models.
-        scores: path or URI of the folder in which each run makes a folder of scores.
-        images: path or URI of the new images; None for those beside the training images.
-        deadline: HH:MM, by which all has to be done; None for no deadline.
-        keep: how many old versions of a category are kept.
-        wait: whether to wait for another run in the same registry.
-        acceptance: what a candidate has to reach.
+        registry: Path or URI of the registry of model versions.
+        scores: Path or URI of the folder in which each nightly run creates a folder for its scores.
+        images: Path or URI of the new images, one subfolder per category; None to score each category's test images,
+            or the images of its folder `incoming`, in the training data.
+        deadline: Local time of day, HH:MM, by which the nightly run should end; None for no deadline.
+        keep: Number of newest versions that are kept per category, at least 1; rejected versions are counted
+            separately.
+        wait: Whether to wait for another nightly run that uses the registry, instead of failing.
+        acceptance: Limits of the acceptance test.
     """
 
     registry: str

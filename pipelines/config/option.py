@@ -1,4 +1,4 @@
-"""Descriptions of options: what the command line, its help and docs/options.md say about a configuration field."""
+"""Descriptions of options, from which the command line, its help and docs/options.md are generated."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any, Literal
 
 from pipelines.errors import UsageError
 
-_KEY = "option"  # in a field's metadata
+_KEY = "option"  # key in the metadata of a dataclass field
 
 FirstStage = Literal["extract", "fit", "select", "score", "fuse"]
 
 
 class Section(StrEnum):
-    """Headings that the help groups options under, in this order."""
+    """The headings of the help, in the order in which it shows them."""
 
     DATA = "Data"
-    RECIPE = "Recipe and networks"
-    INPUT = "Network input"
+    RECIPE = "Recipe and backbones"
+    INPUT = "Backbone input"
     FEATURES = "Patch features"
     TRAINING = "Adapter training"
     SCORES = "Memory bank and scores"
@@ -27,28 +27,28 @@ class Section(StrEnum):
     NIGHTLY = "Nightly run"
     ACCEPTANCE = "Acceptance test"
     OUTPUT = "Output"
-    WHERE = "Where it runs"
+    WHERE = "Workers and scratch space"
     RUN = "Run control"
 
 
 @dataclass(frozen=True)
 class Option:
-    """Description of one option; knows nothing of the library that parses the command line.
+    """A description of one option, independent of the library that parses the command line.
 
     Attributes:
-        section: heading in the help.
-        help: what the option does, with unit and range.
-        name: name without dashes; empty: the field's name.
-        former: former names without dashes, which are read for one release.
-        former_values: former value -> value.
-        choices: allowed values; empty: any value of the field's type.
-        off: name of a flag's opposite without dashes ("no-maps"); empty: the flag has none.
-        former_off: former names of the opposite.
-        word_for_none: value that stands for None ("neighbor").
-        is_path: whether the value is a path or a URI.
-        is_multiple: whether the option may be given several times.
-        shown_default: default in the help, where it is no constant.
-        redoes: first stage that a changed value repeats; None: no stored result depends on the value.
+        section: Heading of the help under which the option is shown.
+        help: Help text: what the option does, with unit and range.
+        name: Name without dashes; empty to use the name of the field.
+        former: Former names without dashes, which are accepted for one release.
+        former_values: Former value -> value that replaces it.
+        choices: Allowed values; empty to allow any value of the field's type.
+        off: Name of the opposite of a flag, without dashes ("no-maps"); empty if the flag has none.
+        former_off: Former names of the opposite, without dashes.
+        word_for_none: Word that stands for None ("neighbor"); empty if there is none.
+        is_path: Whether the value is a path or a URI.
+        is_multiple: Whether the option can be repeated.
+        shown_default: Text that the help shows as the default if the default is not a constant.
+        redoes: First stage that is repeated when the value changes; None if no stored result depends on the value.
     """
 
     section: Section
@@ -68,24 +68,34 @@ class Option:
 
     @property
     def metadata(self) -> dict[str, Option]:
-        """The `metadata` of the dataclass field that the option describes."""
+        """Metadata for the dataclass field that the option describes."""
         return {_KEY: self}
 
 
 def options_of(owner: type) -> dict[str, Option]:
-    """Return field name -> option, for every field of a configuration class that has an option."""
+    """Return the options of a configuration class.
+
+    Args:
+        owner: Dataclass whose fields have options in their metadata.
+
+    Returns:
+        Field name -> option, without the fields that have no option.
+    """
     return {item.name: item.metadata[_KEY] for item in fields(owner) if _KEY in item.metadata}
 
 
 def with_current_names(owner: type, stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Return stored fields of a configuration class under their current names and with their current values.
+    """Replace the former names and values in a stored configuration by the current ones.
 
     Args:
-        owner: the configuration class; its fields' options know the former names and values.
-        stored: field name, current or former -> value.
+        owner: Configuration class; the options of its fields define the former names and values.
+        stored: Field name, current or former -> stored value.
+
+    Returns:
+        Current field name -> current value.
 
     Raises:
-        UsageError: the class has no such field.
+        UsageError: The class has no field of a stored name.
     """
     options = options_of(owner)
     names = {item.name: item.name for item in fields(owner)}
@@ -94,8 +104,8 @@ def with_current_names(owner: type, stored: Mapping[str, Any]) -> dict[str, Any]
     for stored_name, value in stored.items():
         if stored_name not in names:
             raise UsageError(
-                f"The stored configuration has a field '{stored_name[:100]}' that this version does not know; use the "
-                f"version that wrote it."
+                f"The stored configuration has the unknown field '{stored_name[:100]}'. Use the version of "
+                f"reconpatch-ray that wrote it."
             )
         name = names[stored_name]
         is_text = isinstance(value, str) and name in options

@@ -1,4 +1,4 @@
-"""The rows of the paper's tables, and what a recipe decides."""
+"""Default values from the paper's tables (presets) and from recipes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _PAPER_ROW = Member(
     backbone="", layers=(2, 3), patch_size=3, aggregation="patchcore", dim=512, coreset=0.01, epochs=120, lr=1e-5
 )
 _PAPER_ROW_480 = replace(_PAPER_ROW, patch_size=5, lr=1e-6)
-# The paper's sections 4.1-4.3: preset -> image size -> row.
+# Preset -> image size in pixels -> values, from sections 4.1-4.3 of the paper.
 PRESETS: Mapping[str, Mapping[int, Member]] = {
     "single": {224: _PAPER_ROW, 480: _PAPER_ROW_480},
     "segmentation": {224: replace(_PAPER_ROW, layers=(1, 2, 3), patch_size=5)},
     "ensemble": {320: replace(_PAPER_ROW, dim=384, epochs=60, lr=1e-6), 480: _PAPER_ROW_480},
 }
-# Small networks, by recipe: the paper has none. docs/accuracy.md has the trials behind the default.
+# Recipe -> values for small backbones, which the paper does not use. docs/accuracy.md describes the trials.
 _LITE_ROW = Member(
     backbone="", layers=(2, 3), patch_size=3, aggregation="concat", dim=256, coreset=0.02, epochs=1, lr=1e-3
 )
@@ -32,7 +32,7 @@ _LITE: Mapping[str, Member] = {
     "paper": replace(_LITE_ROW, coreset=0.01, epochs=60, lr=1e-4),
 }
 _PAPER: Mapping[str, Any] = {"full_frame": False, "batch_images": 0, "max_steps": 0, "holdout": 0.0}
-# Recipe -> the fields that it decides where the user does not.
+# Recipe -> field -> value, for the fields that the user does not set.
 RECIPES: Mapping[str, Mapping[str, Any]] = {
     "default": {name: getattr(Recipe, name) for name in _PAPER},
     "paper": _PAPER,
@@ -40,10 +40,16 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
 
 
 def preset_row(preset: str, backbone: str, image_size: int, recipe: str) -> Member:
-    """Return a preset's row for a member, without the backbone's name.
+    """Return the default values of a member, without the name of the backbone.
 
-    Lite networks have a row of their own, the same at every image size. For other networks an image size without a row
-    takes that of the next smaller size, or of the smallest.
+    Lite backbones have their own values, which depend neither on the preset nor on the image size. For other backbones,
+    an image size without values uses those of the next smaller size, or else of the smallest size.
+
+    Args:
+        preset: Key of `PRESETS`.
+        backbone: Name of the backbone in timm.
+        image_size: Side S of the backbone's square input, in pixels.
+        recipe: Key of `RECIPES`; only the values of lite backbones depend on it.
     """
     if "_lite" in backbone:
         return _LITE[recipe]
@@ -60,14 +66,17 @@ def resolve_members(
     *,
     recipe: str = "default",
 ) -> tuple[Member, ...]:
-    """Return the members of a run: each its preset's row, with the fields that the user gave.
+    """Return the members of a run: the values of a preset, replaced by those that the user set.
 
     Args:
-        preset: a key of `PRESETS`.
-        backbones: timm's names.
-        image_size: S, in pixels.
-        overrides: field of Member -> value for every member; None is not given.
-        recipe: a key of `RECIPES`.
+        preset: Key of `PRESETS`.
+        backbones: Names of the backbones in timm, one per member.
+        image_size: Side S of the backbones' square input, in pixels.
+        overrides: Field of Member -> value for all members; None for a field that the user did not set.
+        recipe: Key of `RECIPES`.
+
+    Returns:
+        One member per backbone, in the same order.
     """
     given = {name: value for name, value in overrides.items() if value is not None}
     return tuple(
@@ -76,7 +85,12 @@ def resolve_members(
 
 
 def with_recipe(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a run's options, with the recipe's values for those that are missing or None."""
+    """Return the options of a run, completed with the values of its recipe.
+
+    Args:
+        options: Field of RunConfig -> value. The recipe sets fields that are missing or None; a missing `recipe` is
+            the default recipe.
+    """
     recipe = options.get("recipe", Recipe.recipe)
     decided = RECIPES[recipe]
     return {

@@ -1,4 +1,4 @@
-"""The recipe: every option that a result depends on."""
+"""The recipe: the options that the results depend on."""
 
 from __future__ import annotations
 
@@ -16,26 +16,30 @@ RECIPE_NAMES = ("default", "paper")
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What the results depend on: every field but `recipe` enters the cache keys, itself or through what it decides.
+    """The part of a configuration that the results depend on. The option of each field documents the field.
 
-    `pipelines.planning.cache_keys` makes the keys; `redoes` of a field's option names the first stage that a changed
-    value repeats. The device (`Execution.device`) enters the features' keys as well.
+    All fields enter the cache keys (`pipelines.planning.cache_keys`), directly or through values that depend on them.
+    The exception is `recipe`, which only selects default values. `redoes` of a field's option names the first stage
+    that a changed value repeats. The keys of the patch features also contain the device (`Execution.device`).
 
     Attributes:
-        members: the networks, in the order in which they are fused.
+        members: Members of the ensemble, in the order in which they are fused.
+
+    Raises:
+        UsageError: A value is out of its range, or two members have the same backbone.
     """
 
     members: tuple[Member, ...]
     image_size: int = field(
         metadata=Option(
-            Section.INPUT, "Side S of the network's square input, in pixels (at least 32).", redoes="extract"
+            Section.INPUT, "Side S of the backbone's square input, in pixels (at least 32).", redoes="extract"
         ).metadata
     )
     full_frame: bool = field(
         default=True,
         metadata=Option(
             Section.INPUT,
-            "Use the whole image, resized to a square, or its central 7/8 as the paper does.",
+            "Resize the whole image to a square, or use its central 7/8 as in the paper (center crop).",
             off="center-crop",
             former_off=("centre-crop",),
             redoes="extract",
@@ -51,13 +55,15 @@ class Recipe:
     )
     chunk: int = field(
         default=16,
-        metadata=Option(Section.INPUT, "Images per forward pass (at least 1).", redoes="extract").metadata,
+        metadata=Option(
+            Section.INPUT, "Images per forward pass of the backbone (at least 1).", redoes="extract"
+        ).metadata,
     )
     recipe: str = field(
         default="default",
         metadata=Option(
             Section.RECIPE,
-            "Source of the values that are not given: this project's trials, or 'paper' for the paper's tables.",
+            "Source of default values: 'default' for this project's trials, 'paper' for the paper's tables.",
             choices=RECIPE_NAMES,
             redoes="extract",
         ).metadata,
@@ -66,7 +72,7 @@ class Recipe:
         default=AdapterConfig.max_steps,
         metadata=Option(
             Section.TRAINING,
-            "Upper limit of training steps per category and network; 0: no limit, all epochs in full.",
+            "Maximum number of training steps per category and backbone (0 or more); 0 sets no limit.",
             redoes="fit",
         ).metadata,
     )
@@ -78,7 +84,8 @@ class Recipe:
         default=4,
         metadata=Option(
             Section.TRAINING,
-            "Images that the patches of a training step are drawn from; 0: patches of any image.",
+            "Number of images that the patches of a training step are drawn from (0 to half of --batch-size); 0 draws "
+            "from all images.",
             redoes="fit",
         ).metadata,
     )
@@ -86,7 +93,7 @@ class Recipe:
         default=AdapterConfig.sigma,
         metadata=Option(
             Section.TRAINING,
-            "Width of the kernel in eq. 1 (above 0); 'neighbor': each batch's mean squared distance to the k-th "
+            "Width of the kernel in eq. 1 (above 0); 'neighbor' uses each batch's mean squared distance to the k-th "
             "neighbor.",
             former_values={"neighbour": "neighbor"},
             word_for_none="neighbor",
@@ -97,7 +104,7 @@ class Recipe:
         default=AdapterConfig.contrastive_neighbors,
         metadata=Option(
             Section.TRAINING,
-            "Neighbors k of the contextual similarity, eqs. 2-5 (at least 4).",
+            "Number of neighbors k in the contextual similarity, eqs. 2-5 (at least 4).",
             former=("neighbours",),
             redoes="fit",
         ).metadata,
@@ -116,21 +123,25 @@ class Recipe:
         default=AdapterConfig.gamma,
         metadata=Option(
             Section.TRAINING,
-            "Share of its weights that the averaged network keeps at each step, eq. 8 (0-1); --max-steps lowers it.",
+            "Share of its weights that the teacher (the moving average) keeps at each step, eq. 8 (0-1). It is lowered "
+            "if --max-steps shortens the training.",
             redoes="fit",
         ).metadata,
     )
     seed: int = field(
         default=AdapterConfig.seed,
         metadata=Option(
-            Section.TRAINING, "Seed of the adapter's initial weights and of the training batches.", redoes="fit"
+            Section.TRAINING,
+            "Seed of the adapter's initial weights and of the training batches (0 or more).",
+            redoes="fit",
         ).metadata,
     )
     score_neighbors: int = field(
         default=9,
         metadata=Option(
             Section.SCORES,
-            "Neighbors b in the bank that reweight a patch score, eq. 10; 1: no reweighting.",
+            "Number of neighbors b in the memory bank that reweight a patch score, eq. 10 (at least 1); 1 disables the "
+            "reweighting.",
             former=("reweight",),
             redoes="score",
         ).metadata,
@@ -139,7 +150,7 @@ class Recipe:
         default="patch",
         metadata=Option(
             Section.THRESHOLDS,
-            "Scores that are normalized before the members are averaged: each patch's or each image's.",
+            "Scores of the members that are normalized and averaged: those of patches or those of images.",
             choices=FUSIONS,
             redoes="fuse",
         ).metadata,
@@ -148,7 +159,8 @@ class Recipe:
         default=0.2,
         metadata=Option(
             Section.THRESHOLDS,
-            "Share of the good training images that no model sees and that set the threshold (0 or more, below 1).",
+            "Share of the good training images that are held out as calibration images for the threshold (0 or more, "
+            "below 1).",
             redoes="fit",
         ).metadata,
     )
@@ -156,7 +168,7 @@ class Recipe:
         default=0.01,
         metadata=Option(
             Section.THRESHOLDS,
-            "Target false-positive rate among good images (above 0, below 1).",
+            "Target false-positive rate: share of good images that may be flagged (above 0, below 1).",
             redoes="fuse",
         ).metadata,
     )
@@ -167,14 +179,13 @@ class Recipe:
 
     def __post_init__(self) -> None:
         names = [member.backbone for member in self.members]
-        require(
-            len(set(names)) == len(names), f"--backbone: {', '.join(names)} names a backbone twice; give each once."
-        )
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        require(not repeated, f"--backbone: {', '.join(repeated)} is given more than once; give each backbone once.")
         require(self.image_size >= 32, f"--image-size {self.image_size}: give at least 32 pixels.")
         require(self.chunk >= 1, f"--chunk {self.chunk}: give at least 1 image.")
         require(
             self.score_neighbors >= 1,
-            f"--score-neighbors {self.score_neighbors}: give at least 1 (1 = no reweighting).",
+            f"--score-neighbors {self.score_neighbors}: give at least 1 (1 disables the reweighting).",
         )
         require(self.fusion in FUSIONS, f"--fusion {self.fusion}: give one of {', '.join(FUSIONS)}.")
         require(9 <= self.bit_depth <= 16, f"--bit-depth {self.bit_depth}: give 9 to 16 bits.")
@@ -199,10 +210,13 @@ class Recipe:
                 raise UsageError(str(error)) from error
 
     def adapter_config(self, member: Member) -> AdapterConfig:
-        """Return the options of one member's training (section 3.2 of the paper).
+        """Return the training options of a member's adapter (section 3.2 of the paper).
+
+        Args:
+            member: Member whose fields are combined with those of the recipe.
 
         Raises:
-            ValueError: a value is out of its range.
+            ValueError: A value is out of its range.
         """
         return AdapterConfig(
             init=member.init,
@@ -222,6 +236,14 @@ class Recipe:
 
 
 def require(holds: bool, message: str) -> None:
-    """Raise a UsageError with the message unless the condition holds."""
+    """Raise UsageError unless a condition holds.
+
+    Args:
+        holds: Value of the condition.
+        message: Message of the error.
+
+    Raises:
+        UsageError: The condition is False.
+    """
     if not holds:
         raise UsageError(message)

@@ -1,4 +1,4 @@
-"""What a run is asked to do: every option resolved, once, into one frozen object."""
+"""The configuration of a run: all options, resolved into one frozen object."""
 
 from __future__ import annotations
 
@@ -14,39 +14,45 @@ from pipelines.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """How a run is executed: no stored result depends on these fields, except on the device that `gpus_per_actor` sets.
+    """The part of a configuration that determines how a run is executed.
 
-    Every field's meaning is in its option.
+    The stored results do not depend on these fields, except on the device, which `gpus_per_actor` sets. The option of
+    each field documents the field.
 
     Attributes:
-        fresh: whether the run replaces what is in `out` instead of resuming it.
+        fresh: Whether to replace the run in `out` instead of resuming it.
+
+    Raises:
+        UsageError: A value is out of its range.
     """
 
     maps: bool = field(
         default=False,
         metadata=Option(
             Section.OUTPUT,
-            "Write anomaly maps at each image's own resolution; turning them on repeats the fusion.",
+            "Write anomaly maps at the resolution of each image. Adding them to a finished run repeats the fusion.",
             off="no-maps",
         ).metadata,
     )
     report: bool = field(
-        default=True, metadata=Option(Section.OUTPUT, "Write the HTML report at the end.", off="no-report").metadata
+        default=True,
+        metadata=Option(Section.OUTPUT, "Write an HTML report at the end of the run.", off="no-report").metadata,
     )
     workers: int | None = field(
         default=None,
         metadata=Option(
             Section.WHERE,
-            "Jobs that run at once (at least 1). On a cluster that scales up, the default is what it can grow to. A "
-            "job with a GPU uses its share of the CPUs.",
-            shown_default="as many as the CPUs and GPUs allow",
+            "Number of jobs that run at the same time (at least 1). On a cluster that scales up, give the number that "
+            "fits after scaling. A job with a GPU also uses its share of the CPUs.",
+            shown_default="as many as fit on the present CPUs and GPUs",
         ).metadata,
     )
     gpus_per_actor: float = field(
         default=0.0,
         metadata=Option(
             Section.WHERE,
-            "GPUs per job (0 or more); above 0 it computes with CUDA. Only a change of the device repeats work.",
+            "GPUs per job (0 or more, fractions allowed); above 0, jobs use CUDA. Work is repeated only if the "
+            "device changes.",
             redoes="extract",
         ).metadata,
     )
@@ -55,25 +61,28 @@ class Execution:
         metadata=Option(
             Section.WHERE,
             "Address of the Ray cluster.",
-            shown_default="RAY_ADDRESS, else a Ray started here",
+            shown_default="RAY_ADDRESS, else a local Ray",
         ).metadata,
     )
     scratch_gb: float = field(
         default=50.0,
         metadata=Option(
             Section.WHERE,
-            "Space for patch features in GB (above 0); categories are processed in waves that fit.",
+            "Space for patch features, in GB (above 0). Categories are processed in waves that fit.",
         ).metadata,
     )
     keep_features: bool = field(
-        default=False, metadata=Option(Section.WHERE, "Keep the patch features of finished categories.").metadata
+        default=False,
+        metadata=Option(Section.WHERE, "Keep the patch features of finished categories in the scratch space.").metadata,
     )
     rehash: bool = field(
         default=False,
-        metadata=Option(Section.RUN, "Read every file again, even where size and time are unchanged.").metadata,
+        metadata=Option(
+            Section.RUN, "Read every file again, even if its size and modification time are unchanged."
+        ).metadata,
     )
     strict: bool = field(
-        default=False, metadata=Option(Section.RUN, "Exit with code 1 if a file cannot be read.").metadata
+        default=False, metadata=Option(Section.RUN, "Exit with code 1 if an image cannot be read.").metadata
     )
     fresh: bool = False
 
@@ -84,17 +93,17 @@ class Execution:
 
     @property
     def device(self) -> str:
-        """torch's name of the device, which enters the features' keys."""
+        """Name of the device in torch, 'cuda' or 'cpu'; it is part of the cache keys of the patch features."""
         return "cuda" if self.gpus_per_actor > 0 else "cpu"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Paths:
-    """Where a run reads and writes. Every field's meaning is in its option."""
+    """The part of a configuration that names inputs and outputs. The option of each field documents the field."""
 
     data: str = field(
         metadata=Option(
-            Section.DATA, "Folder of images, or a list of them (.csv, .parquet); a path or a URI.", is_path=True
+            Section.DATA, "Folder of images, or a list of images (.csv, .parquet); path or URI.", is_path=True
         ).metadata
     )
     layout: str = field(
@@ -105,7 +114,7 @@ class Paths:
         default=(),
         metadata=Option(
             Section.DATA,
-            "Category to process; may be repeated.",
+            "Category to process. Repeat the option for several.",
             name="category",
             is_multiple=True,
             shown_default="all",
@@ -115,19 +124,21 @@ class Paths:
         default=None,
         metadata=Option(
             Section.RECIPE,
-            "Folder with weights as <backbone>.safetensors or .pth.",
+            "Folder with the weights, as <backbone>.safetensors or <backbone>.pth.",
             is_path=True,
-            shown_default="installed packages, else timm",
+            shown_default="installed packages, else timm's hub",
         ).metadata,
     )
     out: str = field(
-        metadata=Option(Section.OUTPUT, "Folder for the run's files; a path or a URI.", is_path=True).metadata
+        metadata=Option(
+            Section.OUTPUT, "Run directory: folder for all files of the run (path or URI).", is_path=True
+        ).metadata
     )
     scratch: str | None = field(
         default=None,
         metadata=Option(
             Section.WHERE,
-            "Folder for patch features; on several nodes one that all of them reach.",
+            "Folder for patch features and checkpoints (path or URI). All nodes of a cluster must have access to it.",
             is_path=True,
             shown_default="OUT/_scratch",
         ).metadata,
@@ -136,46 +147,46 @@ class Paths:
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig(Recipe, Execution, Paths):
-    """The whole configuration of a run, resolved: a function that needs only a part of it takes that part.
+    """The complete configuration of a run. A function that needs only one part takes `Recipe`, `Execution` or `Paths`.
 
     Attributes:
-        command: the command that was called ("ensemble", "nightly").
+        command: Command that was called ("ensemble", "nightly").
 
     Raises:
-        UsageError: a value is out of its range.
+        UsageError: A value is out of its range, two members have the same backbone, or there are no members.
     """
 
     command: str
 
     def __post_init__(self) -> None:
-        # `score` trains nothing: a stored model knows its own members.
+        # `score` does not train; the members are those of the stored model.
         require(
-            len(self.members) > 0 or self.command == "score", "--backbone: an ensemble needs at least one backbone."
+            len(self.members) > 0 or self.command == "score", "--backbone: no backbone is given; give at least one."
         )
         Recipe.__post_init__(self)
         Execution.__post_init__(self)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return field name -> value, as run.json stores it."""
+        """Return the fields as run.json stores them: field name -> value."""
         return asdict(self)
 
 
 def stored_config(stored: Mapping[str, Any], **given: Any) -> RunConfig:
-    """Return the configuration that a run.json holds.
+    """Return the run configuration that is stored in a run.json.
 
     Args:
-        stored: field name -> value; the former names and values of one release are read as well.
-        given: fields whose values replace the stored ones.
+        stored: Field name -> stored value. Former names and values are accepted for one release.
+        **given: Values that replace the stored ones, by field name.
 
     Raises:
-        UsageError: a field is missing or unknown, or a value is out of its range.
+        UsageError: A field is missing or unknown, or a value is out of its range.
     """
     try:
         members = tuple(_member(member) for member in stored["members"])
         current = with_current_names(RunConfig, stored)
         return RunConfig(**{**current, "members": members, "categories": tuple(stored["categories"]), **given})
     except (KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"run.json has no whole configuration of a run ({error}); give another folder.") from error
+        raise UsageError(f"run.json has no complete run configuration ({error}). Give another folder.") from error
 
 
 def _member(stored: Mapping[str, Any]) -> Member:

@@ -1,4 +1,4 @@
-"""What every job of a run is given beside itself."""
+"""The context that all jobs of a run share."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pipelines.storage.store import Store
 
 @dataclass(frozen=True, kw_only=True)
 class RunContext:
-    """The configuration of a run and the stores it works in; travels to Ray tasks with each job.
+    """The configuration, the stores and the provenance of a run. It is sent to the Ray tasks with each job.
 
     Attributes:
-        config: what the run is asked to do.
-        data: the root that image paths are relative to.
-        out: the run directory.
-        scratch: where feature shards and checkpoints are kept while they are needed.
-        provenance: the run and the time that scored rows carry.
+        config: Run configuration.
+        data: Root folder of the dataset; image paths are relative to it.
+        out: Run directory.
+        scratch: Scratch space, which holds feature shards and checkpoints while they are needed.
+        provenance: Run id and start time, which are stored in each row of scores.
     """
 
     config: RunConfig

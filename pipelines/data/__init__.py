@@ -1,1 +1,1 @@
-"""Which images there are and what is known of them."""
+"""Discovery of datasets: categories, images, masks and labels."""

@@ -1,6 +1,6 @@
 """Listing of a data root: its categories and images, and the new images below a folder.
 
-The directory layout of a data root is found by `pipelines.data.layouts`.
+`pipelines.data.layouts` detects the directory layout of a data root.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from pipelines.storage.store import Store, side_by_side
 
 @dataclass(frozen=True)
 class Listing:
-    """What a data root holds.
+    """Categories and images of a data root.
 
     Attributes:
-        categories: sorted.
-        images: category by category, sorted by path.
-        warnings: sentences for the user.
-        layout: the directory layout, a key of `pipelines.data.layouts.LAYOUTS`.
+        categories: Names of the categories, sorted.
+        images: Images, grouped by category and sorted by path within a category.
+        warnings: Sentences for the user about files that are skipped or not used.
+        layout: Directory layout, a key of `pipelines.data.layouts.LAYOUTS`.
     """
 
     categories: tuple[str, ...]
@@ -38,27 +38,35 @@ def find_categories(data: Store, asked: Sequence[str] = (), layout: str = AUTO) 
     """Return the categories of a data root, sorted.
 
     Args:
-        data: the data root.
-        asked: of `--category`; empty for all categories.
-        layout: the directory layout; 'auto' detects it.
+        data: Data root.
+        asked: Names given with `--category`; empty for all categories.
+        layout: Directory layout, a key of `LAYOUTS`; 'auto' detects it.
+
+    Returns:
+        Category names as the dataset spells them.
 
     Raises:
-        UsageError: the root is no folder, holds no category or lacks one that was asked for, or a list of images has
-            invalid rows.
+        UsageError: The root is not a folder, contains no category or lacks a requested one, or a list of images has
+            an invalid row.
     """
     return _chosen(data, list(find_layout(data, layout)[1]), asked)
 
 
 def list_images(data: Store, categories: Sequence[str] = (), layout: str = AUTO) -> Listing:
-    """List the images of a data root. Masks are opened in layouts where they alone show which images are defective.
+    """List the images of a data root.
+
+    Masks are read only in layouts where nothing else marks an image as defective.
 
     Args:
-        data: the data root.
-        categories: of `--category`; empty for all categories.
-        layout: the directory layout; 'auto' detects it.
+        data: Data root.
+        categories: Names given with `--category`; empty for all categories.
+        layout: Directory layout, a key of `LAYOUTS`; 'auto' detects it.
+
+    Returns:
+        Categories, images and warnings. Width, height and hashes of the images are not set yet.
 
     Raises:
-        UsageError: as `find_categories`, or none of the images of a list exists.
+        UsageError: As for `find_categories`, or none of the images of a list exists.
     """
     name, walks_of = find_layout(data, layout)
     chosen = _chosen(data, list(walks_of), categories)
@@ -67,28 +75,35 @@ def list_images(data: Store, categories: Sequence[str] = (), layout: str = AUTO)
     warnings = [sentence for walk in walks for sentence in walk.warnings]
     if name == LIST and not images:
         raise UsageError(f"--data {data.below(data.listed).uri}: {warnings[0]}")
-    if name != LIST:  # folders with such names belong to no category
+    if name != LIST:  # a folder with an unusable name belongs to no category, so no walk warns about it
         warnings = [*listing_warnings(data, data.contents(recursive=False)), *warnings]
     return Listing(tuple(chosen), images, tuple(dict.fromkeys(warnings)), name)
 
 
 def _chosen(data: Store, categories: Sequence[str], asked: Sequence[str]) -> list[str]:
+    """Return the requested categories, sorted; names are also compared in Unicode's composed form."""
     categories = sorted(categories)
     by_composed = {composed(category): category for category in categories}
     chosen = {name: name if name in categories else by_composed.get(composed(name)) for name in asked}
     if missing := [name for name, category in chosen.items() if category is None]:
-        raise UsageError(f"--category {', '.join(missing)}: not in {data.uri}, which has {', '.join(categories[:20])}.")
+        raise UsageError(
+            f"--category {', '.join(missing)}: not found in {data.uri}. Available: {', '.join(categories[:20])}."
+        )
     return [category for category in categories if not asked or category in chosen.values()]
 
 
 def find_new_images(images: Store, folder: str = "") -> tuple[list[pafs.FileInfo], list[str]]:
     """Return all image files below a folder, and warnings.
 
-    The files are no `ImageRecord`s yet, which take five times the memory: one call may score a million images.
+    The files are not converted to `ImageRecord` here, because a record takes five times the memory and one call may
+    score a million images.
 
     Args:
-        images: the root.
-        folder: below it; empty for the root itself.
+        images: Root of the new images.
+        folder: Folder below the root; empty for the root itself.
+
+    Returns:
+        Image files, sorted by path, and sentences for the user about files that are skipped.
     """
     walk = Walk()
     files = [info for _, info in pictures_in(files_below(images, folder, walk), walk)]
@@ -96,12 +111,17 @@ def find_new_images(images: Store, folder: str = "") -> tuple[list[pafs.FileInfo
 
 
 def new_images(images: Store, category: str, files: Sequence[pafs.FileInfo]) -> list[ImageRecord]:
-    """Return image files as images of split 'new'. Their defect is known only in <category>/test/<defect>.
+    """Return image files as images of split 'new'.
+
+    Label and defect are known only for files in <category>/test/<defect>.
 
     Args:
-        images: the root of the files.
-        category: whose model scores them.
-        files: of `find_new_images`.
+        images: Root of the new images.
+        category: Category whose model scores the images.
+        files: Image files from `find_new_images`.
+
+    Returns:
+        One record per file, in the same order.
     """
     records = []
     for info in files:
@@ -114,6 +134,13 @@ def new_images(images: Store, category: str, files: Sequence[pafs.FileInfo]) -> 
 
 
 def as_new(image: ImageRecord) -> ImageRecord:
-    """Return a labeled test image as one of split 'new', without its mask."""
+    """Return a labeled test image as an image of split 'new', without its mask.
+
+    Args:
+        image: Test image from `list_images`.
+
+    Returns:
+        Copy with the same label and defect; its fingerprint covers the image only.
+    """
     fingerprint = None if image.fingerprint is None else image.fingerprint.partition("|")[0]
     return replace(image, split="new", mask_path=None, mask_sha256=None, fingerprint=fingerprint)

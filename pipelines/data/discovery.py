@@ -1,4 +1,4 @@
-"""What layouts are made of: the files of a data root, which of them are images, which masks belong to them.
+"""Building blocks of directory layouts: listing the files of a data root, selecting the images and pairing the masks.
 
 A layout (`pipelines.data.layouts`) collects the images of a category in a `Walk`.
 """
@@ -17,22 +17,23 @@ from pipelines.storage.listing import Contents
 from pipelines.storage.store import Store
 from reconpatch.imaging.images import SUFFIXES
 
-# A file's name below the data root, and its size and time; None for a file that a list names and that does not exist.
+# Name of a file below the data root, and its size and modification time; None if a list names a file that does not
+# exist.
 File = tuple[str, pafs.FileInfo | None]
 
-# Images that are common in such folders and cannot be read: a warning names them, other foreign files are ignored.
+# Image formats that are common in datasets but not supported. A warning names such files; other files are ignored.
 _UNSUPPORTED = frozenset({".gif", ".jp2", ".heic", ".heif", ".avif", ".exr", ".pgm", ".ppm", ".dng", ".raw", ".svg"})
-# Folders that file systems and storage servers create at the root of a disk, often without permission to read.
+# Folders that file systems and storage servers create at the root of a disk. Often they cannot be read.
 _SYSTEM_FOLDERS = frozenset({"lost+found", "System Volume Information", "$RECYCLE.BIN", "@eaDir", "#recycle"})
 
 
 @dataclass
 class Walk:
-    """The images of one category that a layout has found so far.
+    """Images of one category, collected by a layout.
 
     Attributes:
-        images: in the order in which they were added.
-        warnings: sentences for the user.
+        images: Images in the order in which they were added.
+        warnings: Sentences for the user about files that are skipped or not used.
     """
 
     images: list[ImageRecord] = field(default_factory=list)
@@ -42,11 +43,11 @@ class Walk:
         """Add an image.
 
         Args:
-            category: that the image belongs to.
-            image: the file.
+            category: Category of the image.
+            image: Name and file information of the image.
             split: 'train' or 'test'.
-            defect: `GOOD`, the name of the defect, or None where it is not known; the label follows from it.
-            mask: of the defect; ignored for an image without one.
+            defect: `GOOD`, the name of the defect, or None if it is not known. It determines the label.
+            mask: Name and file information of the mask; ignored unless the image has a defect.
         """
         path, info = image
         label = None if defect is None else int(defect != GOOD)
@@ -56,7 +57,14 @@ class Walk:
 
 
 def image_folders(store: Store) -> list[str]:
-    """Return the names of the folders directly in a data root, without hidden ones and those of the file system."""
+    """Return the names of the folders directly below a data root, without hidden and system folders.
+
+    Args:
+        store: Data root.
+
+    Returns:
+        Folder names, sorted.
+    """
     return [name for name in store.folders() if not name.startswith(".") and name not in _SYSTEM_FOLDERS]
 
 
@@ -64,9 +72,12 @@ def files_below(store: Store, folder: str, walk: Walk) -> list[File]:
     """Return all files below a folder that are not hidden, sorted by name.
 
     Args:
-        store: the data root.
-        folder: below it; empty for the root itself.
-        walk: gets warnings about files and folders that are left out.
+        store: Data root.
+        folder: Folder below the root; empty for the root itself.
+        walk: Receives warnings about files and folders that are skipped.
+
+    Returns:
+        Name below the root and file information of each file.
     """
     contents = store.contents(folder)
     walk.warnings += listing_warnings(store, contents, folder)
@@ -76,12 +87,15 @@ def files_below(store: Store, folder: str, walk: Walk) -> list[File]:
 
 
 def listing_warnings(store: Store, contents: Contents, folder: str = "") -> list[str]:
-    """Return sentences about what a listing of a folder leaves out, hidden names aside.
+    """Return warnings about files and folders that a listing skips; hidden ones are not reported.
 
     Args:
-        store: the data root.
-        contents: of the folder.
-        folder: below the root; empty for the root itself.
+        store: Data root.
+        contents: Contents of the folder.
+        folder: Folder below the root; empty for the root itself.
+
+    Returns:
+        Sentences for the user; empty if nothing is skipped.
     """
     prefix = len(folder) + 1 if folder else 0
     unnamable, loops = (
@@ -90,9 +104,12 @@ def listing_warnings(store: Store, contents: Contents, folder: str = "") -> list
     )
     sentences = []
     if unnamable:
-        sentences.append(f"{named(unnamable)}: passed over; a name must be UTF-8 and have no '..': rename it.")
+        sentences.append(
+            f"{named(unnamable)}: skipped, because a name must be valid UTF-8 and must not contain the component '..'. "
+            "Rename it."
+        )
     if loops:
-        sentences.append(f"{named(loops)}: not followed; the link leads to a folder that it lies in.")
+        sentences.append(f"{named(loops)}: link not followed, because it points to a folder that contains it.")
     return sentences
 
 
@@ -101,16 +118,27 @@ def _is_hidden(name: str) -> bool:
 
 
 def within(files: Iterable[File], prefix: str) -> list[File]:
-    """Return the files whose names begin with a prefix."""
+    """Return the files whose names begin with a prefix.
+
+    Args:
+        files: Files of a data root.
+        prefix: Beginning of the names, usually a folder that ends with '/'.
+
+    Returns:
+        Matching files in the given order.
+    """
     return [(name, info) for name, info in files if name.startswith(prefix)]
 
 
 def by_folder(files: Iterable[File], prefix: str) -> dict[str, list[File]]:
-    """Return folder directly below a prefix -> the files in it at any depth; files in no such folder are left out.
+    """Group files by the folder directly below a prefix; files that are in no such folder are omitted.
 
     Args:
-        files: sorted by name.
-        prefix: of names, ending with '/' unless it is empty.
+        files: Files of a data root, sorted by name.
+        prefix: Beginning of the names; ends with '/' unless it is empty.
+
+    Returns:
+        Folder name -> the files in the folder at any depth; folders are sorted.
     """
     folders: dict[str, list[File]] = {}
     for name, info in within(files, prefix):
@@ -121,34 +149,51 @@ def by_folder(files: Iterable[File], prefix: str) -> dict[str, list[File]]:
 
 
 def pictures_in(files: Iterable[File], walk: Walk) -> Iterable[File]:
-    """Yield the files that are images, by suffix in any case; `walk` gets a warning for each of an unsupported kind."""
+    """Yield the files that are images according to their suffix, in upper or lower case.
+
+    Args:
+        files: Files of a data root.
+        walk: Receives a warning for each image in an unsupported format.
+
+    Yields:
+        Name and file information of each supported image.
+    """
     for name, info in files:
         suffix = PurePosixPath(name).suffix.lower()
         if suffix in SUFFIXES:
             yield name, info
         elif suffix in _UNSUPPORTED:
-            walk.warnings.append(f"{name}: {suffix} images are not read; convert it to PNG.")
+            walk.warnings.append(f"{name}: {suffix} images are not supported. Convert the file to PNG.")
 
 
 def fingerprint_of(image: pafs.FileInfo | None, mask: pafs.FileInfo | None = None) -> str | None:
-    """Return sizes and modification times of an image and its mask as text; None where the image does not exist."""
+    """Return a text that changes when an image or its mask changes.
+
+    Args:
+        image: File information of the image; None if it does not exist.
+        mask: File information of the mask; None if there is no mask.
+
+    Returns:
+        Sizes in bytes and modification times in nanoseconds of the files; None if the image does not exist.
+    """
     if image is None:
         return None
     return "|".join(f"{info.size}-{info.mtime_ns}" for info in (image, mask) if info is not None)
 
 
 class Masks:
-    """The masks of one defect, paired with images by stem: `<stem>_mask` before `<stem>`, in the same subfolder.
+    """Masks of one defect, paired with images by name.
 
-    Names are compared in Unicode's composed form: some systems store é as e and a combining accent.
+    The mask of <subfolder>/<stem>.png is <subfolder>/<stem>_mask, or else <subfolder>/<stem>. Names are also compared
+    in Unicode's composed form (NFC), because some file systems store é as e and a combining accent.
     """
 
     def __init__(self, files: Sequence[File], folder: str) -> None:
         """Collect the masks.
 
         Args:
-            files: of the category.
-            folder: that holds the masks of the defect, ending with '/'.
+            files: All files of the category.
+            folder: Folder with the masks of the defect; ends with '/'.
         """
         in_folder = within(files, folder) or [file for file in files if composed(file[0]).startswith(composed(folder))]
         depth = folder.count("/")
@@ -161,7 +206,14 @@ class Masks:
         self._used: set[str] = set()
 
     def find(self, image: str) -> File | None:
-        """Return the mask of an image, given its name below the folder of the defect; None where it has none."""
+        """Return the mask of an image.
+
+        Args:
+            image: Name of the image below the folder of its defect.
+
+        Returns:
+            Name and file information of the mask; None if the image has no mask.
+        """
         stem = str(PurePosixPath(image).with_suffix(""))
         for name in (f"{stem}_mask", stem):
             file = self._files.get(name) or self._files.get(composed(name))
@@ -171,15 +223,34 @@ class Masks:
         return None
 
     def unused(self) -> list[str]:
-        """Return the names of the masks that `find` has not returned."""
+        """Return the names of the masks that `find` has not returned.
+
+        Returns:
+            Names below the data root.
+        """
         return list(dict.fromkeys(path for path, _ in self._files.values() if path not in self._used))
 
 
 def composed(name: str) -> str:
-    """Return a name in composed form, for comparison only."""
+    """Return a name in Unicode's composed form (NFC), for comparison only.
+
+    Args:
+        name: Name of a file, folder or category.
+
+    Returns:
+        The composed name; it may differ from the name of the file.
+    """
     return normalize("NFC", name)
 
 
 def named(names: Sequence[str], most: int = 5) -> str:
-    """Return the first names, separated by commas, and the number of the others."""
+    """Return the first names, separated by commas, and the number of remaining names.
+
+    Args:
+        names: Names of files.
+        most: Largest number of names that are listed.
+
+    Returns:
+        Text such as 'a, b and 3 more'.
+    """
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -1,4 +1,4 @@
-"""Reading an image before anything is computed: it is hashed, decoded and measured, or known from an earlier index."""
+"""Examination of images before training: hash, decode and measure them, or take the results of an earlier index."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from reconpatch.imaging.images import Picture, read_picture
 
 
 def trust(image: ImageRecord, known: Mapping[str, Mapping[str, Any]]) -> ImageRecord | None:
-    """Return the image with hashes and size from an earlier index; None where it has changed or is not in the index.
+    """Return the image with hashes and size from an earlier index, without reading it.
 
     Args:
-        image: as it was listed.
+        image: Image from a listing, without hashes and size.
         known: image_path -> row of the earlier index.
+
+    Returns:
+        The completed image; None if it has changed, does not exist or is not in the index.
     """
     row = known.get(image.image_path)
     if (
@@ -35,15 +38,17 @@ def trust(image: ImageRecord, known: Mapping[str, Mapping[str, Any]]) -> ImageRe
 
 @dataclass(frozen=True)
 class Examined:
-    """What reading an image has shown.
+    """Result of the examination of an image.
 
     Attributes:
-        image: with hashes and size, as far as it could be read.
-        error: why it cannot be read; None where it can.
-        store_unavailable: whether that is because an object store did not return it, which says nothing about it.
-        mode: kind of image, for people.
-        frames: number of images in the file.
-        lowest_sixteenth: whether all values are in the lowest sixteenth of the range; None for images with 8 bits.
+        image: The image, with hashes and size if it could be read.
+        error: Why the image or its mask cannot be read, in one line; None if both can be read.
+        store_unavailable: Whether an object store did not return the file. The file itself may be intact.
+        mode: Pillow's mode, such as 'RGB', with the bits per channel if they are more than 8; empty if the image cannot
+            be read.
+        frames: Number of frames in the file.
+        lowest_sixteenth: Whether all pixel values are in the lowest sixteenth of the range, which suggests a smaller
+            `--bit-depth`; None for images with 8 bits and for images that cannot be read.
     """
 
     image: ImageRecord
@@ -55,18 +60,21 @@ class Examined:
 
 
 def examine_all(data: Store, images: Sequence[ImageRecord], bit_depth: int) -> tuple[list[Examined], int]:
-    """Examine several images, and measure the largest resident size of the process in bytes.
+    """Examine several images and measure the peak memory of the process.
 
-    When the object store does not return an image, the rest of its category is not requested: each request would take
-    as long.
+    If the object store does not return an image, the remaining images of its category are not requested, because each
+    request would wait for the same timeout.
 
     Args:
-        data: the data root.
-        images: as they were listed.
-        bit_depth: significant bits per channel of images with more than 8.
+        data: Data root.
+        images: Images from a listing.
+        bit_depth: Significant bits per channel of images with more than 8 bits, 9 to 16.
+
+    Returns:
+        One result per image, in the same order, and the largest resident size of the process in bytes.
     """
     examined: list[Examined] = []
-    unavailable: dict[str, str | None] = {}  # category -> the error of its first image that was not returned
+    unavailable: dict[str, str | None] = {}  # category -> error of the first image that was not returned
     with measured() as usage:
         for image in images:
             if image.category in unavailable:
@@ -79,12 +87,15 @@ def examine_all(data: Store, images: Sequence[ImageRecord], bit_depth: int) -> t
 
 
 def examine(data: Store, image: ImageRecord, bit_depth: int) -> Examined:
-    """Hash an image and its mask and decode it whole, so that broken files are known before anything is trained.
+    """Hash an image and its mask, and decode the whole image, so that damaged files are found before training.
 
     Args:
-        data: the data root.
-        image: as it was listed.
-        bit_depth: significant bits per channel of images with more than 8.
+        data: Data root.
+        image: Image from a listing.
+        bit_depth: Significant bits per channel of images with more than 8 bits, 9 to 16.
+
+    Returns:
+        The image with hashes and size, or the reason why it cannot be read.
     """
     try:
         content = data.read_picture(image.image_path)

@@ -1,13 +1,12 @@
-"""Directory layouts of a data root; docs/data.md shows each of them.
+"""Directory layouts of a data root; docs/data.md shows an example of each.
 
-To add a layout, write one function and give it a name in `LAYOUTS`; `--layout` and the documentation's test pick it up
-from there. The function takes the data root and returns category -> a function without arguments that lists the
-category, or nothing where the root has another layout. It must be quick, since all layouts are tried: listing a few
-folders, no images. The function of a category returns a `Walk`, to which it has added each image with its split, defect
-and mask:
+To add a layout, write one function and register it under a name in `LAYOUTS`; `--layout` offers it from there. The
+function takes the data root and returns category -> a function without arguments that lists the category, or an empty
+mapping if the root has another layout. It must be fast, because 'auto' tries all layouts: list a few folders, but no
+images. The function of a category returns a `Walk`, to which it has added each image with split, defect and mask:
 
     def flat(data: Store) -> Categories:
-        # <category>/*.png, all of them good training images
+        # <category>/*.png, all good training images
         def walk_category(category: str) -> Walk:
             walk = Walk()
             for image in pictures_in(files_below(data, category, walk), walk):
@@ -49,16 +48,19 @@ Categories = Mapping[str, Callable[[], Walk]]
 AUTO, MVTEC, LIST = "auto", "mvtec", "list"
 _GOOD_FOLDERS = frozenset({"good", "ok", "normal"})
 _MASK_FOLDERS = ("ground_truth", "mask", "masks")
-_NO_DEFECTS = frozenset({*_MASK_FOLDERS, "incoming"})  # nightly runs score the images in `incoming`
+_NO_DEFECTS = frozenset({*_MASK_FOLDERS, "incoming"})  # `incoming` contains new images for nightly runs
 _VISA_SPLIT = "split_csv/1cls.csv"
 _VISA_COLUMNS = {"path": "image", "category": "object"}
-_TEST_EVERY = 5  # of KolektorSDD's folders
+_TEST_EVERY = 5  # every fifth folder of KolektorSDD is for testing
 
 
 def mvtec(data: Store) -> Categories:
-    """MVTec AD: <category>/train/good, test/<defect>, ground_truth/<defect>/<stem>_mask.png.
+    """Find MVTec AD's layout: <category>/train/good, test/<defect>, ground_truth/<defect>/<stem>_mask.png.
 
-    Either of `train` and `test` may be missing.
+    One of the folders `train` and `test` may be missing.
+
+    Args:
+        data: Data root.
     """
     categories = _with_splits(data)
     if _good_folder(data, categories) != GOOD:
@@ -67,7 +69,11 @@ def mvtec(data: Store) -> Categories:
 
 
 def btad(data: Store) -> Categories:
-    """BTAD: as MVTec AD with `ok` in place of `good`, and masks <stem>.png or .bmp."""
+    """Find BTAD's layout: MVTec AD's with `ok` instead of `good`, and with masks named <stem>.png or <stem>.bmp.
+
+    Args:
+        data: Data root.
+    """
     categories = _with_splits(data)
     if _good_folder(data, categories) != "ok":
         return {}
@@ -75,7 +81,13 @@ def btad(data: Store) -> Categories:
 
 
 def visa(data: Store) -> Categories:
-    """VisA: <category>/Data/Images/..., listed in split_csv/1cls.csv; categories without a folder are left out."""
+    """Find VisA's layout: <category>/Data/Images/..., listed in split_csv/1cls.csv.
+
+    Categories that are listed but have no folder are excluded.
+
+    Args:
+        data: Data root.
+    """
     if not data.exists(_VISA_SPLIT):
         return {}
     existing = set(image_folders(data))
@@ -88,10 +100,13 @@ def visa(data: Store) -> Categories:
 
 
 def kolektorsdd(data: Store) -> Categories:
-    """KolektorSDD: kos01 ... kos50 with Part0.jpg and Part0_label.bmp, a mask that is black for good images.
+    """Find KolektorSDD's layout: kos01 ... kos50 with Part0.jpg and its mask Part0_label.bmp, black for good images.
 
-    One category. The dataset has no split: the good images of every fifth folder and all defective ones are test
-    images, the other good ones are training images, so that no item is in both.
+    One category. The dataset has no split. Good images of every fifth folder and all defective images are test images;
+    the other good images are training images. No item has good images in both splits.
+
+    Args:
+        data: Data root.
     """
     items = [name for name in image_folders(data) if re.fullmatch(r"kos\d+", name)]
 
@@ -109,9 +124,12 @@ def kolektorsdd(data: Store) -> Categories:
 
 
 def kolektorsdd2(data: Store) -> Categories:
-    """KolektorSDD2: train and test with 10000.png and 10000_GT.png, a mask that is black for good images.
+    """Find KolektorSDD2's layout: train and test with 10000.png and its mask 10000_GT.png, black for good images.
 
-    One category. The defective images of `train` are left out.
+    One category. The defective images of `train` are excluded.
+
+    Args:
+        data: Data root.
     """
     splits = [name for name in ("train", "test") if name in data.folders()]
     has_masks = any("_GT." in info.base_name for split in splits for info in data.files(split, recursive=False))
@@ -126,17 +144,20 @@ def kolektorsdd2(data: Store) -> Categories:
                 else:
                     walk.add("kolektorsdd2", image, split=split, defect=defect, mask=mask)
             if left_out:
-                walk.warnings.append(f"{named(left_out)}: defective, and left out of train.")
+                walk.warnings.append(f"{named(left_out)}: excluded from training, because the mask is not black.")
         return walk
 
     return {"kolektorsdd2": walk_splits} if has_masks else {}
 
 
 def folders(data: Store) -> Categories:
-    """Plain folders: <category>/good beside <category>/<defect>.
+    """Find plain folders: <category>/good and <category>/<defect>.
 
-    If these folders are directly below the root, the root is the only category. `ok` and `normal` mean good as well.
-    There is no split: all good images are training images, the defective ones test images.
+    If these folders are directly below the root, the root is the only category. `ok` and `normal` also mean good.
+    There is no split: good images are training images, and defective images are test images.
+
+    Args:
+        data: Data root.
     """
     names = [name for name in image_folders(data) if name not in ("train", "test", *_MASK_FOLDERS)]
     if _has_good(names):
@@ -151,14 +172,18 @@ def folders(data: Store) -> Categories:
 
 
 def listed(data: Store) -> Categories:
-    """A list of images, CSV or Parquet, that was given as --data; see `pipelines.data.image_list`."""
+    """Read a list of images, CSV or Parquet, that is given as `--data`; see `pipelines.data.image_list`.
+
+    Args:
+        data: Data root; `data.listed` is the name of the list.
+    """
     if not data.listed:
         return {}
     categories = read_list(data, data.listed)
     return {category: partial(walk_list, data, data.listed, category, rows) for category, rows in categories.items()}
 
 
-# In the order in which they are tried: the first that finds a category is taken.
+# 'auto' tries the layouts in this order and takes the first one that finds a category.
 LAYOUTS: Mapping[str, Callable[[Store], Categories]] = {
     MVTEC: mvtec,
     "btad": btad,
@@ -171,47 +196,50 @@ LAYOUTS: Mapping[str, Callable[[Store], Categories]] = {
 
 
 def find_layout(data: Store, layout: str = AUTO) -> tuple[str, Categories]:
-    """Return the name of a data root's layout, and its categories.
+    """Return the name of the layout of a data root, and its categories.
 
     Args:
-        data: the data root.
-        layout: of `--layout`; 'auto' for the first layout that finds a category.
+        data: Data root.
+        layout: Key of `LAYOUTS`; 'auto' selects the first layout that finds a category.
+
+    Returns:
+        Key of `LAYOUTS`, and category -> the function that lists it.
 
     Raises:
-        UsageError: no category is found.
+        UsageError: No category is found, or `layout` does not fit `--data`.
     """
     if data.listed and layout not in (AUTO, LIST):
-        raise UsageError(f"--layout {layout}: --data is a list of images, {data.listed}; leave --layout out.")
+        raise UsageError(f"--layout {layout} does not apply to a list of images ({data.listed}). Omit --layout.")
     tried = [layout] if layout != AUTO else [LIST] if data.listed else list(LAYOUTS)
     for name in tried:
         if categories := LAYOUTS[name](data):
             return name, categories
     if data.listed:
-        raise UsageError(f"--data {data.below(data.listed).uri}: lists no image.")
+        raise UsageError(f"--data {data.below(data.listed).uri}: the list contains no image.")
     if data.filesystem.get_file_info(data.path()).type != pafs.FileType.Directory:
-        raise UsageError(f"--data {data.uri}: there is no such folder.")
+        raise UsageError(f"--data {data.uri}: the folder does not exist.")
     if layout == LIST:
-        raise UsageError(f"--layout list: --data {data.uri} is a folder; give the list, a .csv or .parquet file.")
+        raise UsageError(f"--layout list: --data {data.uri} is a folder. Give a .csv or .parquet file.")
     if layout not in (AUTO, MVTEC):
-        raise UsageError(f"--data {data.uri}: no category in it that is laid out as --layout {layout} says.")
+        raise UsageError(f"--data {data.uri}: no category found in layout '{layout}'. Omit --layout to detect it.")
     raise UsageError(
-        f"--data {data.uri}: no category in it; a category is a folder with good images in <category>/train/good."
+        f"--data {data.uri}: no category found. A category is a folder with good images in <category>/train/good."
     )
 
 
 def _with_splits(data: Store) -> list[str]:
-    """Return the folders with a `train` or a `test` in them."""
+    """Return the folders that contain a folder `train` or `test`."""
     names = image_folders(data)
     subfolders = side_by_side(data.folders, names)
     return [name for name, inside in zip(names, subfolders, strict=True) if {"train", "test"} & set(inside)]
 
 
 def _good_folder(data: Store, categories: Sequence[str]) -> str:
-    """Return the name of the folders of good images: `ok` if a category has train/ok and none has train/good."""
+    """Return the name of the folders of good images: 'ok' if a category has train/ok and none has train/good."""
     good_folder = GOOD
     for category in categories:
         subfolders = data.folders(f"{category}/train")
-        if GOOD in subfolders:  # mostly of the first category: the others are not listed then
+        if GOOD in subfolders:  # usually true for the first category, so that the others need not be listed
             return GOOD
         if "ok" in subfolders:
             good_folder = "ok"
@@ -223,7 +251,7 @@ def _walk_splits(data: Store, category: str, good: str) -> Walk:
     files = files_below(data, category, walk)
     for image in pictures_in(within(files, f"{category}/train/{good}/"), walk):
         walk.add(category, image, split="train", defect=GOOD)
-    for name, inside in by_folder(files, f"{category}/test/").items():  # a file directly in test/ has no label
+    for name, inside in by_folder(files, f"{category}/test/").items():  # skips files directly in test/: no label
         folder = _DefectFolder(category, GOOD if name in (good, GOOD) else name, f"{category}/test/{name}/")
         _add_tests(walk, folder, inside, Masks(files, f"{category}/ground_truth/{name}/"))
     return walk
@@ -251,13 +279,7 @@ def _has_good(names: Iterable[str]) -> bool:
 
 @dataclass(frozen=True)
 class _DefectFolder:
-    """A folder of test images.
-
-    Attributes:
-        category: that they belong to.
-        defect: that they have, or `GOOD`.
-        prefix: of their names, ending with '/'.
-    """
+    """A folder of test images with the same defect, or of good ones; `prefix` is its name below the root, with '/'."""
 
     category: str
     defect: str
@@ -265,38 +287,40 @@ class _DefectFolder:
 
 
 def _add_tests(walk: Walk, folder: _DefectFolder, files: Sequence[File], masks: Masks) -> None:
-    """Add the test images of a folder, each with the mask of its stem."""
+    """Add the test images of a folder, each with its mask."""
     is_good = folder.defect == GOOD
     for image in pictures_in(files, walk):
         mask = None if is_good else masks.find(image[0].removeprefix(folder.prefix))
         walk.add(folder.category, image, split="test", defect=folder.defect, mask=mask)
     if not is_good and (unused := masks.unused()):
-        walk.warnings.append(f"{named(unused)}: no image of that stem in {folder.prefix.rstrip('/')}; it is not used.")
+        walk.warnings.append(
+            f"{named(unused)}: mask not used, because {folder.prefix.rstrip('/')} contains no image of that name."
+        )
 
 
 def _by_black_masks(data: Store, files: Sequence[File], ending: str, walk: Walk) -> list[tuple[str, File, File]]:
     """Return (defect, image, mask) of images with a mask `<stem><ending>` beside them; defect is `GOOD` or 'defect'.
 
-    The masks are read for it, which takes seconds for thousands of them.
+    All masks are read, which takes seconds for thousands of masks.
     """
     pictures = list(pictures_in(files, walk))
     by_stem = {str(PurePosixPath(name).with_suffix("")): (name, info) for name, info in pictures}
     pairs = [(file, by_stem[f"{stem}{ending}"]) for stem, file in by_stem.items() if f"{stem}{ending}" in by_stem]
     used = {mask[0] for _, mask in pairs} | {image[0] for image, _ in pairs}
     if unpaired := [name for name, _ in pictures if name not in used]:
-        walk.warnings.append(f"{named(unpaired)}: no picture and its {ending} of one name; left out.")
+        walk.warnings.append(f"{named(unpaired)}: excluded, because the image or its mask (<stem>{ending}) is missing.")
     labeled = []
     defects = side_by_side(lambda pair: _defect_by_mask(data, pair[1][0]), pairs)
     for (image, mask), defect in zip(pairs, defects, strict=True):
         if isinstance(defect, str):
             labeled.append((defect, image, mask))
         else:
-            walk.warnings.append(f"{mask[0]}: {error_line(defect)} Its image is left out.")
+            walk.warnings.append(f"{mask[0]}: {error_line(defect)} The image is excluded.")
     return labeled
 
 
 def _defect_by_mask(data: Store, mask: str) -> str | Exception:
-    """Return 'defect' or `GOOD`, by whether a mask has a pixel that is not black; or why it cannot be read."""
+    """Return 'defect' if a mask has a pixel that is not black, else `GOOD`; or the error if it cannot be read."""
     try:
         return "defect" if read_mask(data.read_picture(mask)).any() else GOOD
     except IMAGE_READ_ERRORS as error:

@@ -1,4 +1,4 @@
-"""The masks of defects, resized and cropped like the images that the network sees."""
+"""Masks of defects, resized and cropped like the input images of the backbones."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ def read_masks(data: Store, images: Sequence[ImageRecord], model: Model) -> tupl
     """Read the masks of test images.
 
     Args:
-        data: the data root.
-        images: of one category.
-        model: of the category; S is its image size.
+        data: Data root.
+        images: Images of one category. Images of other splits and images without a mask are ignored.
+        model: Model of the category; S is its `image_size`.
 
     Returns:
-        image_path -> (S, S) bool, and sentences about masks that are unreadable, empty, of another size, or cut off.
+        image_path -> mask, (S, S) bool, true at defective pixels; and warnings about masks that cannot be read, are
+        empty, differ in size from their image, or have no pixel left after resizing and cropping.
 
     Raises:
-        StoreUnavailableError: the object store did not return a mask.
+        StoreUnavailableError: The object store did not return a mask.
     """
     masks: dict[str, np.ndarray] = {}
     cut_off = 0
@@ -36,24 +37,24 @@ def read_masks(data: Store, images: Sequence[ImageRecord], model: Model) -> tupl
         try:
             mask = read_mask(data.read_picture(image.mask_path))
         except (*IMAGE_READ_ERRORS, ValueError) as error:
-            warnings.append(f"{image.mask_path}: {error_line(error)} Its image is left out of the pixel metrics.")
+            warnings.append(f"{image.mask_path}: {error_line(error)} The image is excluded from the pixel metrics.")
             continue
         if mask.shape != (image.height, image.width):
             warnings.append(
-                f"{image.mask_path}: the mask is {mask.shape[1]} x {mask.shape[0]} and its image {image.width} x "
-                f"{image.height}; it is stretched over the image."
+                f"{image.mask_path}: the mask has {mask.shape[1]} x {mask.shape[0]} pixels and its image "
+                f"{image.width} x {image.height}. The mask is stretched to the size of the image."
             )
         cropped = preprocess_mask(mask, model.geometry(*mask.shape))
         masks[image.image_path] = cropped
         if not mask.any():
-            warnings.append(f"{image.mask_path}: the mask of a defect is empty.")
+            warnings.append(f"{image.mask_path}: the mask is empty, although the image is labeled as defective.")
         elif not cropped.any():
             cut_off += 1
     if cut_off:
         why = (
-            f"the mask of a defect has no pixel left at {model.image_size} px; a larger --image-size would show it."
+            f"the mask has no pixel left at {model.image_size} x {model.image_size} pixels. Use a larger --image-size."
             if model.full_frame
-            else "the center crop hides the whole defect; --full-frame looks at the whole picture."
+            else "the defect is entirely outside the center crop. Use --full-frame to evaluate the whole image."
         )
-        warnings.append(f"{model.category}: in {cut_off} of {len(masks)} images with masks {why}")
+        warnings.append(f"{model.category}: in {cut_off} of {len(masks)} images with masks, {why}")
     return masks, warnings

@@ -1,4 +1,4 @@
-"""The row of the image index: what is known of an image."""
+"""Row of the image index: labels, paths, sizes and hashes of an image."""
 
 from __future__ import annotations
 
@@ -8,26 +8,27 @@ import pyarrow as pa
 
 from pipelines.storage.schemas import Row
 
-GOOD = "good"  # the defect of a good image, whatever its folder is called
+GOOD = "good"  # value of `defect` for good images, independent of the name of their folder
 
 
 @dataclass(frozen=True)
 class ImageRecord(Row):
-    """What is known of an image; a row of index.parquet. Paths are relative to the data root and '/'-separated.
+    """An image of a dataset; a row of index.parquet. Paths are relative to the data root, with '/' as separator.
 
     Attributes:
-        category: the category that the image belongs to.
+        category: Category of the image.
         split: 'train', 'test', or 'new' for images that a stored model scores.
-        defect: `GOOD`, the name of the defect, or None where it is not known.
-        image_path: of the image.
-        mask_path: of the mask of its defect, if it has one.
-        label: 0 good, 1 defective, None where it is not known.
-        part: 'fit' or 'holdout' for good training images, else None.
-        width: in pixels; None until the image has been read, like what follows.
-        height: in pixels.
-        content_sha256: of the file.
-        mask_sha256: of the mask's file.
-        fingerprint: sizes and modification times of the image and its mask: while they are the same, so are the files.
+        defect: `GOOD`, the name of the defect, or None if it is not known.
+        image_path: Path of the image file.
+        mask_path: Path of the mask of its defect; None if it has no mask.
+        label: 0 for good, 1 for defective, None if it is not known.
+        part: 'fit' for good images that train the model, 'holdout' for calibration images; None for other splits.
+        width: Width in pixels; None until the image has been read.
+        height: Height in pixels; None until the image has been read.
+        content_sha256: SHA-256 of the image file, hexadecimal; None until the image has been read.
+        mask_sha256: SHA-256 of the mask file, hexadecimal; None without a mask or until it has been read.
+        fingerprint: Sizes and modification times of the image and its mask. As long as they are equal, the files count
+            as unchanged. None if the image does not exist.
     """
 
     category: str

@@ -10,11 +10,19 @@ from reconpatch.detector.thresholds import held_out
 
 
 def assign_parts(images: Sequence[ImageRecord], holdout: float) -> list[ImageRecord]:
-    """Return images with `part` set for the good training images, by their contents alone (see `held_out`).
+    """Return the images with `part` set for all images of split 'train'.
+
+    The assignment depends only on the contents of the files (see `held_out`).
 
     Args:
-        images: of any splits, hashed.
-        holdout: share of each category's good training images that is held out.
+        images: Images of any split; those of split 'train' must have `content_sha256`.
+        holdout: Share of each category's good training images that is held out for calibration, in [0, 1).
+
+    Returns:
+        Copies in the given order; `part` is None for images of other splits.
+
+    Raises:
+        ValueError: `holdout` is out of range.
     """
     parts: dict[str, str] = {}
     for train in by_category([image for image in images if image.split == "train"]).values():
@@ -27,7 +35,14 @@ def assign_parts(images: Sequence[ImageRecord], holdout: float) -> list[ImageRec
 
 
 def by_category(images: Sequence[ImageRecord]) -> dict[str, list[ImageRecord]]:
-    """Return category -> its images; categories and images are in the order given."""
+    """Group images by category.
+
+    Args:
+        images: Images of any categories.
+
+    Returns:
+        Category -> its images; categories and images keep the given order.
+    """
     groups: dict[str, list[ImageRecord]] = {}
     for image in images:
         groups.setdefault(image.category, []).append(image)

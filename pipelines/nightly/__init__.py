@@ -1,1 +1,1 @@
-"""Unattended operation: train what changed, test it, promote it, score the day's images."""
+"""Unattended operation: train the categories that changed, test and promote their models, and score new images."""

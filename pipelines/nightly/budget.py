@@ -1,4 +1,4 @@
-"""The queue of a nightly run: categories in order of importance, in waves that can be finished before the deadline."""
+"""Queue of a nightly run: categories by priority, in waves that fit the scratch space and the remaining time."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from pipelines.storage.store import Store
 
 
 class BudgetedJob(Protocol):
-    """What is done for one category."""
+    """Job that trains or scores one category."""
 
     @property
     def category(self) -> str:
-        """The category."""
+        """Name of the category."""
 
     @property
     def n_images(self) -> int:
-        """How many images it has: its share of a wave's cost."""
+        """Number of images; the wall time of a wave is divided among its jobs in proportion to it."""
 
     @property
     def scratch_bytes(self) -> int:
-        """Bytes of the features that have to exist at the same time."""
+        """Bytes of scratch space for the features that must exist at the same time."""
 
 
 J = TypeVar("J", bound=BudgetedJob)
@@ -33,10 +33,10 @@ J = TypeVar("J", bound=BudgetedJob)
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """What some categories took.
+    """Wall time of a group of categories.
 
     Attributes:
-        seconds: wall time of all of them.
+        seconds: Wall time of the whole group in seconds.
         images: category -> number of its images.
     """
 
@@ -46,15 +46,17 @@ class Measurement:
 
 @dataclass(frozen=True, kw_only=True)
 class BudgetedQueue:
-    """Does jobs in waves for as long as the time and the scratch space last.
+    """Queue that runs jobs in waves until the time is used up.
 
     Attributes:
-        task: what is done with the categories.
-        costs: of earlier runs; what the waves take is added.
-        store: the folder that the costs are written to after each wave.
-        scratch_bytes: how many bytes the jobs of a wave may take together; a larger job is a wave of its own.
-        seconds_left: returns the seconds until the deadline, None without one; asked before each wave.
-        deferred: categories that the last run deferred.
+        task: Task that the jobs perform.
+        costs: Costs of earlier runs; the cost of each wave is added.
+        store: Folder in which costs.json is written after each wave.
+        scratch_bytes: Largest sum of `BudgetedJob.scratch_bytes` in a wave, in bytes. A job that exceeds it runs in a
+            wave of its own.
+        seconds_left: Function that returns the seconds until the deadline, or None without a deadline. It is called
+            before each wave.
+        deferred: Categories that the previous run deferred; they have the highest priority.
     """
 
     task: NightTask
@@ -67,16 +69,16 @@ class BudgetedQueue:
     def run(
         self, jobs: Sequence[J], run_wave: Callable[[list[J], int], Iterable[Measurement]], *, new: Sequence[str] = ()
     ) -> list[str]:
-        """Do jobs, the most important first.
+        """Run jobs by priority, as long as they can finish before the deadline.
 
         Args:
-            jobs: one a category.
-            run_wave: does the jobs of a wave, given with its number (1 is the first), and returns what they took, as
-                far as that says what they will take the next time.
-            new: categories without a model, which are more important than others.
+            jobs: Jobs to run, one per category.
+            run_wave: Function that runs the jobs of a wave; its second argument is the number of the wave, from 1. It
+                returns those measurements that are representative of later runs.
+            new: Categories without a model; they come after the deferred categories and before all others.
 
         Returns:
-            The categories for which no time was left, in the order of importance.
+            Names of the categories that were not run because of the deadline, by priority.
         """
         by_category = {job.category: job for job in jobs}
         waiting = by_importance(list(by_category), self.deferred, new)

@@ -1,6 +1,6 @@
-"""Candidates of a nightly run: which images their acceptance test needs, and the scoring requests for them.
+"""Candidates of a nightly run: the images of their acceptance tests and the scoring requests for them.
 
-Everything is chosen before training, so that the images of the test can be extracted together with the training images.
+The images are chosen before training, so that their features are extracted together with those of the training images.
 """
 
 from __future__ import annotations
@@ -26,23 +26,28 @@ from pipelines.storage.store import Store, is_unavailable
 from pipelines.storage.stored_model import StoredModel
 from reconpatch.imaging.synthetic_defects import LEAST_SIDE
 
-_MOST_IMAGES = 1000  # of each kind in an acceptance test: more would not change the result
+_MOST_IMAGES = 1000  # per kind of images in an acceptance test; more would not change the result
 
 
 class Role(StrEnum):
-    """Which of the two models of an acceptance test."""
+    """Role of a model in an acceptance test.
+
+    Attributes:
+        CANDIDATE: The model that is tested.
+        ACTIVE: The active model, with which the candidate is compared.
+    """
 
     CANDIDATE = "candidate"
     ACTIVE = "active"
 
 
 class ImageKind(StrEnum):
-    """A kind of images in an acceptance test.
+    """Kind of images in an acceptance test.
 
     Attributes:
-        GOOD: held-out good images.
-        COPIES: the same images, each with a pasted defect.
-        LABELED: labeled test images.
+        GOOD: Calibration images.
+        COPIES: Copies of the same images, each with a pasted defect.
+        LABELED: Labeled test images.
     """
 
     GOOD = "good"
@@ -52,12 +57,12 @@ class ImageKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ActiveModel:
-    """The active model of a category, as far as it can be scored with.
+    """Active model of a category, or the reason why it cannot be used.
 
     Attributes:
-        stored: the model; None where the category has none, or it cannot be used.
-        fitted: SHA-256 of the images that it was fitted on.
-        error: why it cannot be used; empty where it can, or there is none.
+        stored: The model; None if the category has no active model or the model cannot be used.
+        fitted: SHA-256 of the images that the model was fitted on.
+        error: Why the model cannot be used; empty if it can be used or does not exist.
     """
 
     stored: StoredModel | None = None
@@ -66,20 +71,26 @@ class ActiveModel:
 
     @property
     def exists(self) -> bool:
-        """Whether the category has an active model, usable or not."""
+        """Whether the category has an active model, even if it cannot be used."""
         return self.stored is not None or bool(self.error)
 
     @classmethod
     def read(cls, registry: Registry, category: str) -> ActiveModel:
-        """Read the active model of a category; a damaged one is no error, since it cannot score new images either.
+        """Read the active model of a category.
+
+        A damaged model does not raise: it cannot score new images either, so it must not prevent its replacement.
 
         Args:
-            registry: that holds it.
-            category: the category.
+            registry: Registry of the models.
+            category: Name of the category.
+
+        Returns:
+            The model; with `error` if its files are damaged or missing.
 
         Raises:
-            OSError: a disk or an object store does not return it, although it may be intact.
-            StoreUnavailableError: the same.
+            OSError: A disk or an object store did not return a file that may be intact.
+            StoreUnavailableError: As OSError, for an object store.
+            UsageError: The file that names the active version is damaged.
         """
         current = registry.current(category)
         if current is None:
@@ -94,16 +105,22 @@ class ActiveModel:
             return cls(error=error_line(error, limit=200))
 
     def with_networks(self, networks: Networks) -> ActiveModel:
-        """Return the model after its networks were added to those of the run; without it where they cannot be.
+        """Add the backbones of the model to those of the run.
 
         Args:
-            networks: of the run.
+            networks: Backbones of the run; those of the model are added.
+
+        Returns:
+            This object; without the model and with `error` if a backbone is missing or its weights have changed.
+
+        Raises:
+            OSError: A disk or an object store did not return a file that may be intact.
         """
         if self.stored is None:
             return self
         try:
             networks.add(self.stored.model)
-        except Exception as error:  # a network that is missing, or has other weights now
+        except Exception as error:  # the backbone is missing, or its weights have changed
             if may_be_intact(error):
                 raise
             return replace(self, stored=None, error=error_line(error, limit=200))
@@ -112,13 +129,13 @@ class ActiveModel:
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A model that may become the active one, and the images of its acceptance test.
+    """Candidate for the active model of a category, and the images of its acceptance test.
 
     Attributes:
-        model: the candidate. Before training it has the members, but no statistics and no threshold yet.
-        good: held-out good images that neither model was fitted on, in the order of the index.
-        labeled: labeled test images that neither model was fitted on; empty where they cannot be compared.
-        active: the model that would be replaced, or why it cannot be scored.
+        model: The candidate. Before training it has members, but no normalization statistics and no threshold.
+        good: Calibration images that neither model was fitted on, in the order of the index.
+        labeled: Labeled test images that neither model was fitted on; empty if they cannot be compared.
+        active: The active model, which the candidate would replace.
     """
 
     model: StoredModel
@@ -128,31 +145,31 @@ class Candidate:
 
     @property
     def category(self) -> str:
-        """The category of the model."""
+        """Name of the category."""
         return self.model.category
 
     def trained(self, folder: Store) -> Candidate:
-        """Return the candidate with the model that training has left.
+        """Return the candidate with its trained model.
 
         Args:
-            folder: of the model.
+            folder: Folder of the trained model.
 
         Raises:
-            ModelError: the model is damaged.
-            OSError: it cannot be read.
+            ModelError: The model is damaged.
+            OSError: The model cannot be read.
         """
         return replace(self, model=StoredModel.load(folder))
 
 
 @dataclass(frozen=True, kw_only=True)
 class AcceptanceRequest:
-    """Images that an acceptance test needs scored.
+    """Scoring request of an acceptance test.
 
     Attributes:
-        category: of the candidate.
-        role: the model that scores them.
-        kind: of the images.
-        scoring: the request.
+        category: Category of the candidate.
+        role: Role of the model that scores the images.
+        kind: Kind of the images.
+        scoring: Model and images.
     """
 
     category: str
@@ -164,14 +181,15 @@ class AcceptanceRequest:
 def plan_candidate(
     plan: CategoryPlan, labeled: Sequence[ImageRecord], active: ActiveModel, *, config: RunConfig, folder: Store
 ) -> Candidate:
-    """Choose the images of the acceptance test of a model that is not trained yet.
+    """Return a candidate that has not been trained yet, with the images of its acceptance test.
 
     Args:
-        plan: of the category, whose images are its good training images, parts assigned.
-        labeled: the category's test images. They are compared where there are both kinds and an active model.
-        active: the active model.
-        config: of the run.
-        folder: where the model will be.
+        plan: Plan of the category; its images are good training images with `part` set.
+        labeled: Test images of the category. They are compared only if there is an active model and both good and
+            defective images remain.
+        active: Active model of the category.
+        config: Configuration of the run.
+        folder: Folder in which the model will be written.
     """
     fitted = {image.content_sha256 for image in plan.images if image.part == "fit"} | active.fitted
     good = [image for image in plan.images if image.part == "holdout" and image.content_sha256 not in fitted]
@@ -186,11 +204,11 @@ def plan_candidate(
 
 
 def acceptance_requests(candidate: Candidate, source: Store) -> list[AcceptanceRequest]:
-    """Return all that has to be scored for a candidate's acceptance test, by the candidate and by the active model.
+    """Return the scoring requests of an acceptance test, for the candidate and for the active model.
 
     Args:
-        candidate: before or after training.
-        source: the root of its images.
+        candidate: Candidate, before or after training.
+        source: Root folder of its images.
     """
     models = ((Role.CANDIDATE, candidate.model), (Role.ACTIVE, candidate.active.stored))
     images = (
@@ -214,25 +232,29 @@ def acceptance_requests(candidate: Candidate, source: Store) -> list[AcceptanceR
 def acceptance_batches(
     candidate: Candidate, source: Store, networks: Mapping[str, Network], config: RunConfig
 ) -> list[ImageBatch]:
-    """Return the batches of images that the candidate's own requests need extracted.
+    """Return the batches of images that must be extracted for the candidate's own scoring requests.
 
-    Requests of the active model share them where it has the same networks. Other networks of an active model are not
-    asked for here: that they cannot extract an image says nothing against the candidate.
+    The active model uses the same features if it has the same backbones. Its other backbones are left out here: the
+    candidate must not fail if one of them cannot extract an image.
 
     Args:
-        candidate: before training.
-        source: the root of its images.
-        networks: backbone -> network.
-        config: of the run.
+        candidate: Candidate before training.
+        source: Root folder of its images.
+        networks: backbone -> network, for all members of the candidate.
+        config: Configuration of the run.
     """
     own = [request for request in acceptance_requests(candidate, source) if request.role is Role.CANDIDATE]
     return [batch for request in own for member in request.scoring.batches(networks, config) for batch in member]
 
 
 def may_be_intact(error: Exception) -> bool:
-    """Return whether an error says nothing about the model that was read or scored.
+    """Return whether a model may be intact although reading it or scoring with it failed.
 
-    That is so where a disk or an object store does not return a file, and where a process died.
+    Args:
+        error: Exception that was raised while a model was read or scored images, also in a Ray task.
+
+    Returns:
+        True if a disk or an object store did not return a file, or if a process died.
     """
     died = isinstance(error, RayError) and not isinstance(error, RayTaskError)
     cause = cause_of(error)
@@ -240,7 +262,7 @@ def may_be_intact(error: Exception) -> bool:
 
 
 def _sample(images: Sequence[ImageRecord]) -> tuple[ImageRecord, ...]:
-    """Return at most `_MOST_IMAGES` of the images, chosen by their contents, in the order given.
+    """Return at most `_MOST_IMAGES` images, selected by their digests, in the order given.
 
     Images that are too small for a pasted defect are left out.
     """

@@ -1,4 +1,4 @@
-"""What can be finished before a deadline, estimated from what earlier nightly runs took."""
+"""Estimates of which categories can be finished before a deadline, from the wall times of earlier nightly runs."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from pipelines.nightly.steps import NightTask
 from pipelines.storage.store import Store
 
 COSTS = "costs.json"
-_CAUTION = 1.25  # runs differ: other work on the machine, colder caches
+_CAUTION = 1.25  # safety factor: other processes on the machine or cold caches make a run slower than earlier ones
 
 
 class Cost(NamedTuple):
-    """What a category took when it was last trained or scored.
+    """Wall time of a category when it was last trained or scored.
 
     Attributes:
-        seconds: wall time, the start-up included.
-        images: how many images there were, at least 1.
+        seconds: Wall time in seconds, including the start-up.
+        images: Number of images, at least 1.
     """
 
     seconds: float
@@ -30,20 +30,24 @@ class Cost(NamedTuple):
 
 @dataclass
 class Costs:
-    """What categories took in earlier nightly runs, in costs.json of the work folder.
+    """Costs of the categories in earlier nightly runs, stored in costs.json of the work folder.
 
     Attributes:
-        measured: task -> category -> cost. The seconds of a wave are divided among its categories by images.
+        measured: task -> category -> cost. The wall time of a wave is divided among its categories in proportion to
+            their images.
     """
 
     measured: dict[str, dict[str, Cost]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, store: Store) -> Costs:
-        """Return the costs that earlier runs left; none where the file is damaged.
+        """Read costs.json.
 
         Args:
-            store: the work folder.
+            store: Work folder of the registry.
+
+        Returns:
+            The costs of earlier runs; empty if the file is missing or damaged.
         """
         costs = cls()
         try:
@@ -59,16 +63,17 @@ class Costs:
         """Write costs.json.
 
         Args:
-            store: the work folder.
+            store: Work folder of the registry.
         """
         store.write_json(COSTS, self.measured)
 
     def note(self, task: NightTask, seconds: float, images: Mapping[str, int]) -> None:
-        """Divide the seconds of a wave among its categories.
+        """Record the cost of each category of a wave; a category without images is skipped.
 
         Args:
-            task: what was done.
-            seconds: wall time of the wave.
+            task: Task that the wave performed.
+            seconds: Wall time of the wave in seconds. It is divided among the categories in proportion to their
+                images.
             images: category -> number of its images.
         """
         total = sum(images.values())
@@ -77,15 +82,18 @@ class Costs:
                 self.measured.setdefault(task, {})[category] = Cost(seconds * count / total, count)
 
     def predict(self, task: NightTask, category: str, images: int) -> float | None:
-        """Return the seconds that a category will take; None where nothing is known of any category.
+        """Estimate the wall time of a category.
 
-        A category without a cost gets the median cost per image of the others. Small categories cost more per image
-        than large ones, so that the median is rather too high.
+        A category that has not been measured is assumed to have the median cost per image of the others. Small
+        categories cost more per image than large ones, so this estimate tends to be too high.
 
         Args:
-            task: what will be done.
-            category: the category.
-            images: how many images it has now.
+            task: Task that is to be performed.
+            category: Name of the category.
+            images: Current number of images of the category.
+
+        Returns:
+            Estimate in seconds, including a safety factor; None if no category has a cost for this task.
         """
         known = self.measured.get(task, {})
         if category in known:
@@ -97,15 +105,20 @@ class Costs:
 
 
 def affordable(costs: Costs, task: NightTask, images: Mapping[str, int], seconds_left: float | None) -> tuple[str, ...]:
-    """Return those categories that can be finished in the time that is left, in the order given.
+    """Return the categories that can be finished before the deadline.
 
-    Where no cost is known at all, only the smallest is returned: what it takes shows how long the others will take.
+    If no cost is known for the task, only the category with the fewest images is returned. Once it has been measured,
+    the others can be estimated.
 
     Args:
-        costs: of earlier runs and waves.
-        task: what is to be done.
-        images: category -> number of its images, the most important category first.
-        seconds_left: until the deadline; None without a deadline, which affords all.
+        costs: Costs of earlier runs and waves.
+        task: Task that is to be performed.
+        images: category -> number of its images, by priority.
+        seconds_left: Seconds until the deadline; None without a deadline.
+
+    Returns:
+        Names of the categories, in the order given. A category that does not fit is skipped, and its time is available
+        to those after it. Without a deadline, all categories.
     """
     categories = tuple(images)
     if seconds_left is None:
@@ -122,29 +135,33 @@ def affordable(costs: Costs, task: NightTask, images: Mapping[str, int], seconds
 
 
 def next_time(clock: str, now: datetime) -> datetime:
-    """Return the next moment at which clocks show a time of day.
+    """Return the next point in time at which local clocks show a given time of day.
 
     Args:
-        clock: HH:MM.
-        now: local time without a time zone, since clocks may be changed between two nights.
+        clock: Time of day, HH:MM on the 24-hour clock.
+        now: Current local time without a time zone, because the offset from UTC may change before the deadline
+            (daylight saving time).
+
+    Returns:
+        The first such time after `now`, with the local time zone.
 
     Raises:
-        UsageError: `clock` is no time of day.
+        UsageError: `clock` is not a time of day.
     """
     try:
         hour, minute = (int(part) for part in clock.split(":"))
         at = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
     except ValueError:
-        raise UsageError(f"--deadline {clock}: give a time of day such as 06:00.") from None
+        raise UsageError(f"--deadline {clock}: not a time of day. Give HH:MM, for example 06:00.") from None
     return (at if at > now else at + timedelta(days=1)).astimezone()
 
 
 def by_importance(categories: Sequence[str], deferred: Sequence[str], new: Sequence[str]) -> list[str]:
-    """Return categories in the order in which they are done; those of equal importance stay in the order given.
+    """Return categories sorted by priority: deferred ones, then those without a model, then the others.
 
     Args:
-        categories: what is to be done.
-        deferred: those that the last run deferred: they are first.
-        new: those without a model: they are next.
+        categories: Names of the categories; the order is kept among categories of the same priority.
+        deferred: Categories that the previous run deferred.
+        new: Categories without a model.
     """
     return sorted(categories, key=lambda name: (name not in deferred, name not in new))

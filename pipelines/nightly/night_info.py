@@ -1,4 +1,4 @@
-"""What a nightly run leaves for the next one: run.json in the work folder of the registry."""
+"""State that a nightly run stores for the next one: run.json in the work folder of the registry."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from pipelines.nightly.steps import NightTask
 from pipelines.storage.paths import RUN
 from pipelines.storage.redaction import redact
 from pipelines.storage.store import Store
-from pipelines.tracking.run_record import RunStatus
+from pipelines.tracking.run_info import RunStatus
 
-INTERRUPTED = (RunStatus.RUNNING, RunStatus.INTERRUPTED)  # a killed run stays RUNNING
+INTERRUPTED = (RunStatus.RUNNING, RunStatus.INTERRUPTED)  # the stored status of a killed run is RUNNING
 
 
 @dataclass(frozen=True, kw_only=True)
 class NightScope:
-    """Which images a nightly run scores, how they are read, and where the scores are.
+    """New images of a nightly run, how they are read, and where their scores are written.
 
     Attributes:
-        run_id: of the run; its scores are in a folder of that name.
-        scores: the folder above that one.
-        images: the root of the new images, without credentials.
-        bit_depth: of `--bit-depth`.
-        categories: those that were asked for; empty for all.
+        run_id: Id of the run; empty if it is not known. The scores are in `scores`/`run_id`.
+        scores: Path or URI of the scores folder, without credentials.
+        images: Path or URI of the new images, without credentials.
+        bit_depth: Significant bits per channel of images with more than 8 bits (`--bit-depth`).
+        categories: Categories that were selected; empty for all.
     """
 
     run_id: str = ""
@@ -38,12 +38,12 @@ class NightScope:
 
     @classmethod
     def of(cls, options: NightOptions, config: RunConfig, run_id: str = "") -> NightScope:
-        """Return what a nightly run is asked for.
+        """Return the scope of a nightly run.
 
         Args:
-            options: of the run.
-            config: of the run.
-            run_id: of the run, where it is known.
+            options: Nightly options of the run.
+            config: Configuration of the run.
+            run_id: Id of the run; empty if it has none yet.
         """
         return cls(
             run_id=run_id,
@@ -55,10 +55,13 @@ class NightScope:
 
     @classmethod
     def from_json(cls, stored: Any) -> NightScope | None:
-        """Return a stored scope; None where something else was stored.
+        """Return the scope that `to_json` stored.
 
         Args:
-            stored: an object with the names of the fields.
+            stored: JSON value with one key per field.
+
+        Returns:
+            The scope; None if `stored` is not an object with these keys.
         """
         try:
             return cls(
@@ -72,40 +75,40 @@ class NightScope:
             return None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the scope as it is stored."""
+        """Return the scope as a JSON object."""
         return {**vars(self), "categories": list(self.categories)}
 
     def is_same_work(self, other: NightScope | None) -> bool:
-        """Return whether another run was asked for the same: an interrupted one is resumed then.
+        """Return whether another run has the same scope except for its id. If it was interrupted, it can be resumed.
 
         Args:
-            other: the scope of that run.
+            other: Scope of the other run; None if it is not known.
         """
         return other is not None and replace(self, run_id="") == replace(other, run_id="")
 
     def has_same_images(self, other: NightScope) -> bool:
-        """Return whether another run scored images of the same root, read the same way, into the same folder.
+        """Return whether another run has the same images, bit depth and scores folder.
 
         Args:
-            other: the scope of that run.
+            other: Scope of the other run.
         """
         return (self.scores, self.images, self.bit_depth) == (other.scores, other.images, other.bit_depth)
 
 
 @dataclass(frozen=True, kw_only=True)
 class NightInfo:
-    """State of a nightly run, of which the next run reads what it continues. All defaults: no run is known.
+    """State of a nightly run, read by the next run. With all defaults, no earlier run is known.
 
     Attributes:
-        run_id: of the run.
-        status: how far the run is.
-        started_at: UTC in ISO 8601.
-        data: the root of the training images, without credentials, for `known_images`.
-        bit_depth: of `--bit-depth`, for `known_images`.
-        scope: what the run was asked for.
-        deferred: task -> categories for which no time was left, of the last run that came to its end.
-        finished: scopes of the runs that came to their end and whose scores the next run may take over, the newest
-            first: one for all categories, or one for each selection of them.
+        run_id: Id of the run, 32 hexadecimal digits.
+        status: Status of the run; None if no run is known.
+        started_at: Start of the run, UTC in ISO 8601.
+        data: Path or URI of the training images, without credentials; `known_images` compares it.
+        bit_depth: Value of `--bit-depth`; `known_images` compares it. None if it is not known.
+        scope: Scope of the run; None if it is not known.
+        deferred: task -> categories that the last finished run deferred.
+        finished: Scopes of finished runs whose scores can be reused, newest first: one for all categories, and one for
+            each selection of categories that was run since.
     """
 
     run_id: str = ""
@@ -119,13 +122,16 @@ class NightInfo:
 
     @classmethod
     def read(cls, work: Store) -> NightInfo:
-        """Read run.json of a registry's work folder; all defaults where there is none.
+        """Read run.json.
 
         Args:
-            work: the work folder.
+            work: Work folder of the registry.
+
+        Returns:
+            The stored state; all defaults if there is no such file.
 
         Raises:
-            UsageError: the file is damaged or another program's.
+            UsageError: run.json is damaged or was written by another program.
         """
         stored = work.read_json(RUN)
         if stored is None:
@@ -133,28 +139,28 @@ class NightInfo:
         try:
             return cls.from_json(stored)
         except ValueError as error:
-            raise UsageError(f"{work.below(RUN).uri}: is damaged ({error}).") from error
+            raise UsageError(f"{work.below(RUN).uri} is damaged ({error}).") from error
 
     @classmethod
     def from_json(cls, stored: Any) -> NightInfo:
-        """Return the state that `to_json` stored. Scopes that cannot be read are left out.
+        """Return the state that `to_json` stored, without scopes that cannot be read.
 
         Args:
-            stored: run.json, of any version.
+            stored: Content of run.json, of any schema version.
 
         Raises:
-            ValueError: it is no run's, or a list of names is none.
+            ValueError: `stored` is not the state of a run, or 'finished' or 'deferred' have the wrong type.
         """
         kinds = {"run_id": str, "status": str, "config": dict}
         if not isinstance(stored, dict) or not all(isinstance(stored.get(name), kind) for name, kind in kinds.items()):
-            raise ValueError("it must have run_id, status and config")
+            raise ValueError("expected the keys run_id, status and config")
         deferred = stored.get("deferred") or {}
         status = RunStatus(stored["status"])
         try:
             scopes = [NightScope.from_json(scope) for scope in stored.get("finished") or ()]
             lists = {task: tuple(deferred.get(task, ())) for task in NightTask}
         except (TypeError, AttributeError):
-            raise ValueError("'finished' and 'deferred' must hold lists") from None
+            raise ValueError("expected lists in 'finished' and 'deferred'") from None
         return cls(
             run_id=stored["run_id"],
             status=status,
@@ -167,7 +173,7 @@ class NightInfo:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the state as run.json holds it."""
+        """Return the content of run.json."""
         return {
             "run_id": self.run_id,
             "status": self.status,
@@ -179,10 +185,13 @@ class NightInfo:
         }
 
     def last_finished(self, categories: tuple[str, ...]) -> NightScope | None:
-        """Return the scope of the last run for the same categories that came to its end, else for all of them.
+        """Return the scope of the last finished run of the same categories or, if there is none, of all categories.
 
         Args:
-            categories: that this run was asked for; empty for all.
+            categories: Categories that this run selects; empty for all.
+
+        Returns:
+            The scope; None if there is no such run.
         """
         same = [scope for scope in self.finished if scope.categories == categories]
         of_all = [scope for scope in self.finished if not scope.categories]

@@ -1,4 +1,4 @@
-"""The acceptance test of a nightly run: candidate and active model score the same images; the registry is updated."""
+"""Acceptance test of a nightly run: score the same images with candidate and active model, and update the registry."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ from reconpatch.evaluation.acceptance import (
 
 @dataclass(kw_only=True)
 class _Scores:
-    """Scores of the images of some acceptance tests.
+    """Scores of the images of several acceptance tests.
 
     Attributes:
-        by_images: (category, role, kind) -> fused image scores, in the order of `_by_contents`.
-        unscorable: category -> why its active model could not score them.
+        by_images: (category, role, kind) -> (n,) fused image scores, in the order of `_by_contents`.
+        unscorable: category -> why its active model could not score the images.
     """
 
     by_images: dict[tuple[str, Role, ImageKind], npt.NDArray[np.float64]] = field(default_factory=dict)
     unscorable: dict[str, str] = field(default_factory=dict)
 
     def evidence(self, category: str, role: Role) -> Evidence:
-        """Return the scores of one of the two models of a category."""
+        """Return the scores of the candidate or of the active model of a category."""
         none = np.empty(0)
         good, copies, labeled = (self.by_images.get((category, role, kind), none) for kind in ImageKind)
         return Evidence(good, copies, labeled)
@@ -60,16 +60,18 @@ class _Scores:
 def run_acceptance_tests(
     runner: Runner, candidates: Sequence[Candidate], networks: Mapping[str, Network], config: AcceptanceConfig
 ) -> dict[str, AcceptanceResult]:
-    """Score the images of some candidates' acceptance tests and decide.
+    """Run the acceptance tests of candidates.
+
+    A category whose images cannot be scored is recorded as failed.
 
     Args:
-        runner: of the run, whose data the images are of.
-        candidates: trained ones, one a category.
-        networks: backbone -> network, those of active models included.
-        config: what a candidate has to reach.
+        runner: Runner of the nightly run; the images are in its data root.
+        candidates: Trained candidates, one per category.
+        networks: backbone -> network, also for the members of active models.
+        config: Criteria of the acceptance test.
 
     Returns:
-        Category -> result. A category whose images could not be scored has failed and has none.
+        category -> result, without the categories that failed.
     """
     requests = [request for candidate in candidates for request in acceptance_requests(candidate, runner.context.data)]
     scores = _score(runner, requests, networks)
@@ -81,19 +83,19 @@ def run_acceptance_tests(
         if category not in runner.record.failed:
             try:
                 results[category] = _decide(candidate, scores, config)
-            except Exception as error:  # a damaged audit.parquet, for example
+            except Exception as error:  # for example a damaged audit.parquet
                 runner.category_failed(category, NightStage.ACCEPT, error)
     return results
 
 
 def register(registry: Registry, candidate: Candidate, result: AcceptanceResult, *, run_id: str) -> None:
-    """Add a candidate to the registry and make it the active version, unless it was rejected.
+    """Add a candidate to the registry and, unless it was rejected, make it the active version.
 
     Args:
-        registry: of the run.
-        candidate: a trained model.
-        result: of its acceptance test.
-        run_id: of the nightly run.
+        registry: Registry of the models.
+        candidate: Trained candidate.
+        result: Result of its acceptance test.
+        run_id: Id of the nightly run.
     """
     category, model = candidate.category, candidate.model
     active = candidate.active.stored
@@ -106,7 +108,7 @@ def register(registry: Registry, candidate: Candidate, result: AcceptanceResult,
 
 
 def _score(runner: Runner, requests: Sequence[AcceptanceRequest], networks: Mapping[str, Network]) -> _Scores:
-    """Score all requests; a category whose candidate cannot be scored has failed."""
+    """Score all requests; record a category as failed if its candidate cannot score the images."""
     scores = _Scores()
     for number, answer in score_requests(runner, [request.scoring for request in requests], networks):
         request = requests[number]
@@ -115,7 +117,7 @@ def _score(runner: Runner, requests: Sequence[AcceptanceRequest], networks: Mapp
         elif isinstance(answer, Exception):
             runner.category_failed(request.category, NightStage.ACCEPT, answer)
         elif answer.num_rows < len(request.scoring.images):
-            vanished = "Images of the acceptance test have vanished since the index was made."
+            vanished = "Images of the acceptance test were removed after they were indexed. Run again."
             runner.record.category_failed(request.category, NightStage.ACCEPT, vanished)
         else:
             scores.by_images[request.category, request.role, request.kind] = _in_order(answer, request.scoring.images)
@@ -123,13 +125,13 @@ def _score(runner: Runner, requests: Sequence[AcceptanceRequest], networks: Mapp
 
 
 def _in_order(table: pa.Table, images: Sequence[ImageRecord]) -> npt.NDArray[np.float64]:
-    """Return the fused image scores of images, in the order of `_by_contents`."""
+    """Return the (n,) fused image scores, in the order of `_by_contents`."""
     scores = dict(zip(table["image_path"].to_pylist(), table["score"].to_pylist(), strict=True))
     return np.array([scores[image.image_path] for image in _by_contents(images)], np.float64)
 
 
 def _by_contents(images: Sequence[ImageRecord]) -> list[ImageRecord]:
-    """Return images in the order of their digests, which does not depend on what they show."""
+    """Return images in the order of their digests, which is independent of what the images show."""
     return sorted(images, key=lambda image: (str(image.content_sha256), image.image_path))
 
 
@@ -154,6 +156,6 @@ def _decide(candidate: Candidate, scores: _Scores, config: AcceptanceConfig) -> 
         return result
     reason = (
         f"{len(outliers)} of {len(audit)} good images are training outliers ({', '.join(outliers[:3])}), more than "
-        f"{config.suspects:.0%}: see {AUDIT_FILE}. `models promote` makes the version active nevertheless."
+        f"{config.suspects:.0%}. See {AUDIT_FILE}; to activate this version anyway, use `models promote`."
     )
     return replace(result, status=AcceptanceStatus.REJECTED, reasons=(*result.reasons, reason))

@@ -1,9 +1,9 @@
-"""A nightly run: train what changed, let the acceptance test decide, score the new images, and write what was done.
+"""Nightly run: train the categories that changed, test and promote their candidates, and score the new images.
 
     index -> waves of (extract -> fit -> select -> score -> fuse -> acceptance test -> registry) -> new images -> drift
 
-The registry holds a run directory, `.work`, in which candidates are trained: what an interrupted run had finished is
-there. The scores of new images go to SCORES/<run_id>/.
+Candidates are trained in `.work`, a run directory in the registry. It also keeps the files that an interrupted run has
+completed. The scores of new images are written to SCORES/<run_id>/.
 """
 
 from __future__ import annotations
@@ -44,26 +44,29 @@ from pipelines.storage.redaction import redact
 from pipelines.storage.schemas import Provenance
 from pipelines.storage.store import Store
 from pipelines.tracking.console import Console
-from pipelines.tracking.run_record import RunRecord, RunStatus
+from pipelines.tracking.run_info import RunStatus
+from pipelines.tracking.run_record import RunRecord
 
 
 def nightly(config: RunConfig, options: NightOptions, console: Console) -> int:
-    """Do a nightly run.
+    """Execute a nightly run.
 
     Args:
-        config: of training and scoring; its `out` is replaced by the work folder of the registry.
-        options: of the nightly run.
-        console: where progress and warnings are shown.
+        config: Configuration of training and scoring; its `out` is replaced by the work folder of the registry.
+        options: Options of the nightly run.
+        console: Console for progress and warnings.
 
     Returns:
-        The exit code: 0 done; 1 some categories failed; 3 a candidate was rejected, everything else succeeded.
+        Exit code: 0 if everything succeeded; 1 if a category failed, an object store did not return an image or, with
+        `--strict`, an image could not be read; 3 if a candidate was rejected and everything else succeeded.
 
     Raises:
-        UsageError: bad input, or another run uses the registry and `--wait` was not given.
+        UsageError: The input is invalid, or another run uses the registry and `--wait` is not set.
+        BackboneError: A backbone is unknown, has no weights, or lacks one of the layers.
     """
     registry, data = Store.of(options.registry), Store.of_data(config.data)
     if options.images is not None and not Store.of(options.images).holds_something():
-        raise UsageError(f"--images {redact(options.images)}: there is no such folder, or nothing in it.")
+        raise UsageError(f"--images {redact(options.images)}: the folder does not exist or is empty.")
     deadline = None if options.deadline is None else next_time(options.deadline, datetime.now())
     work = registry.below(WORK)
     with leased(registry, wait=options.wait):
@@ -96,19 +99,19 @@ def nightly(config: RunConfig, options: NightOptions, console: Console) -> int:
 
 
 def _previous_run(work: Store, console: Console) -> NightInfo:
-    """Return the state that the last run left; none where it is damaged."""
+    """Return the state of the previous run; a damaged state is reported and treated as missing."""
     try:
         return NightInfo.read(work)
     except UsageError as error:
-        console.warn(f"{error} Nothing of the last run is resumed or reused.")
+        console.warn(f"{error} The previous run is neither resumed nor reused.")
         return NightInfo()
 
 
 def _new_record(
     config: RunConfig, options: NightOptions, networks: Networks, *, previous: NightInfo, console: Console
 ) -> RunRecord:
-    """Return the record of the run, which has the id of the last one where it resumes it."""
-    has_valid_id = re.fullmatch("[0-9a-f]{32}", previous.run_id) is not None  # a folder has this name
+    """Return the record of the run; a run that resumes an interrupted one keeps its id."""
+    has_valid_id = re.fullmatch("[0-9a-f]{32}", previous.run_id) is not None  # the id becomes the name of a folder
     is_same_work = NightScope.of(options, config).is_same_work(previous.scope)
     resumes = previous.status in INTERRUPTED and is_same_work and has_valid_id
     run_id = previous.run_id if resumes else uuid.uuid4().hex
@@ -126,11 +129,11 @@ def _new_record(
 
 
 def _record_run(night: NightRun, listing: Listing) -> int:
-    """Train and score, and write what was done, however it ends; returns the exit code."""
+    """Train and score, save the state even if that fails, write the report, and return the exit code."""
     record = night.record
     for sentence in listing.warnings:
         record.warn(sentence)
-    known = known_images(night.work, night.config)  # before `save` overwrites what it reads
+    known = known_images(night.work, night.config)  # must be read before `save` overwrites the files
     night.save(RunStatus.RUNNING)
     try:
         _train_and_score(night, listing, known)
@@ -145,7 +148,7 @@ def _record_run(night: NightRun, listing: Listing) -> int:
 
 
 def _write_report(night: NightRun) -> None:
-    """Write the pages about the new images; pictures of the last run's report are copied where they are the same."""
+    """Write the report on the new images; its image files are copied from the previous report if unchanged."""
     last = night.previous.last_finished(night.config.categories)
     source = ReportSource.of_run(
         night.out,
@@ -173,11 +176,11 @@ def _train_and_score(night: NightRun, listing: Listing, known: KnownRows) -> Non
 
 
 def _index_data(night: NightRun, listing: Listing, known: KnownRows) -> ImageIndex:
-    """Return the index of the training data and write it to the work folder."""
+    """Return the image index of the training data, and write it to the work folder."""
     runner = night.runner
     index = ImageIndex.build(night.config, listing, known, read=read_in_tasks(runner))
     runner.report(index.failures, index.warnings, "index")
-    # Categories that this run was not asked for keep their rows, as far as those can be trusted.
+    # Categories that this run does not select keep the rows that are known to be valid.
     others = {row["category"] for row in known.values()} - set(listing.categories) if night.config.categories else set()
     index.write(night.work, index.images, untouched=others)
     for category in night.record.failed:
@@ -186,7 +189,7 @@ def _index_data(night: NightRun, listing: Listing, known: KnownRows) -> ImageInd
 
 
 def _plan_categories(night: NightRun, categories: Sequence[str], good: Sequence[ImageRecord]) -> list[CategoryPlan]:
-    """Return what is due of each category that has good images and has not failed."""
+    """Return the plans of the categories that have good images and have not failed."""
     images, networks = by_category(good), night.networks.by_backbone
     plans = night.for_each(
         [category for category in categories if category in images and category not in night.record.failed],

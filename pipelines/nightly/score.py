@@ -1,4 +1,4 @@
-"""Scoring of a nightly run: the active models score new images, and drift compares these with held-out scores."""
+"""Scoring of a nightly run: score new images with the active models, and compare the scores with held-out scores."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from reconpatch.detector.model import with_false_alarms
 
 @dataclass(frozen=True, kw_only=True)
 class _NewFiles:
-    """New images of a category, not read yet.
+    """New images of a category that have been listed but not read.
 
     Attributes:
-        images: the files, as images.
-        warnings: sentences about other files in the folder.
+        images: Records of the files; size and digest are not set.
+        warnings: Sentences about other files in the folder.
     """
 
     images: list[ImageRecord]
@@ -41,10 +41,13 @@ class _NewFiles:
 def score_categories(night: NightRun, listing: Listing, known: KnownRows) -> None:
     """Score the new images of all categories that have an active model.
 
+    The results are set in `night`; scores are written to its `out`, drift to the registry.
+
     Args:
-        night: the run.
-        listing: of the training data.
-        known: image_path -> row of the training data's index, as rows of new images.
+        night: Nightly run in progress.
+        listing: Listing of the training data.
+        known: image_path -> row of the image index of the training data, with split 'new'. Files that have not changed
+            are not read again.
     """
     context = replace(night.runner.context, data=night.new_images, out=night.out)
     runner = replace(night.runner, context=context)
@@ -58,11 +61,11 @@ def score_categories(night: NightRun, listing: Listing, known: KnownRows) -> Non
 
 
 def _list_new_images(night: NightRun, listing: Listing) -> dict[str, _NewFiles]:
-    """Return category -> its new images, and warn about other files."""
+    """Return category -> its new images, and warn about files and folders that are not scored."""
     source, of_data = night.new_images, night.options.images is None
     registered = () if night.config.categories else night.registry.categories()
     categories = sorted({*listing.categories, *registered})
-    # Data in another layout than MVTec AD's has no folder of test images by category.
+    # Only the MVTec AD layout has a folder of test images per category; other layouts list their test images.
     listed = [as_new(image) for image in listing.images if image.split == "test"] if listing.layout != MVTEC else []
     tests = by_category(listed) if of_data else {}
     files = night.for_each(
@@ -74,34 +77,38 @@ def _list_new_images(night: NightRun, listing: Listing) -> dict[str, _NewFiles]:
     for category, of_category in files.items():
         if of_category.warnings:
             others = len(of_category.warnings) - 1
-            more = f" (and {others} more like it)" if others else ""
+            more = f" (more warnings about this folder, not shown: {others})" if others else ""
             night.record.warn(f"{category}: {of_category.warnings[0]}{more}")
     unknown = [] if of_data else [name for name in image_folders(source) if name not in categories]
     if unknown:
         names = named(unknown, 20)
-        night.record.warn(f"{source.uri}: {len(unknown)} folders belong to no known category: {names}.")
+        night.record.warn(f"{source.uri}: folders that match no category are not scored ({len(unknown)}): {names}.")
     return files
 
 
 def _new_files(source: Store, category: str, *, of_data: bool, tests: list[ImageRecord]) -> _NewFiles:
-    """Return a category's new images: those of its folder; of the training data, of `test`, else of `incoming`.
+    """Return a category's new images.
+
+    These are the images in its folder below `source`. If `source` is the root of the training data, they are the images
+    in `test` or, if there are none, in `incoming`.
 
     Args:
-        source: the root of the new images.
-        category: the category.
-        of_data: whether that is the root of the training data.
-        tests: the test images of training data in a layout that has no such folders.
+        source: Root folder of the new images.
+        category: Name of the category.
+        of_data: Whether `source` is the root of the training data.
+        tests: Test images of training data whose layout has no folder of test images per category.
     """
     if tests or source.listed:
         return _NewFiles(images=tests, warnings=[])
     if of_data and (files := find_new_images(source, f"{category}/test")[0]):
-        return _NewFiles(images=new_images(source, category, files), warnings=[])  # which the listing has warned of
+        # No warnings: those of the listing already include this folder.
+        return _NewFiles(images=new_images(source, category, files), warnings=[])
     files, warnings = find_new_images(source, f"{category}/incoming" if of_data else category)
     return _NewFiles(images=new_images(source, category, files), warnings=list(warnings))
 
 
 def _trusted(night: NightRun, previous: PreviousScores, known: KnownRows) -> KnownRows:
-    """Return image_path -> row of an index that is believed where the file has not changed."""
+    """Return image_path -> index row; the row is valid if the fingerprint of the file has not changed."""
     last = {} if night.config.rehash else previous.index
     return {**last, **known} if night.options.images is None else {**last}
 
@@ -109,7 +116,7 @@ def _trusted(night: NightRun, previous: PreviousScores, known: KnownRows) -> Kno
 def _index_new_images(
     night: NightRun, runner: Runner, files: Mapping[str, _NewFiles], trusted: KnownRows
 ) -> tuple[ImageRecord, ...]:
-    """Return the new images that can be read, and write them to index.parquet."""
+    """Return the new images that can be read, and write their index.parquet."""
     listed = [image for of_category in files.values() for image in of_category.images]
     bit_depth = night.config.bit_depth
     completed = complete_images(listed, trusted, read=read_in_tasks(runner), bit_depth=bit_depth)
@@ -121,7 +128,7 @@ def _index_new_images(
 def _scoring_jobs(
     night: NightRun, files: Mapping[str, _NewFiles], images: Mapping[str, Sequence[ImageRecord]]
 ) -> list[CategoryJob]:
-    """Return the jobs of categories with images and an active model; set the result of the others."""
+    """Return the jobs of the categories with images and an active model; set the result of the others."""
     folders = night.for_each(
         list(files), lambda category: _active_folder(night, category), NightStage.SCORE, NightTask.SCORE
     )
@@ -151,7 +158,7 @@ def _scoring_job(night: NightRun, folder: Store, images: tuple[ImageRecord, ...]
 
 
 def _active_folder(night: NightRun, category: str) -> Store | None:
-    """Return the folder of a category's active model; None where there is none."""
+    """Return the folder of a category's active model; None if it has no active model."""
     version = night.registry.current(category)
     return None if version is None else night.registry.version(category, version)
 
@@ -159,11 +166,11 @@ def _active_folder(night: NightRun, category: str) -> Store | None:
 def _score_wave(
     night: NightRun, runner: Runner, wave: Sequence[CategoryJob], previous: PreviousScores
 ) -> list[Measurement]:
-    """Score the images of some categories; return what that took for those of which no row was reused."""
+    """Score the images of a wave; return measurements of the categories without reused rows."""
     measurements = []
     for scored in write_scores(runner, wave, night.networks, previous):
         category = scored.job.category
-        if scored.images == scored.job.n_images:  # reused rows cost nothing, and would make the next run look cheap
+        if scored.images == scored.job.n_images:  # reused rows take no time; the estimate would be too low
             measurements.append(Measurement(seconds=scored.seconds, images={category: scored.images}))
         with night.guarded(category, NightStage.SCORE, NightTask.SCORE):
             _report_scores(night, scored.job)
@@ -174,7 +181,7 @@ def _score_wave(
 
 
 def _report_scores(night: NightRun, job: CategoryJob) -> None:
-    """Set what the scores of a category show, and write its drift into the registry."""
+    """Set the results of a scored category, and write its drift to the registry."""
     category, model = job.category, job.model.model
     scores = read_scores(night.out, category)
     row = night.row(category)

@@ -1,6 +1,6 @@
-"""Scores of new images in files of bounded size: SCORES/<run_id>/scores/fused/<category>/part-00000.parquet, ...
+"""Scores of new images, in files of bounded size: SCORES/<run_id>/scores/fused/<category>/part-00000.parquet, ...
 
-Rows of the last nightly run are reused where the same model scored the same contents.
+Rows of the previous nightly run are reused if the same model scored the same file contents.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pipelines.storage.schemas import fused_schema
 from pipelines.storage.store import Store
 from pipelines.storage.stored_model import StoredModel
 
-_MODEL_KEY = "judge"  # metadata of a part: key of the model that scored it
+_MODEL_KEY = "judge"  # name of the metadata field of a part that holds `CategoryJob.model_key`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +34,9 @@ class CategoryJob:
     """New images of a category and the model that scores them.
 
     Attributes:
-        model: the active model, with the target false-positive rate of this run.
-        images: readable ones, in order.
-        scratch_bytes: of the features of all images.
+        model: Active model, with the threshold for the target false-positive rate of this run.
+        images: Readable new images, in the order of the scores.
+        scratch_bytes: Size of the features of all images in bytes.
     """
 
     model: StoredModel
@@ -45,22 +45,22 @@ class CategoryJob:
 
     @property
     def category(self) -> str:
-        """The category of the model."""
+        """Name of the category."""
         return self.model.category
 
     @property
     def n_images(self) -> int:
-        """How many images it has."""
+        """Number of images."""
         return len(self.images)
 
     @property
     def model_key(self) -> str:
-        """Key of what rows depend on beside the images."""
+        """Cache key of what the scores depend on, apart from the images."""
         return key_of([self.model.model.version, self.model.model.false_alarms])
 
     @property
     def parts(self) -> list[ScorePart]:
-        """The files of its scores, at most `PART_ROWS` images each."""
+        """Parts of at most `PART_ROWS` images, one per file of scores."""
         starts = range(0, len(self.images), PART_ROWS)
         return [
             ScorePart(job=self, number=number, images=self.images[start : start + PART_ROWS])
@@ -70,12 +70,12 @@ class CategoryJob:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ScorePart:
-    """Images of a category whose scores are one file.
+    """Images of a category whose scores are stored in one file.
 
     Attributes:
-        job: of the category.
-        number: of the file, from 0.
-        images: at most `PART_ROWS`.
+        job: Job of the category.
+        number: Number of the file, from 0.
+        images: At most `PART_ROWS` images.
     """
 
     job: CategoryJob
@@ -84,44 +84,51 @@ class ScorePart:
 
     @property
     def file(self) -> str:
-        """Name of the file below the folder of the run."""
+        """Path of the file relative to the folder of the run."""
         return fused_part(self.job.category, self.number)
 
     @property
     def key(self) -> str:
-        """Key of all that the rows depend on."""
+        """Cache key of what the scores depend on, including the images."""
         contents = [(image.image_path, image.content_sha256) for image in self.images]
         return key_of([self.job.model_key, contents])
 
     @property
     def backbones(self) -> list[str]:
-        """Members of the model, each with a column of scores."""
+        """Backbones of the members; each has a column of scores."""
         return self.job.model.backbones
 
 
 class PreviousScores:
-    """The scores of an earlier nightly run.
+    """Scores of an earlier nightly run.
 
     Attributes:
-        index: image_path -> its row of index.parquet.
+        index: image_path -> row of index.parquet.
     """
 
     def __init__(self, store: Store | None) -> None:
-        """Read the index of a run.
+        """Read the image index of an earlier run.
 
         Args:
-            store: the folder of its scores; None where no score can be reused.
+            store: Folder of the scores, SCORES/<run_id>; None if no scores can be reused.
 
         Raises:
-            OSError: the index cannot be read.
-            UsageError: the index is damaged.
+            OSError: The index cannot be read.
+            UsageError: The index is damaged.
         """
         self._store = store
         rows = [] if store is None else rows_if_there(store, INDEX_FILE)
         self.index = {str(row["image_path"]): row for row in rows}
 
     def rows(self, part: ScorePart) -> list[pa.Table]:
-        """Return the rows of those images of a part that have not changed and that the same model scored."""
+        """Return the rows of those images of a part that have not changed and were scored by the same model.
+
+        Args:
+            part: Part of the current run.
+
+        Returns:
+            Tables of scores/fused, without metadata; empty if no row can be reused.
+        """
         if self._store is None:
             return []
         same = {image.image_path for image in part.images if self._has(image)}
@@ -129,7 +136,7 @@ class PreviousScores:
         for info in self._store.files(fused_parts(part.job.category)):
             name = self._store.name_of(info)
             if same and metadata_of(self._store, name).get(_MODEL_KEY) == part.job.model_key:
-                with suppress(OSError, ValueError):  # images of a damaged file are scored again
+                with suppress(OSError, ValueError):  # the images of a damaged file are scored again
                     table = read_table(self._store, name).replace_schema_metadata(None)
                     tables.append(table.filter([path in same for path in table["image_path"].to_pylist()]))
         return tables
@@ -141,12 +148,12 @@ class PreviousScores:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredCategory:
-    """A category whose scores are complete.
+    """Category whose scores are complete.
 
     Attributes:
-        job: of the category.
-        images: how many were scored now, not reused.
-        seconds: what that took; the seconds of a wave are divided by images.
+        job: Job of the category.
+        images: Number of images that were scored, without those whose rows were reused.
+        seconds: Wall time in seconds. The time of a wave is divided among its parts in proportion to scored images.
     """
 
     job: CategoryJob
@@ -157,16 +164,18 @@ class ScoredCategory:
 def write_scores(
     runner: Runner, jobs: Sequence[CategoryJob], networks: Networks, previous: PreviousScores
 ) -> Iterator[ScoredCategory]:
-    """Write the parts of some categories, as many at once as scratch has room for.
+    """Score new images and write the parts, in waves whose features fit the scratch space.
+
+    A category that cannot be scored is recorded as failed. Parts that exist and are up to date are kept.
 
     Args:
-        runner: whose data the images are of, and whose run directory the parts are written to.
-        jobs: one a category.
-        networks: those of all models.
-        previous: scores that may be reused.
+        runner: Runner whose data root holds the images and whose `out` is the folder of the scores.
+        jobs: Jobs to run, one per category.
+        networks: Networks of all models.
+        previous: Scores of the previous run, whose rows are reused.
 
     Yields:
-        Each category when its last part is written; none that failed.
+        Each category that has not failed, once its last part is written.
     """
     parts = [part for job in jobs for part in job.parts]
     waiting = Counter(part.job.category for part in parts)
@@ -189,7 +198,7 @@ def write_scores(
 
 
 def _remove_other_parts(out: Store, jobs: Sequence[CategoryJob], planned: set[str]) -> None:
-    """Remove parts that this run, interrupted when there were more images, has left."""
+    """Remove parts that this run wrote before it was interrupted and that the current images no longer need."""
     for job in jobs:
         for info in out.files(fused_parts(job.category)):
             if out.name_of(info) not in planned:
@@ -199,7 +208,7 @@ def _remove_other_parts(out: Store, jobs: Sequence[CategoryJob], planned: set[st
 def _write_parts(
     runner: Runner, parts: Sequence[ScorePart], networks: Networks, previous: PreviousScores
 ) -> dict[ScorePart, int]:
-    """Return the parts that are written now, and how many of their images were scored for it."""
+    """Write parts; return each complete part with the number of its images that were scored, not reused."""
     written: dict[ScorePart, int] = {}
     requests: list[ScoringRequest] = []
     incomplete: list[tuple[ScorePart, pa.Table]] = []
@@ -228,9 +237,9 @@ def _write_parts(
 
 
 def _write_part(runner: Runner, part: ScorePart, table: pa.Table) -> None:
-    """Write rows in the order of the images, without images that vanished.
+    """Write the rows of a part in the order of its images; images that were removed meanwhile have no row.
 
-    Reused rows keep the time at which they were scored, and get the `run_id` of this run.
+    Reused rows get the `run_id` of this run and keep their `scored_at`.
     """
     row_of = {path: number for number, path in enumerate(table["image_path"].to_pylist())}
     table = table.take([row_of[image.image_path] for image in part.images if image.image_path in row_of])

@@ -1,4 +1,4 @@
-"""State of a nightly run: its options, what the last run left, and what has been done with each category so far."""
+"""State of a nightly run in progress: options, state of the previous run, and results of each category so far."""
 
 from __future__ import annotations
 
@@ -27,24 +27,25 @@ from pipelines.storage.paths import FAILURES_FILE, RUN
 from pipelines.storage.redaction import redact
 from pipelines.storage.schemas import FAILURES
 from pipelines.storage.store import Store, side_by_side
-from pipelines.tracking.run_record import RunRecord, RunStatus
+from pipelines.tracking.run_info import RunStatus
+from pipelines.tracking.run_record import RunRecord
 
 _R = TypeVar("_R")
 
 
 @dataclass(kw_only=True)
 class NightRun:
-    """A nightly run in progress.
+    """Nightly run in progress.
 
     Attributes:
-        options: of the run.
-        registry: the models.
-        runner: runs stages in the work folder of the registry; its record is that of the run.
-        out: SCORES/<run_id>.
-        networks: those of the run, and of the active models that were met.
-        costs: what categories took in earlier runs.
-        previous: state that the last run left.
-        deadline: by which all has to be done; None for no deadline.
+        options: Options of the nightly run.
+        registry: Registry of the models.
+        runner: Runner of the training stages, in the work folder of the registry. Its record is that of the run.
+        out: Folder of the scores, SCORES/<run_id>.
+        networks: Networks of the run and of the active models that have been read.
+        costs: Wall times of the categories in earlier runs.
+        previous: State of the previous run.
+        deadline: Time at which the run has to be finished; None without a deadline.
         categories: category -> its row of night.parquet so far.
     """
 
@@ -60,63 +61,86 @@ class NightRun:
 
     @property
     def record(self) -> RunRecord:
-        """The record of the run."""
+        """Record of the run."""
         return self.runner.record
 
     @property
     def config(self) -> RunConfig:
-        """The configuration of the run."""
+        """Configuration of the run."""
         return self.runner.context.config
 
     @property
     def data(self) -> Store:
-        """The root of the training images."""
+        """Root folder of the training images."""
         return self.runner.context.data
 
     @property
     def work(self) -> Store:
-        """The run directory in the registry in which candidates are trained."""
+        """Run directory in the registry in which candidates are trained."""
         return self.runner.context.out
 
     @property
     def new_images(self) -> Store:
-        """The root of the new images."""
+        """Root folder of the new images."""
         return self.data if self.options.images is None else Store.of(self.options.images)
 
     @property
     def scope(self) -> NightScope:
-        """What the run is asked for."""
+        """Scope of the run."""
         return NightScope.of(self.options, self.config, self.record.run_id)
 
     def row(self, category: str) -> CategoryNight:
-        """Return a category's row of night.parquet so far."""
+        """Return the row of a category in night.parquet so far.
+
+        Args:
+            category: Name of the category.
+        """
         return self.categories.get(category) or CategoryNight(category=category)
 
     def update(self, row: CategoryNight) -> None:
-        """Replace a category's row of night.parquet."""
+        """Replace the row of a category in night.parquet.
+
+        Args:
+            row: New row; its `category` selects the row that is replaced.
+        """
         self.categories[row.category] = row
 
     def set_learned(self, category: str, result: TrainingResult) -> None:
-        """Set what became of training a category."""
+        """Set the training result of a category.
+
+        Args:
+            category: Name of the category.
+            result: Value of column `learned`.
+        """
         self.update(replace(self.row(category), learned=result))
 
     def set_judged(self, category: str, result: ScoringResult) -> None:
-        """Set what became of scoring a category."""
+        """Set the scoring result of a category.
+
+        Args:
+            category: Name of the category.
+            result: Value of column `judged`.
+        """
         self.update(replace(self.row(category), judged=result))
 
     def set_failed(self, category: str, task: NightTask) -> None:
-        """Set that training or scoring of a category failed."""
+        """Set the result of a category to failed.
+
+        Args:
+            category: Name of the category.
+            task: Task that failed.
+        """
         if task is NightTask.TRAIN:
             self.set_learned(category, TrainingResult.FAILED)
         else:
             self.set_judged(category, ScoringResult.FAILED)
 
     def defer(self, categories: Sequence[str], task: NightTask) -> None:
-        """Set that there is no time left for some categories, and warn about it.
+        """Set the result of categories to deferred, and print a warning that names them.
 
         Args:
-            categories: for which there is none.
-            task: what is not done with them.
+            categories: Categories that do not fit before the deadline; if empty, nothing is printed.
+            task: Task that is deferred.
         """
         for category in categories:
             if task is NightTask.TRAIN:
@@ -126,20 +150,20 @@ class NightRun:
         if categories:
             done = "trained" if task is NightTask.TRAIN else "scored"
             names = named(categories, 20)
-            self.record.warn(f"{len(categories)} categories could not be {done} before the deadline: {names}.")
+            self.record.warn(f"Not {done} before the deadline, deferred to the next run ({len(categories)}): {names}.")
 
     @contextmanager
     def guarded(self, category: str, stage: NightStage, task: NightTask | None = None) -> Iterator[None]:
-        """Make any exception within a failure of one category, so that the run continues with the others.
+        """Record an exception in the block as a failure of one category, so that the run continues with the others.
 
         Args:
-            category: the category whose files are worked with.
-            stage: what is done.
-            task: whether training or scoring has failed then; None for neither.
+            category: Category that the block processes.
+            stage: Stage that the failure is recorded for.
+            task: Task whose result is set to failed; None for neither.
         """
         try:
             yield
-        except Exception as error:  # damaged models, lost files, other weights, any JSON
+        except Exception as error:  # for example damaged models, missing files or changed weights
             self.record.category_failed(category, stage, error_line(error))
             if task is not None:
                 self.set_failed(category, task)
@@ -147,16 +171,16 @@ class NightRun:
     def for_each(
         self, categories: Sequence[str], work: Callable[[str], _R], stage: NightStage, task: NightTask | None = None
     ) -> dict[str, _R]:
-        """Do something that waits for files with each category, side by side and guarded.
+        """Call a function for each category in parallel threads; an exception is a failure of its category alone.
 
         Args:
-            categories: the categories.
-            work: called with a category.
-            stage: what is done.
-            task: whether training or scoring has failed where `work` raises; None for neither.
+            categories: Names of the categories.
+            work: Function of a category's name that mostly waits for files. It must be thread-safe.
+            stage: Stage that failures are recorded for.
+            task: Task whose result is set to failed if `work` raises; None for neither.
 
         Returns:
-            Category -> what `work` returned, of those in which it raised nothing, in the order given.
+            category -> result of `work`, in the order given, without the categories for which `work` raised.
         """
 
         def attempt(category: str) -> _R | Exception:
@@ -174,15 +198,15 @@ class NightRun:
         return results
 
     def seconds_left(self) -> float | None:
-        """Return the seconds until the deadline, negative after it; None without one."""
+        """Return the seconds until the deadline, negative after it; None without a deadline."""
         return None if self.deadline is None else (self.deadline - datetime.now().astimezone()).total_seconds()
 
     def queue(self, task: NightTask, seconds_left: Callable[[], float | None]) -> BudgetedQueue:
-        """Return the queue for one of the two tasks.
+        """Return the job queue of a task.
 
         Args:
-            task: what is done with the categories.
-            seconds_left: returns the time left for the task, None without a deadline.
+            task: Task that the jobs perform.
+            seconds_left: Function that returns the seconds left for the task, or None without a deadline.
         """
         return BudgetedQueue(
             task=task,
@@ -194,21 +218,25 @@ class NightRun:
         )
 
     def previous_scores(self) -> PreviousScores:
-        """Return the scores of the last run, where it came to its end and scored images of the same place."""
+        """Return the scores of the last finished run, if they can be reused.
+
+        They are empty if that run had other images, another bit depth or another scores folder, or if its image index
+        cannot be read.
+        """
         scope = self.previous.last_finished(self.config.categories)
         if scope is None or not scope.has_same_images(self.scope):
             return PreviousScores(None)
         try:
             return PreviousScores(Store.of(self.options.scores).below(scope.run_id))
         except (OSError, ValueError) as error:
-            self.record.warn(f"No score of the last run is reused: {error}")
+            self.record.warn(f"The scores of the previous run cannot be reused; all images are scored again: {error}")
             return PreviousScores(None)
 
     def save(self, status: RunStatus) -> None:
-        """Write night.parquet and failures.parquet, run.json, and the state that the next run needs.
+        """Write night.parquet, failures.parquet, run.json, and the state that the next run reads.
 
         Args:
-            status: how far the run is.
+            status: Status of the run.
         """
         record = self.record
         rows = {name: replace(self.categories[name], run_id=record.run_id) for name in sorted(self.categories)}
@@ -217,7 +245,7 @@ class NightRun:
         record.save(status)
         ended = status not in INTERRUPTED
         all_rows = {**rows, **self._rows_of_others()} if ended else rows
-        if ended:  # where `status` reads
+        if ended:  # the work folder keeps the results of the last finished run, which `status` shows
             write_night(self.work, all_rows)
         info = NightInfo(
             run_id=record.run_id,
@@ -232,23 +260,23 @@ class NightRun:
         self.work.write_json(RUN, info.to_json())
 
     def _rows_of_others(self) -> dict[str, CategoryNight]:
-        """Return the rows of the last run of categories that this one was not asked for."""
+        """Return the previous rows of categories that this run does not select."""
         if not self.config.categories:
             return {}
         try:
             return {name: row for name, row in read_night(self.work).items() if name not in self.categories}
-        except ValueError:  # a damaged file, which is about to be written anew
+        except ValueError:  # the file is damaged; the caller replaces it
             return {}
 
     def _finished(self) -> tuple[NightScope, ...]:
-        """Return the scopes whose scores the next run may reuse; one of some categories replaces no other's."""
+        """Return the scopes whose scores the next run may reuse, newest first; a run of all categories replaces all."""
         scope = self.scope
         others = (other for other in self.previous.finished if other.categories != scope.categories)
         return (scope, *(others if scope.categories else ()))
 
 
 def _deferred(rows: dict[str, CategoryNight]) -> dict[NightTask, tuple[str, ...]]:
-    """Return task -> categories that the next run has to do first."""
+    """Return task -> deferred categories, with which the next run starts."""
     return {
         NightTask.TRAIN: tuple(name for name, row in rows.items() if row.learned == TrainingResult.DEFERRED),
         NightTask.SCORE: tuple(name for name, row in rows.items() if row.judged == ScoringResult.DEFERRED),

@@ -1,4 +1,4 @@
-"""The steps of a nightly run, by the names that its files have for them."""
+"""Names of the tasks and stages of a nightly run in its files."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from enum import StrEnum
 
 
 class NightTask(StrEnum):
-    """What takes time and may be deferred, in costs.json and run.json.
+    """Task of a nightly run that is deferred if it does not fit before the deadline; a key of costs.json and run.json.
 
     Attributes:
-        TRAIN: training a model, with its acceptance test.
-        SCORE: scoring the new images.
+        TRAIN: Train a model and run its acceptance test.
+        SCORE: Score the new images.
     """
 
     TRAIN = "learn"
@@ -18,15 +18,15 @@ class NightTask(StrEnum):
 
 
 class NightStage(StrEnum):
-    """What a category can fail in, in failures.parquet; the stages of a run, such as 'extract', have their own names.
+    """Stage of a nightly run, in column `stage` of failures.parquet, beside the stages of any run such as 'extract'.
 
     Attributes:
-        REPAIR: finishing an interrupted change in the registry.
-        PLAN: comparing what is there with what should be.
-        TRAIN: preparing the training.
-        ACCEPT: the acceptance test.
-        SCORE: scoring the new images.
-        PRUNE: removing old versions.
+        REPAIR: Finish an interrupted change of the registry.
+        PLAN: Determine which files are missing or out of date.
+        TRAIN: Prepare the training.
+        ACCEPT: Run the acceptance test.
+        SCORE: Score the new images.
+        PRUNE: Remove old versions.
     """
 
     REPAIR = "repair"

@@ -1,4 +1,4 @@
-"""Training of a nightly run: categories whose good images changed are trained, tested and promoted, wave by wave."""
+"""Training of a nightly run: train, test and promote the categories whose good images changed, wave by wave."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from pipelines.storage.paths import model_folder
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingJob:
-    """A category that is trained and tested.
+    """Job that trains the candidate of one category and tests it.
 
     Attributes:
-        plan: what has to be done for its model.
-        candidate: its model, not trained yet, and the images of the acceptance test.
-        batches: what the acceptance test needs extracted.
-        acceptance_bytes: of the features of these batches.
+        plan: Plan of the category's model.
+        candidate: Candidate before training, with the images of its acceptance test.
+        batches: Batches of images to extract for the acceptance test.
+        acceptance_bytes: Size of the features of these batches in bytes.
     """
 
     plan: CategoryPlan
@@ -36,28 +36,30 @@ class TrainingJob:
 
     @property
     def category(self) -> str:
-        """The category."""
+        """Name of the category."""
         return self.plan.category
 
     @property
     def n_images(self) -> int:
-        """How many good images it has."""
+        """Number of good images."""
         return len(self.plan.images)
 
     @property
     def scratch_bytes(self) -> int:
-        """Bytes of the features that have to exist at the same time."""
+        """Bytes of scratch space for the features that must exist at the same time."""
         return self.plan.scratch_bytes + self.acceptance_bytes
 
 
 def train_categories(
     night: NightRun, plans: Sequence[CategoryPlan], labeled: Mapping[str, Sequence[ImageRecord]]
 ) -> None:
-    """Train the categories whose good images changed, and bring the models before the acceptance test.
+    """Train, test and promote the candidates of categories whose good images or options changed.
+
+    The results are set in `night`; categories that do not fit before the deadline are deferred.
 
     Args:
-        night: the run.
-        plans: of all categories.
+        night: Nightly run in progress.
+        plans: Plans of all categories that have good images.
         labeled: category -> its test images.
     """
     plan_of = {plan.category: plan for plan in plans}
@@ -79,7 +81,7 @@ def train_categories(
 
 
 def _report_settled(night: NightRun, plan: CategoryPlan) -> None:
-    """Set the result of a version about which nothing is left to decide; this run, resumed, may have decided it."""
+    """Set the result of a settled version, which this run itself may have decided before it was interrupted."""
     last = night.registry.last_event(plan.category, plan.version)
     if last is not None and last.run_id == night.record.run_id:
         night.update(
@@ -98,7 +100,7 @@ def _report_settled(night: NightRun, plan: CategoryPlan) -> None:
 def _training_jobs(
     night: NightRun, plans: Sequence[CategoryPlan], labeled: Mapping[str, Sequence[ImageRecord]]
 ) -> tuple[list[TrainingJob], list[str]]:
-    """Return the jobs of categories that are due, and which of these categories have no model yet."""
+    """Return the jobs of these plans, and the names of the categories without an active model."""
     plan_of = {plan.category: plan for plan in plans}
     active = night.for_each(
         list(plan_of), lambda name: ActiveModel.read(night.registry, name), NightStage.ACCEPT, NightTask.TRAIN
@@ -127,7 +129,7 @@ def _training_job(
 
 
 def _seconds_for_training(night: NightRun) -> float | None:
-    """Return the seconds that are left when scoring the new images is accounted for, as far as its cost is known."""
+    """Return the seconds until the deadline minus the estimated time for scoring the new images."""
     left = night.seconds_left()
     if left is None:
         return None
@@ -141,12 +143,12 @@ def _seconds_for_training(night: NightRun) -> float | None:
 
 
 def _train_wave(night: NightRun, wave: Sequence[TrainingJob], number: int) -> list[Measurement]:
-    """Train, test and promote some categories; return what that took, unless some of it had been done before."""
+    """Train, test and promote a wave; return its measurement, or none if part of the work had been done before."""
     runner = night.runner
     label = f" {number}" if number > 1 else ""
     start = time.perf_counter()
     trained = [job.plan for job in wave if job.plan.fuse and not night.registry.holds(job.category, job.plan.version)]
-    # The images of the acceptance test are extracted with the others, since each extraction has a start-up of its own.
+    # The images of the acceptance test are extracted together with the others: each extraction takes time to start.
     batches = [batch for plan in trained for batch in plan.batches] + [batch for job in wave for batch in job.batches]
     runner.extract(batches, label)
     runner.bring_up_to_date([plan for plan in trained if plan.category not in night.record.failed], label)
@@ -159,7 +161,7 @@ def _train_wave(night: NightRun, wave: Sequence[TrainingJob], number: int) -> li
 
 
 def _test_and_promote(night: NightRun, wave: Sequence[TrainingJob]) -> None:
-    """Bring the models of a wave before the acceptance test, and promote those that pass."""
+    """Run the acceptance tests of a wave, and promote the candidates that are not rejected."""
     candidates: list[Candidate] = []
     for job in wave:
         if job.category in night.record.failed:
@@ -167,7 +169,7 @@ def _test_and_promote(night: NightRun, wave: Sequence[TrainingJob]) -> None:
             continue
         with night.guarded(job.category, NightStage.ACCEPT, NightTask.TRAIN):
             folder = job.candidate.model.folder
-            if night.registry.holds(job.category, job.plan.version):  # the images are the same as some time ago
+            if night.registry.holds(job.category, job.plan.version):  # trained earlier from the same images
                 folder = night.registry.version(job.category, job.plan.version)
             candidates.append(job.candidate.trained(folder))
     results = run_acceptance_tests(night.runner, candidates, night.networks.by_backbone, night.options.acceptance)
@@ -183,4 +185,4 @@ def _test_and_promote(night: NightRun, wave: Sequence[TrainingJob]) -> None:
             learned = TrainingResult(result.status)
             night.update(replace(night.row(category), learned=learned, candidate=version, reasons=reasons))
             if learned is TrainingResult.REJECTED:
-                night.record.warn(f"{category}: the candidate {version} is rejected: {reasons}")
+                night.record.warn(f"{category}: candidate {version} was rejected by the acceptance test. {reasons}")

@@ -1,1 +1,1 @@
-"""What is missing or stale, and how long it will take."""
+"""Planning of a run: which jobs are missing or out of date, and how long they will take."""

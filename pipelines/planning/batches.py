@@ -1,4 +1,4 @@
-"""What the extraction is given: how a network looks at images, and the images it looks at in one pass."""
+"""Input of the feature extraction: the settings of a backbone and the image batches of its forward passes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,20 @@ from reconpatch.detector.model import CODE_VERSION, MemberModel, Model
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureSpec:
-    """How a network looks at an image; with the weights, all that patch features depend on.
+    """The settings with which a backbone computes patch features.
+
+    Together with the weights, the device and the number of threads, they determine the features of an image.
 
     Attributes:
-        backbone, layers, patch_size, aggregation: see `pipelines.config.member.Member`.
-        image_size, full_frame, bit_depth: how an image becomes the network's input.
-        chunk: images of a forward pass, the last one padded.
-        pasted: whether each image first gets one synthetic defect, seeded by its contents.
+        backbone: Name of the backbone in timm.
+        layers: Layers whose feature maps are used, as timm's out_indices.
+        patch_size: Side of the averaging window in cells of the feature map, odd.
+        aggregation: How the layers are combined into one patch feature, 'patchcore' or 'concat'.
+        image_size: Side of the backbone's input in pixels.
+        full_frame: Whether the whole image is resized; False for a center crop.
+        bit_depth: Significant bits per channel of images with more than 8 bits (9-16).
+        chunk: Number of images in a forward pass; the last batch is padded to this number.
+        pasted: Whether a synthetic defect, seeded by the file's contents, is pasted into each image first.
     """
 
     backbone: str
@@ -37,12 +44,15 @@ class FeatureSpec:
 
     @classmethod
     def of(cls, member: Member | MemberModel, recipe: RunConfig | Model, *, pasted: bool = False) -> FeatureSpec:
-        """Return the specification of a member, as a run is configured or a model was fitted.
+        """Return the feature specification of a member of a run or of a stored model.
 
         Args:
-            member: whose network it is.
-            recipe: of the run, or the stored model.
-            pasted: whether images get a synthetic defect.
+            member: Member that provides the backbone, the layers, the patch size and the aggregation.
+            recipe: Run configuration or stored model that provides the image settings and the chunk.
+            pasted: Whether a synthetic defect is pasted into each image.
+
+        Returns:
+            The specification.
         """
         return cls(
             backbone=member.backbone,
@@ -58,20 +68,20 @@ class FeatureSpec:
 
     @property
     def network(self) -> tuple[str, tuple[int, ...], int]:
-        """What a loaded network depends on: backbone, layers and input size."""
+        """Backbone, layers and input size: the settings that a loaded backbone depends on."""
         return self.backbone, self.layers, self.image_size
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageBatch:
-    """At most `FeatureSpec.chunk` images of one category: a job of the extraction.
+    """A job of the extract stage: at most `FeatureSpec.chunk` images of one category.
 
     Attributes:
-        category: the images' category.
-        spec: how they are looked at.
-        source: the root that the images' paths are relative to.
-        shard: the name of the feature shard in scratch that comes of it.
-        images: what is read, in this order.
+        category: Category of the images.
+        spec: Settings of the feature extraction.
+        source: Store that the image paths are relative to.
+        shard: Name of the feature shard that the job writes to scratch space.
+        images: Images of the batch, in the order of the shard's rows.
     """
 
     category: str
@@ -82,22 +92,25 @@ class ImageBatch:
 
     @property
     def backbone(self) -> str:
-        """The network's name."""
+        """Name of the backbone."""
         return self.spec.backbone
 
     @property
     def size(self) -> int:
-        """How many images the batch has."""
+        """Number of images in the batch."""
         return len(self.images)
 
 
 def features_key(spec: FeatureSpec, weights_sha256: str, config: RunConfig) -> str:
-    """Return the key of all that an image's patch features depend on, except the image.
+    """Return the cache key of patch features: everything they depend on except the image.
 
     Args:
-        spec: how the image is looked at.
-        weights_sha256: digest of the network's weights.
-        config: of the run, for threads and device.
+        spec: Settings of the feature extraction.
+        weights_sha256: SHA-256 of the backbone's weights, in hex.
+        config: Run configuration, which provides the number of threads and the device.
+
+    Returns:
+        The key, 64 hexadecimal digits.
     """
     return key_of(
         {
@@ -113,14 +126,20 @@ def features_key(spec: FeatureSpec, weights_sha256: str, config: RunConfig) -> s
 def batches_of(
     images: Sequence[ImageRecord], spec: FeatureSpec, source: Store, *, weights_sha256: str, config: RunConfig
 ) -> list[ImageBatch]:
-    """Cut a category's images into batches; shards are named by what is read and how, so that none is extracted twice.
+    """Cut the images of one category into batches.
+
+    The name of a shard is derived from the feature settings and from the images' paths and contents, so that equal
+    batches share a shard and are extracted once.
 
     Args:
-        images: of one category.
-        spec: how they are looked at.
-        source: the root that their paths are relative to.
-        weights_sha256: digest of the network's weights.
-        config: of the run.
+        images: Images of one category, parts assigned.
+        spec: Settings of the feature extraction.
+        source: Store that the image paths are relative to.
+        weights_sha256: SHA-256 of the backbone's weights, in hex.
+        config: Run configuration, which provides the number of threads and the device.
+
+    Returns:
+        The batches: first those of the fit images, then those of the other images.
     """
     key = features_key(spec, weights_sha256, config)
     return [
@@ -136,9 +155,16 @@ def batches_of(
 
 
 def cut_batches(images: Sequence[ImageRecord], size: int) -> list[tuple[ImageRecord, ...]]:
-    """Cut images into groups of at most `size`, in the order given, fit images and others apart.
+    """Cut images into groups, in the given order.
 
-    They never share a batch: a model does not depend on which images are scored.
+    Fit images and other images never share a group, so that a model does not depend on which images are scored.
+
+    Args:
+        images: Images of one category, parts assigned.
+        size: Largest number of images in a group, at least 1.
+
+    Returns:
+        The groups of fit images, then the groups of the other images.
     """
     fit = [image for image in images if image.part == "fit"]
     rest = [image for image in images if image.part != "fit"]
@@ -146,4 +172,5 @@ def cut_batches(images: Sequence[ImageRecord], size: int) -> list[tuple[ImageRec
 
 
 def _shard_key(features: str, images: Sequence[ImageRecord]) -> str:
+    """Return the part of a shard's name that identifies its images and feature settings."""
     return key_of([features, [(image.image_path, image.content_sha256) for image in images]])[:24]

@@ -1,4 +1,4 @@
-"""How long a run will take, from a trial of each network on this machine: an estimate for `--dry-run`."""
+"""Estimate of a run's duration for `--dry-run`, from a timed trial of each backbone on this machine."""
 
 from __future__ import annotations
 
@@ -20,16 +20,21 @@ from reconpatch.features.backbones import Backbone
 from reconpatch.features.patches import extract_features
 
 _TRIAL_STEPS = 8
-_SIDE = 1536  # of the matrices whose product tells the machine's speed
+_SIDE = 1536  # side of the square matrices whose product is timed to measure the machine's speed
 
 
 def estimated_hours(plans: Sequence[CategoryPlan], config: RunConfig, backbones: Mapping[str, Backbone]) -> float:
-    """Estimate the hours of a run with as many workers as this machine has room for (or `--workers`).
+    """Estimate the duration of a run on this machine.
+
+    The estimate assumes `--workers` workers, or as many as this machine has CPUs for.
 
     Args:
-        plans: of the categories that are due.
-        config: of the run.
-        backbones: name -> loaded network of each member.
+        plans: Plans of the categories that have jobs to do.
+        config: Run configuration.
+        backbones: Name of each member's backbone -> loaded backbone.
+
+    Returns:
+        Hours; 0 if there is nothing to do.
     """
     use_threads(config.threads_per_unit)
     workers = config.workers or max(1, (os.cpu_count() or 1) // config.threads_per_unit)
@@ -48,37 +53,42 @@ def estimated_hours(plans: Sequence[CategoryPlan], config: RunConfig, backbones:
 
 
 def _seconds_per_image(backbone: Backbone, member: Member, config: RunConfig) -> float:
+    """Time the feature extraction of one image."""
     image = np.zeros((1, 3, config.image_size, config.image_size), np.float32)
     return _timed(lambda: extract_features(backbone, image, member.patch_size, member.aggregation))
 
 
 def _steps(job: MemberJob, config: RunConfig) -> int:
+    """Return the number of training steps of a member's adapter."""
     return schedule(job.fit_images * job.network.cells, config.adapter_config(job.member)).steps
 
 
 def _seconds_per_step(member: Member, config: RunConfig, channels: int) -> float:
+    """Time a training step on random features."""
     features = np.random.default_rng(0).normal(size=(2 * config.batch_size, channels)).astype(np.float16)
     trial = replace(config.adapter_config(member), max_steps=_TRIAL_STEPS)
     return _timed(lambda: train_adapter(features, trial)) / _TRIAL_STEPS
 
 
 def _products(job: MemberJob) -> float:
-    """Multiplications and additions of selecting the bank and of scoring."""
+    """Return the number of multiplications and additions that selecting the bank and scoring take."""
     width = min(job.dim or job.network.channels, job.network.channels)
     patches = job.fit_images * job.network.cells
     entries = max(1.0, job.member.coreset * patches)
-    # Selection looks at a third of all pairs or so (measured); scoring at all of them, and decides by differences.
+    # Measured: the selection computes about a third of all pairwise distances. Scoring computes all of them, and the
+    # smallest ones again from differences.
     work = (0.4 * patches if job.select else 0.0) + (1.3 * len(job.images) * job.network.cells if job.score else 0.0)
     return 2.0 * work * entries * width
 
 
 def _products_per_second() -> float:
+    """Time a matrix product and return the multiplications and additions per second."""
     matrix = torch.ones(_SIDE, _SIDE)
     return 2.0 * _SIDE**3 / _timed(lambda: matrix @ matrix)
 
 
 def _timed(work: Callable[[], object]) -> float:
-    """The quicker of two: the first also pays for what is done once."""
+    """Return the shorter duration of two calls, in seconds; the first call includes one-time initialization."""
     seconds = []
     for _ in range(2):
         start = time.perf_counter()

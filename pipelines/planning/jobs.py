@@ -1,4 +1,4 @@
-"""The jobs of a run: what of a member, of a category and of its fusion is due."""
+"""The jobs of a run: the work that is due for each member of a category and for the fusion of its scores."""
 
 from __future__ import annotations
 
@@ -19,18 +19,21 @@ from reconpatch.detector.model import Model
 
 @dataclass(frozen=True, kw_only=True)
 class MemberJob:
-    """A member (category, backbone) of the run, and what of it is due: a job of fit, select and score.
+    """A job of the stages fit, select and score: one member of one category.
+
+    If a stage is due, the stages after it are due as well.
 
     Attributes:
-        category: the category's name.
-        member: the network and the recipe it is used with.
-        keys: what its files depend on.
-        network: where its weights came from and how large its features are.
-        images: all images of the category that are scored, in order.
-        fit_shards: shards of the fit images, where adapter or bank are to be made.
-        score_shards: shards of the images that are to be scored; rows of others are kept as they are.
-        fit: whether its adapter is due; select, score: whether its bank and its scores are. Each brings those after it
-            along.
+        category: Name of the category.
+        member: Backbone and its part of the recipe.
+        keys: Cache keys of the member's files.
+        network: Source of the backbone's weights and size of its features.
+        images: All images of the category, in the order of the scored rows.
+        fit_shards: Names of the feature shards of the fit images; empty if neither adapter nor bank is due.
+        score_shards: Names of the feature shards of the images to score; the scored rows of other images are kept.
+        fit: Whether the adapter is due.
+        select: Whether the memory bank is due.
+        score: Whether the scores are due.
     """
 
     category: str
@@ -46,34 +49,37 @@ class MemberJob:
 
     @property
     def backbone(self) -> str:
-        """The member's network."""
+        """Name of the member's backbone."""
         return self.member.backbone
 
     @property
     def size(self) -> int:
-        """One member on the progress bar."""
+        """Steps of the progress bar: one member."""
         return 1
 
     @property
     def name(self) -> tuple[str, str]:
-        """Category and backbone, by which queues and records call it."""
+        """Category and backbone, which identify the member in queues and in the run record."""
         return self.category, self.backbone
 
     @property
     def fit_images(self) -> int:
-        """How many images it is fitted on: its weight in the queue."""
+        """Number of fit images, which is the job's weight in the training queue."""
         return sum(image.part == "fit" for image in self.images)
 
     @property
     def dim(self) -> int:
-        """D; 0 for the identity adapter."""
+        """Output dimension D of the adapter; 0 for the identity."""
         if self.member.epochs:
             return self.member.dim
         return self.network.channels if self.member.adapted else 0
 
     @property
     def copied_bytes(self) -> int:
-        """Scratch bytes of the fit images' features in one file, needed while adapter and bank are made."""
+        """Bytes of scratch space for one file with the features of all fit images.
+
+        The file exists while the adapter is trained and the bank is selected; 0 if neither is due.
+        """
         if not self.select:
             return 0
         embedded = 4 * min(self.dim, self.network.channels)  # float32 after an adapter
@@ -82,13 +88,13 @@ class MemberJob:
 
 @dataclass(frozen=True, kw_only=True)
 class FuseJob:
-    """A category whose members' scores are to be fused.
+    """A job of the fuse stage: one category.
 
     Attributes:
-        model: the category's model; its statistics and threshold are computed anew.
-        images: the scored images, in any order.
-        key: of what comes out.
-        maps: whether anomaly maps are written.
+        model: The category's model; the job computes its score statistics and its threshold.
+        images: The scored images, in any order.
+        key: Cache key of the fused scores.
+        maps: Whether anomaly maps are written.
     """
 
     model: Model
@@ -98,32 +104,32 @@ class FuseJob:
 
     @property
     def category(self) -> str:
-        """The model's category."""
+        """Category of the model."""
         return self.model.category
 
     @property
     def backbone(self) -> None:
-        """No member: the job is the whole category's."""
+        """None, because the job covers all members of the category."""
         return None
 
     @property
     def size(self) -> int:
-        """One category on the progress bar."""
+        """Steps of the progress bar: one category."""
         return 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class CategoryPlan:
-    """What is due of a category.
+    """The jobs of a category.
 
     Attributes:
-        category: the category's name.
-        images: all of its images, in order.
-        members: a job a member, due or not.
-        batches: the images that have to be extracted for these jobs.
-        fuse: the fusion, where it is due; None where the fused scores stand as they are.
-        version: the version of the model that the images and options make.
-        scratch_bytes: of the features that have to exist at the same time.
+        category: Name of the category.
+        images: All images of the category, in the order of the scored rows.
+        members: One job per member, also if none of its stages is due.
+        batches: Image batches whose features these jobs need.
+        fuse: The fusion; None if the stored fused scores are up to date.
+        version: Model version that these images and options produce.
+        scratch_bytes: Bytes of scratch space for all features that exist at the same time.
     """
 
     category: str
@@ -137,27 +143,35 @@ class CategoryPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class FusedSummary:
-    """What fused scores carry in their file's metadata.
+    """Results of a fusion that are stored in the metadata of the file of fused scores.
 
     Attributes:
-        metrics: the category's rows of metrics.parquet.
-        warnings: sentences of the fusion.
+        metrics: Rows of metrics.parquet for the category.
+        warnings: Warnings of the fusion, one sentence each.
     """
 
     metrics: tuple[MetricsRow, ...] = ()
     warnings: tuple[str, ...] = ()
 
     def to_json(self) -> str:
-        """Return the text of the metadata."""
+        """Return the summary as JSON text for the metadata."""
         return json.dumps(
             {"metrics": [row.row() for row in self.metrics], "warnings": self.warnings}, ensure_ascii=False
         )
 
 
 def stored_summary(out: Store, category: str) -> FusedSummary:
-    """Read the metrics and warnings of fused scores that stand as they are; empty where there are none."""
+    """Return the summary that is stored with the fused scores of a category.
+
+    Args:
+        out: Run directory.
+        category: Name of the category.
+
+    Returns:
+        The stored summary; an empty one if there are no fused scores or they have no summary.
+    """
     metadata = metadata_of(out, fused_scores_file(category))
-    text = metadata.get("summary", metadata.get("story"))  # the name of schema version 1
+    text = metadata.get("summary", metadata.get("story"))  # "story" is its name in schema version 1
     if text is None:
         return FusedSummary()
     stored = json.loads(text)

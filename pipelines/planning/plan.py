@@ -1,4 +1,4 @@
-"""What is to be done: which jobs of a category are missing or stale, and in which waves categories go."""
+"""Plan of a run: which jobs of each category are missing or out of date, and which categories run together."""
 
 from __future__ import annotations
 
@@ -36,13 +36,16 @@ _T = TypeVar("_T")
 def plan_categories(
     categories: Sequence[str], images: Sequence[ImageRecord], context: RunContext, networks: Mapping[str, Network]
 ) -> list[CategoryPlan]:
-    """Plan every category that has images, in the order of the categories.
+    """Plan every category that has images.
 
     Args:
-        categories: all that the run was asked for.
-        images: of all categories.
-        context: of the run.
-        networks: backbone -> network.
+        categories: Names of the categories of the run.
+        images: Images of all categories, parts assigned.
+        context: Configuration and stores of the run.
+        networks: Name of each member's backbone -> properties of the backbone.
+
+    Returns:
+        One plan per category that has images, in the order of `categories`.
     """
     found = by_category(images)
     return side_by_side(
@@ -54,13 +57,16 @@ def plan_categories(
 def plan_category(
     category: str, images: Sequence[ImageRecord], context: RunContext, networks: Mapping[str, Network]
 ) -> CategoryPlan:
-    """Compare what a category's files say they were made from with what they would be made from now.
+    """Plan the jobs of a category from the cache keys of its stored files and of the current images and options.
 
     Args:
-        category: the category's name.
-        images: all of its images, parts assigned.
-        context: of the run.
-        networks: backbone -> network.
+        category: Name of the category.
+        images: All images of the category, parts assigned.
+        context: Configuration and stores of the run.
+        networks: Name of each member's backbone -> properties of the backbone.
+
+    Returns:
+        The plan, in which a job is due if its file is missing or has another key.
     """
     config = context.config
     planned = [
@@ -88,7 +94,7 @@ def plan_category(
 
 
 def _is_fused(category: str, key: str, context: RunContext) -> bool:
-    """Whether the fused scores, the model and all that goes with them were made from the same."""
+    """Return whether fused scores and maps have this key and the other files of the fusion exist."""
     out, folder = context.out, context.out.below(model_folder(category))
     return (
         metadata_of(out, fused_scores_file(category)).get("key") == key
@@ -100,6 +106,7 @@ def _is_fused(category: str, key: str, context: RunContext) -> bool:
 def _plan_member(
     category: str, images: Sequence[ImageRecord], context: RunContext, *, member: Member, network: Network
 ) -> tuple[MemberJob, list[ImageBatch]]:
+    """Return the job of a member and the image batches that it needs."""
     config, out = context.config, context.out
     spec = FeatureSpec.of(member, config)
     keys = member_keys(config, member, features_key(spec, network.sha256, config), images)
@@ -133,12 +140,15 @@ def _plan_member(
 
 
 def new_model(members: Sequence[MemberJob], config: RunConfig, version: str) -> Model:
-    """Return a category's model before its scores are known.
+    """Return the model of a category without score statistics and threshold, which the fusion adds.
 
     Args:
-        members: of the category.
-        config: of the run.
-        version: of the model.
+        members: Jobs of the category's members, at least one.
+        config: Run configuration.
+        version: Model version.
+
+    Returns:
+        The model.
     """
     return Model(
         category=members[0].category,
@@ -168,13 +178,31 @@ def new_model(members: Sequence[MemberJob], config: RunConfig, version: str) -> 
 
 
 def kept_rows(out: Store, category: str, backbone: str) -> set[tuple[Any, ...]]:
-    """Return `DESCRIBED` of the rows that a member's scores hold already."""
+    """Return the columns `DESCRIBED` of the rows that a member's file of scores has.
+
+    Args:
+        out: Run directory.
+        category: Name of the category.
+        backbone: Name of the member's backbone.
+
+    Returns:
+        One tuple per row.
+    """
     table = read_table(out, member_scores_file(category, backbone), list(DESCRIBED))
     return set(zip(*(table[name].to_pylist() for name in DESCRIBED), strict=True))
 
 
 def cut_waves(items: Sequence[_T], sizes: Sequence[float], limit_bytes: float) -> list[list[_T]]:
-    """Cut items, in order, into waves whose sizes fit the limit together; an item that is larger goes alone."""
+    """Cut items into waves that run one after the other, such that the sizes of a wave add up to at most a limit.
+
+    Args:
+        items: Items in the order in which they run.
+        sizes: Size of each item in bytes.
+        limit_bytes: Largest total size of a wave in bytes; an item above it gets a wave of its own.
+
+    Returns:
+        The waves, in the order of the items.
+    """
     waves: list[list[_T]] = []
     room = 0.0
     for item, size in zip(items, sizes, strict=True):
@@ -187,16 +215,32 @@ def cut_waves(items: Sequence[_T], sizes: Sequence[float], limit_bytes: float) -
 
 
 def waves_of(plans: Sequence[CategoryPlan], config: RunConfig) -> list[list[CategoryPlan]]:
-    """Group categories whose features fit `--scratch-gb` together."""
+    """Group categories such that the features of a group fit into `--scratch-gb`.
+
+    Args:
+        plans: Plans of the categories, in the order in which they run.
+        config: Run configuration.
+
+    Returns:
+        The groups, in the order of the plans.
+    """
     return cut_waves(plans, [plan.scratch_bytes for plan in plans], config.scratch_gb * 1e9)
 
 
 def oversized(plans: Sequence[CategoryPlan], config: RunConfig) -> list[str]:
-    """Return a sentence for each category whose features alone exceed `--scratch-gb`."""
+    """Return a warning for each category whose features exceed `--scratch-gb`.
+
+    Args:
+        plans: Plans of the categories.
+        config: Run configuration.
+
+    Returns:
+        One sentence per such category.
+    """
     limit = config.scratch_gb * 1e9
     return [
-        f"{plan.category}: its features take {plan.scratch_bytes / 1e9:.1f} GB of scratch, above --scratch-gb "
-        f"{config.scratch_gb:g}; it goes alone."
+        f"{plan.category}: its features need {plan.scratch_bytes / 1e9:.1f} GB of scratch space, more than "
+        f"--scratch-gb {config.scratch_gb:g}; the category runs alone."
         for plan in plans
         if plan.scratch_bytes > limit
     ]

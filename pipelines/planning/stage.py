@@ -1,7 +1,7 @@
-"""What a stage of a run is: the jobs of a category that are due, and how one job is done.
+"""Interface of a stage: which jobs of a category are due, and how a job runs.
 
-A stage is a module of `pipelines.stages` that defines a `Stage`; `pipelines.stages.runner.STAGES` lists them in order.
-Everything that names stages is derived from that list: the progress bars, run.json, the columns of `--dry-run`.
+A stage is a module of `pipelines.stages` that defines a `Stage`. `pipelines.stages.runner.STAGES` lists the stages in
+order, and everything that names stages is derived from that list: progress bars, run.json, the columns of `--dry-run`.
 """
 
 from __future__ import annotations
@@ -18,27 +18,33 @@ from pipelines.storage.schemas import MetricsRow
 
 
 class Job(Protocol):
-    """A piece of work: frozen, with all that is needed to do it; travels to a Ray task whole."""
+    """A unit of work of a stage: an immutable object that is sent to a Ray task and holds all that the task needs."""
 
     @property
     def category(self) -> str:
-        """The category that the job belongs to."""
+        """Category that the job belongs to."""
 
     @property
     def backbone(self) -> str | None:
-        """The member that the job belongs to; None for a job of the whole category."""
+        """Backbone of the member that the job belongs to; None for a job of a whole category."""
 
     @property
     def size(self) -> int:
-        """How far the progress bar moves when the job is done."""
+        """Steps by which the progress bar advances when the job is done."""
 
 
 J = TypeVar("J", bound=Job)
-Progress = Callable[[int, int], None]  # called with (steps done, steps in all)
+Progress = Callable[[int, int], None]  # called with (steps done, total steps)
 
 
 class Counted(StrEnum):
-    """What the progress bar of a stage counts."""
+    """Unit that the progress bar of a stage counts.
+
+    Attributes:
+        IMAGES: One step per image.
+        MEMBERS: One step per member, that is, per category and backbone.
+        CATEGORIES: One step per category.
+    """
 
     IMAGES = "images"
     MEMBERS = "members"
@@ -47,14 +53,14 @@ class Counted(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class JobFailure:
-    """Why a job did not do all of its work.
+    """Reason why a job failed or left out an image.
 
     Attributes:
-        category: the category of the job.
-        backbone: the member of the job, or None.
-        image_path: the image that could not be read, or None where the job itself failed.
-        error: one line.
-        store_unavailable: whether an object store could not return a file, which says nothing about the file.
+        category: Category of the job.
+        backbone: Backbone of the member that the job belongs to; None for a job of a whole category.
+        image_path: Image that could not be read; None if the job itself failed.
+        error: Error message in one line.
+        store_unavailable: Whether an object store could not return a file; the file itself may be intact.
     """
 
     category: str
@@ -65,21 +71,21 @@ class JobFailure:
 
     @property
     def sentence(self) -> str:
-        """The error, with the image it is about."""
+        """Error message, preceded by the path of the image if there is one."""
         return self.error if self.image_path is None else f"{self.image_path}: {self.error}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageResult:
-    """What a job has done.
+    """Result of a job.
 
     Attributes:
-        seconds: wall time of the job.
-        peak_bytes: largest resident size of its process while it ran.
-        detail: what run.json reports of a member's job.
-        failures: what could not be done; empty where all was.
-        warnings: sentences for the user.
-        metrics: rows of metrics.parquet.
+        seconds: Wall time of the job in seconds.
+        peak_bytes: Largest resident size of the job's process while it ran, in bytes.
+        detail: Figures of a member's job for run.json, by name.
+        failures: Reasons why the job or some of its images failed; empty if all succeeded.
+        warnings: Warnings for the user, one sentence each.
+        metrics: Rows of metrics.parquet that the job computed.
     """
 
     seconds: float = 0.0
@@ -92,12 +98,12 @@ class StageResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Crew:
-    """Who does the jobs of a stage.
+    """Resources for the jobs of a stage that launches them itself.
 
     Attributes:
-        context: of the run.
-        workers: how many jobs run at once.
-        report: called now and then with how far the stage is, in units of its bar.
+        context: Configuration and stores of the run.
+        workers: Largest number of jobs that run at the same time.
+        report: Called repeatedly with the stage's progress, in steps of its progress bar.
     """
 
     context: RunContext
@@ -107,17 +113,18 @@ class Crew:
 
 @dataclass(frozen=True, kw_only=True)
 class Stage(Generic[J]):
-    """One stage of a run.
+    """A stage of a run.
 
     Attributes:
-        name: what it is called everywhere.
-        counted: what its progress bar counts.
-        on_device: whether its jobs compute where networks do (a GPU if there is one) and share idle workers' threads;
-            others take one worker's threads and no GPU.
-        due: the jobs of a category that have to be done.
-        run: does one job, in the process that it was sent to.
-        pending: of due jobs, those whose result is not there yet; None where all are done again.
-        launch: spreads jobs over the cluster, for stages that run on Ray Data or Ray Train; None for a Ray task a job.
+        name: Name of the stage in run.json, progress bars and options.
+        counted: Unit of the progress bar.
+        on_device: Whether the jobs use the GPU if the run has one, and the CPU threads of idle workers; the jobs of
+            other stages use one worker's threads and no GPU.
+        due: Returns the jobs of a category that have to run.
+        run: Runs one job in the process that received it.
+        pending: Returns those of the due jobs whose results do not exist yet; None if every due job runs.
+        launch: Distributes jobs over the cluster, for stages that use Ray Data or Ray Train; None for one Ray task per
+            job.
     """
 
     name: str
@@ -131,14 +138,14 @@ class Stage(Generic[J]):
 
 @dataclass(frozen=True, kw_only=True)
 class JobTask(Generic[J]):
-    """A job on its way to the process that does it.
+    """A job together with the arguments of the process that runs it.
 
     Attributes:
-        run: of the job's stage.
-        job: what is to be done.
-        context: of the run.
-        progress: called after every small step.
-        threads: CPU threads that the job may use.
+        run: `Stage.run` of the job's stage.
+        job: The job.
+        context: Configuration and stores of the run.
+        progress: Called after every small step with (steps done, total steps).
+        threads: Number of CPU threads that the job may use.
     """
 
     run: Callable[[J, RunContext, Progress], StageResult]
@@ -150,7 +157,14 @@ class JobTask(Generic[J]):
 
 @gives_gpu_back
 def run_job(task: JobTask[J]) -> StageResult:
-    """Do one job in this process and measure it."""
+    """Run a job in this process and measure its wall time and memory.
+
+    Args:
+        task: Job with its arguments.
+
+    Returns:
+        Result of the job, with `seconds` and `peak_bytes` set.
+    """
     use_threads(task.threads)
     with measured() as usage:
         result = task.run(task.job, task.context, task.progress)
@@ -158,4 +172,9 @@ def run_job(task: JobTask[J]) -> StageResult:
 
 
 def no_progress(done: int, total: int) -> None:
-    """Report nothing: for jobs that take less time than a look at them."""
+    """Ignore the progress, for jobs that are too short to report it.
+
+    Args:
+        done: Number of steps done.
+        total: Total number of steps.
+    """

@@ -1,1 +1,1 @@
-"""Model versions, drift and what needs attention."""
+"""Model versions, drift records and the state of each category."""

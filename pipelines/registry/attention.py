@@ -1,4 +1,4 @@
-"""The state of every category after the last nightly run, sorted by how urgently somebody has to look at it."""
+"""State of every category after the last nightly run, sorted by urgency."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from reconpatch.evaluation.drift import DRIFTED
 
 
 class Urgency(StrEnum):
-    """Why somebody has to look at a category, the most urgent reason first.
+    """Reason why a category needs attention, the most urgent first.
 
     Attributes:
-        FAILED: training or scoring failed, or a file of the category in the registry is damaged.
-        REJECTED: the last nightly run rejected a candidate.
-        ON_HOLD: the present images make a model that was rejected, rolled back or set aside before.
-        DEFERRED: training or scoring did not fit before the deadline.
-        DRIFTED: the last scores differ from those of the held-out good images.
-        UNREADABLE: some of the new images could not be read.
-        NO_MODEL: no model of the category is active.
-        NO_IMAGES: there was no new image.
-        INCONCLUSIVE: the active model passed with too few held-out images to prove anything.
-        NONE: nothing has to be done.
+        FAILED: Training or scoring failed, or a file of the category in the registry is damaged.
+        REJECTED: The last nightly run rejected a candidate.
+        ON_HOLD: The version for the current images was rejected, rolled back or set aside earlier.
+        DEFERRED: Training or scoring did not fit before the deadline.
+        DRIFTED: The distribution of the last scores differs from that of the calibration images.
+        UNREADABLE: Some of the new images could not be read.
+        NO_MODEL: The category has no active model.
+        NO_IMAGES: There were no new images.
+        INCONCLUSIVE: The acceptance test of the active model had too few calibration images for a decision.
+        NONE: The category needs no attention.
     """
 
     FAILED = "failed"
@@ -47,7 +47,7 @@ class Urgency(StrEnum):
 
     @property
     def rank(self) -> int:
-        """Position among the reasons: 0 is the most urgent."""
+        """Position in the order of urgency; 0 is the most urgent."""
         return list(Urgency).index(self)
 
 
@@ -56,16 +56,16 @@ _WORST_FIRST = (Urgency.FAILED, Urgency.REJECTED, Urgency.ON_HOLD, Urgency.DEFER
 
 @dataclass(frozen=True, kw_only=True)
 class CategoryState:
-    """A category as `reconpatch-run status` shows it; what is not known is None.
+    """Row of `reconpatch-run status`. Values that are not known are None.
 
     Attributes:
-        category: the category.
-        model: the active version.
-        days: since that version was added to the registry.
-        status: the result of its acceptance test.
-        learned, judged, reasons, images, anomalies, unreadable: columns of night.parquet, of the last nightly run.
-        ks, ks_p_value, above_threshold, rare: columns of the last drift comparison.
-        attention: why somebody has to look at it.
+        category: Name of the category.
+        model: Name of the active version.
+        days: Age of the active version in the registry in days.
+        status: Result of the acceptance test of the active version.
+        learned, judged, reasons, images, anomalies, unreadable: Values of the last nightly run; see `CategoryNight`.
+        ks, ks_p_value, above_threshold, rare: Values of the last drift comparison; see `DriftRow`.
+        attention: Reason why the category needs attention.
     """
 
     category: str
@@ -85,19 +85,22 @@ class CategoryState:
     attention: Urgency
 
     def to_json(self) -> dict[str, Any]:
-        """Return the state as an object of `reconpatch-run status --json`."""
+        """Return the state as a JSON object of `reconpatch-run status --json`."""
         return asdict(self)
 
 
 def states_of(registry: Registry, night: Mapping[str, CategoryNight], now: datetime) -> list[CategoryState]:
-    """Return the state of every category, the most urgent first, then by name.
+    """Return the state of every category.
 
-    A category whose files are damaged counts as failed.
+    A category with damaged files has the state `Urgency.FAILED`.
 
     Args:
-        registry: the categories and their models.
-        night: category -> its row of the last night.parquet.
-        now: time, with a time zone, from which the age of models is counted.
+        registry: Registry of the models.
+        night: category -> its row of night.parquet of the last nightly run.
+        now: Current time with a time zone, for the age of the models.
+
+    Returns:
+        States of the categories in the registry or in `night`, the most urgent first, then by name.
     """
 
     def state_of(category: str) -> CategoryState:
@@ -111,12 +114,12 @@ def states_of(registry: Registry, night: Mapping[str, CategoryNight], now: datet
 
 
 def urgency_of(night: CategoryNight, *, status: AcceptanceStatus | str | None, ks_p_value: float | None) -> Urgency:
-    """Return why somebody has to look at a category after a nightly run.
+    """Return the most urgent reason why a category needs attention.
 
     Args:
-        night: what the run did with the category.
-        status: the result of the acceptance test of the active version.
-        ks_p_value: of the last drift comparison.
+        night: Results of the last nightly run for the category.
+        status: Result of the acceptance test of the active version; None if there is none.
+        ks_p_value: Kolmogorov-Smirnov p-value of the last drift comparison, in [0, 1]; None if there is none.
     """
     results = (night.learned, night.judged)
     for urgency in _WORST_FIRST:

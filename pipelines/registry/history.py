@@ -1,7 +1,7 @@
-"""What happened to a category's versions: history.json, a list of events that only grows.
+"""History of a category's versions: history.json, a list of events to which entries are only appended.
 
-Its keys are those of schema version 1 and do not change, since others read them. Statuses are read in old and new words
-and written in new ones.
+The keys stay those of schema version 1, because other programs read them. Old values of statuses are read; new values
+are written.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ HISTORY = "history.json"
 
 @dataclass(frozen=True, kw_only=True)
 class RegistryEvent:
-    """An event of a version, one entry of history.json.
+    """Event of a version; one entry of history.json.
 
     Attributes:
-        event: what happened.
-        version: the version that it happened to.
-        at: when, UTC in ISO 8601.
-        replaces: of a promotion: the version that was active until then, if any.
-        to: of a rollback: the version that is active from then on.
-        status: of a promotion by a nightly run: the result of the acceptance test.
-        reasons: sentences of the acceptance test; None where there was none.
-        run_id: the nightly run, None where somebody did it by hand.
+        event: Type of the event.
+        version: Name of the version.
+        at: Time of the event, UTC in ISO 8601.
+        replaces: Promotion: version that was active before; None if there was none.
+        to: Rollback: version that became active.
+        status: Promotion by a nightly run: result of the acceptance test.
+        reasons: Sentences of the acceptance test; None if there was no test.
+        run_id: Id of the nightly run; None for a change by hand.
     """
 
     event: EventType
@@ -45,16 +45,16 @@ class RegistryEvent:
 
     @classmethod
     def from_json(cls, entry: Any) -> RegistryEvent:
-        """Return the event of a stored entry.
+        """Return the event that is stored in an entry of history.json.
 
         Args:
-            entry: of history.json, in the words of any schema version.
+            entry: Entry of any schema version.
 
         Raises:
-            ValueError: it is no event, or lacks what an event of its type has.
+            ValueError: The entry is not an event, or a key that its type requires is missing or has a wrong value.
         """
         if not isinstance(entry, dict):
-            raise ValueError("an event must be an object")
+            raise ValueError("expected a JSON object for each event")
         event = EventType(current_word(require_text(entry, "event")))
         status, reasons = entry.get("status"), entry.get("reasons")
         return cls(
@@ -72,42 +72,45 @@ class RegistryEvent:
         """Return the event as an entry of history.json."""
         entry: dict[str, Any] = {"at": self.at, "event": self.event, "version": self.version}
         if self.event is EventType.PROMOTED:
-            entry["replaces"] = self.replaces  # null for the first version
+            entry["replaces"] = self.replaces  # null for a category's first version
         known = {"to": self.to, "status": self.status, "reasons": self.reasons, "run_id": self.run_id}
         return entry | {name: value for name, value in known.items() if value is not None}
 
 
 def read_history(folder: Store) -> list[RegistryEvent]:
-    """Return a category's events, oldest first.
+    """Return the events of a category, oldest first; empty if there is no history.
 
     Args:
-        folder: of the category.
+        folder: Folder of the category in the registry.
 
     Raises:
-        UsageError: the history is damaged.
+        UsageError: history.json is damaged.
     """
     return [RegistryEvent.from_json(entry) for entry in _read_entries(folder)]
 
 
 def append_event(folder: Store, event: RegistryEvent) -> None:
-    """Add an event to a category's history; the entries that are there stay as they were written.
+    """Append an event to the history of a category. Existing entries are not changed.
 
     Args:
-        folder: of the category.
-        event: what happened last.
+        folder: Folder of the category in the registry.
+        event: New event.
 
     Raises:
-        UsageError: the history is damaged.
+        UsageError: history.json is damaged.
     """
     folder.write_json(HISTORY, [*_read_entries(folder), event.to_json()])
 
 
 def version_before(events: Sequence[RegistryEvent], current: str | None) -> str | None:
-    """Return the version that the active one replaced; versions that were rolled back are skipped.
+    """Return the version that a rollback would activate: the one that the active version replaced.
 
     Args:
-        events: of the category, oldest first.
-        current: the active version.
+        events: Events of the category, oldest first.
+        current: Name of the active version; None if there is none.
+
+    Returns:
+        Name of the version; None if there is none. Versions that were rolled back are skipped.
     """
     stack: list[str] = []
     for event in events:
@@ -119,36 +122,36 @@ def version_before(events: Sequence[RegistryEvent], current: str | None) -> str 
 
 
 def now() -> str:
-    """Return the time as the registry's files have it: UTC in ISO 8601."""
+    """Return the current time as the registry stores it: UTC in ISO 8601, with microseconds."""
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
 def require_text(entry: dict[str, Any], name: str) -> str:
-    """Return a value that has to be a text.
+    """Return the value of a key that must be a string.
 
     Args:
-        entry: of a stored file.
-        name: key of the value.
+        entry: JSON object.
+        name: Key of the value.
 
     Raises:
-        ValueError: it is missing or no text.
+        ValueError: The key is missing or its value is not a string.
     """
     value = entry.get(name)
     if not isinstance(value, str):
-        raise ValueError(f"'{name}' must be a text, not {value!r}")
+        raise ValueError(f"expected a string for '{name}', got {value!r}")
     return value
 
 
 def _read_entries(folder: Store) -> list[Any]:
-    """Return the list in history.json, each entry of which is an event."""
+    """Return the entries of history.json; each of them is a valid event."""
     entries = folder.read_json(HISTORY)
     if entries is None:
         return []
     try:
         if not isinstance(entries, list):
-            raise ValueError("it must be a list of events")
+            raise ValueError("expected a list of events")
         for entry in entries:
             RegistryEvent.from_json(entry)
     except (ValueError, TypeError) as error:
-        raise UsageError(f"{folder.below(HISTORY).uri}: is damaged ({error}); restore it from a copy.") from error
+        raise UsageError(f"{folder.below(HISTORY).uri} is damaged ({error}). Restore it from a backup.") from error
     return entries

@@ -1,4 +1,4 @@
-"""night.parquet: what a nightly run did with each category."""
+"""Results of a nightly run for each category: night.parquet."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from pipelines.storage.store import Store
 
 @dataclass(frozen=True, kw_only=True)
 class CategoryNight(Row):
-    """What a nightly run did with a category; a row of night.parquet. What is not known is None.
+    """Results of a nightly run for a category; a row of night.parquet. Values that are not known are None.
 
     Attributes:
-        category: the category.
-        run_id: the nightly run.
-        learned: what became of training: a status.
-        candidate: the version that was trained, where it was brought before the acceptance test.
-        reasons: of the acceptance test.
-        model_version: the model that scored the day's images.
-        judged: what became of scoring: a status.
-        images, unreadable: numbers of images that were scored, and that could not be read.
-        anomalies: number of images above the threshold; None without a threshold.
-        above_threshold, ks, ks_p_value, rare: see `DriftRow`.
+        category: Name of the category.
+        run_id: Id of the nightly run.
+        learned: Result of training, a value of `TrainingResult`.
+        candidate: Version that was tested; None if no acceptance test was run.
+        reasons: Sentences of the acceptance test.
+        model_version: Version that scored the new images.
+        judged: Result of scoring, a value of `ScoringResult`.
+        images: Number of images that were scored.
+        unreadable: Number of images that could not be read.
+        anomalies: Number of flagged images; None without a threshold.
+        above_threshold, ks, ks_p_value, rare: See `DriftRow`.
     """
 
     category: str
@@ -49,14 +50,17 @@ NIGHT = schema_of(CategoryNight)
 
 
 def read_night(folder: Store) -> dict[str, CategoryNight]:
-    """Return category -> its row of night.parquet, statuses in the words of today; empty without that file.
+    """Read night.parquet.
 
     Args:
-        folder: of a nightly run's scores, or the work folder of a registry.
+        folder: Folder of the scores of a nightly run, or work folder of a registry.
+
+    Returns:
+        category -> its row, with current values of statuses; empty if there is no such file.
 
     Raises:
-        OSError: the file cannot be read.
-        UsageError: it is damaged.
+        OSError: The file cannot be read.
+        UsageError: The file is damaged.
     """
     rows = rows_if_there(folder, NIGHT_FILE)
     return {row["category"]: _in_words_of_today(CategoryNight.from_row(row)) for row in rows}
@@ -66,8 +70,8 @@ def write_night(folder: Store, rows: Mapping[str, CategoryNight]) -> None:
     """Write night.parquet.
 
     Args:
-        folder: of a nightly run's scores, or the work folder of a registry.
-        rows: category -> row, in the order in which they are written.
+        folder: Folder of the scores of a nightly run, or work folder of a registry.
+        rows: category -> row, in the order in which the rows are written.
     """
     write_rows(folder, NIGHT_FILE, list(rows.values()), NIGHT)
 

@@ -1,12 +1,12 @@
-"""The models of a factory: immutable versions by category, one of which is active and scores new images.
+"""Registry of models: immutable versions per category, one of which is active and scores new images.
 
-    <registry>/<category>/<version>/    model.json, train.parquet, <backbone>/..., as a run leaves them, and ruling.json
-    <registry>/<category>/current       the name of the active version: one line, replaced whole
-    <registry>/<category>/history.json  which versions were promoted, rejected and rolled back, and when
-    <registry>/.work                    the run directory in which nightly runs train candidates
+    <registry>/<category>/<version>/    files of a run's model (model.json, <backbone>/..., ...) and ruling.json
+    <registry>/<category>/current       name of the active version, in one line
+    <registry>/<category>/history.json  promotions, rejections and rollbacks, with their times
+    <registry>/.work                    run directory in which nightly runs train candidates
 
-A version is named by what its model was made from, so that equal images and options give the same version. Its
-model.json is written last: a version without one does not exist.
+The name of a version is derived from the images and options of its model, so equal input gives the same version. Its
+model.json is written last; a version without it is incomplete and is ignored.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 from pipelines.errors import ModelError, UsageError
 from pipelines.registry.history import HISTORY, RegistryEvent, append_event, now, read_history, version_before
-from pipelines.registry.ruling import StoredRuling
+from pipelines.registry.ruling import StoredRuling, Version
 from pipelines.registry.statuses import EventType
 from pipelines.storage.paths import RULING, RUN, folder_name, model_folder
 from pipelines.storage.store import Store, side_by_side
@@ -27,35 +27,16 @@ from reconpatch.evaluation.acceptance import AcceptanceStatus
 
 CURRENT = "current"
 WORK = ".work"
-_NAME = re.compile(r"[\w.-]*\w[\w.-]*")  # of a version: one folder
+_NAME = re.compile(r"[\w.-]*\w[\w.-]*")  # name of a version: a single folder
 _SETTLED = frozenset({EventType.REJECTED, EventType.ROLLED_BACK, EventType.SET_ASIDE})
 
 
 @dataclass(frozen=True)
-class Version:
-    """One version of a category's model.
-
-    Attributes:
-        category: the category.
-        name: of the version.
-        created_at: when it was added to the registry, UTC in ISO 8601.
-        status: the result of its acceptance test.
-        current: whether it is the active version.
-    """
-
-    category: str
-    name: str
-    created_at: str
-    status: AcceptanceStatus
-    current: bool
-
-
-@dataclass(frozen=True)
 class Registry:
-    """A folder of versions, on a local disk or in an object store; only one process at a time may write to it.
+    """Registry of models, on a local disk or in an object store. Only one process at a time may write to it.
 
     Attributes:
-        store: the folder.
+        store: Folder of the registry.
     """
 
     store: Store
@@ -67,53 +48,75 @@ class Registry:
         return sorted(unquote(name) for name, has_one in zip(folders, have_history, strict=True) if has_one)
 
     def of(self, category: str) -> Store:
-        """Return a category's folder."""
+        """Return the folder of a category.
+
+        Args:
+            category: Name of the category.
+        """
         return self.store.below(folder_name(category))
 
     def version(self, category: str, name: str) -> Store:
-        """Return the folder of a version, which is laid out as models/<category> of a run."""
+        """Return the folder of a version; its files are those of models/<category> of a run, and ruling.json.
+
+        Args:
+            category: Name of the category.
+            name: Name of the version.
+        """
         return self.of(category).below(name)
 
     def current(self, category: str) -> str | None:
-        """Return the name of the active version; None where there is none.
+        """Return the name of the active version; None if there is none.
+
+        Args:
+            category: Name of the category.
 
         Raises:
-            UsageError: the file that names it is damaged.
+            UsageError: The file `current` is damaged.
         """
         folder = self.of(category)
         if not folder.exists(CURRENT):
             return None
         name = folder.read(CURRENT).decode(errors="replace").strip()
         if not _NAME.fullmatch(name):
-            raise UsageError(f"{folder.below(CURRENT).uri}: is damaged; choose a version with `models promote`.")
+            raise UsageError(f"{folder.below(CURRENT).uri} is damaged. Select a version with `models promote`.")
         return name
 
     def history(self, category: str) -> list[RegistryEvent]:
-        """Return a category's events, oldest first.
+        """Return the events of a category, oldest first.
+
+        Args:
+            category: Name of the category.
 
         Raises:
-            UsageError: the history is damaged.
+            UsageError: history.json is damaged.
         """
         return read_history(self.of(category))
 
     def is_settled(self, category: str, name: str) -> bool:
-        """Return whether nothing remains to be decided about a version.
-
-        That is so of the active version and of one that was rejected, rolled back or set aside last.
+        """Return whether a version needs no decision: it is active, or was last rejected, rolled back or set aside.
 
         Args:
-            category: the category.
-            name: of the version, which need not exist.
+            category: Name of the category.
+            name: Name of the version, which does not have to exist.
         """
         last = self.last_event(category, name)
         return (last is not None and last.event in _SETTLED) or name == self.current(category)
 
     def last_event(self, category: str, name: str) -> RegistryEvent | None:
-        """Return the newest event of a version; None where there is none."""
+        """Return the newest event of a version; None if there is none.
+
+        Args:
+            category: Name of the category.
+            name: Name of the version.
+        """
         return next((event for event in reversed(self.history(category)) if event.version == name), None)
 
     def repair(self, category: str) -> None:
-        """Finish a change that was interrupted after the history was written and before `current` was."""
+        """Write `current` if a promotion or rollback was interrupted between writing the history and writing `current`.
+
+        Args:
+            category: Name of the category.
+        """
         changes = [
             event for event in self.history(category) if event.event in (EventType.PROMOTED, EventType.ROLLED_BACK)
         ]
@@ -124,14 +127,22 @@ class Registry:
                 self._activate(category, due)
 
     def holds(self, category: str, name: str) -> bool:
-        """Return whether a version exists and is complete."""
+        """Return whether a version exists and is complete.
+
+        Args:
+            category: Name of the category.
+            name: Name of the version.
+        """
         return self.version(category, name).exists(MODEL_FILE)
 
     def versions(self, category: str) -> list[Version]:
-        """Return all versions, newest first.
+        """Return all versions of a category, newest first.
+
+        Args:
+            category: Name of the category.
 
         Raises:
-            UsageError: the ruling of one of them is damaged.
+            UsageError: A ruling or the file `current` is damaged.
         """
         current = self.current(category)
         versions = []
@@ -142,14 +153,14 @@ class Registry:
         return sorted(versions, key=lambda version: (version.created_at, version.name), reverse=True)
 
     def ruling(self, category: str, name: str) -> StoredRuling | None:
-        """Return the result of a version's acceptance test; None where there is no such file.
+        """Return the result of a version's acceptance test; None if there is no such file.
 
         Args:
-            category: the category.
-            name: of the version.
+            category: Name of the category.
+            name: Name of the version.
 
         Raises:
-            UsageError: the file is damaged.
+            UsageError: ruling.json is damaged.
         """
         folder = self.version(category, name)
         stored = folder.read_json(RULING)
@@ -158,30 +169,30 @@ class Registry:
         try:
             return StoredRuling.from_json(stored)
         except ValueError as error:
-            raise UsageError(f"{folder.below(RULING).uri}: is damaged ({error}); restore it from a copy.") from error
+            raise UsageError(f"{folder.below(RULING).uri} is damaged ({error}). Restore it from a backup.") from error
 
     def model(self, category: str, name: str) -> Model:
         """Return the model of a version.
 
         Args:
-            category: the category.
-            name: of the version.
+            category: Name of the category.
+            name: Name of the version.
 
         Raises:
-            ModelError: its file is damaged.
-            UsageError: there is no such version.
+            ModelError: model.json is damaged.
+            UsageError: The version does not exist.
         """
         self._require(category, name)
         return from_json(self.version(category, name).read(MODEL_FILE))
 
     def add(self, category: str, name: str, *, source: Store, ruling: StoredRuling) -> None:
-        """Copy a model into the registry; a version that exists stays as it is.
+        """Copy a model into the registry. A version that already exists is not changed.
 
         Args:
-            category: the category.
-            name: of the version.
-            source: models/<category> of a run.
-            ruling: the result of its acceptance test.
+            category: Name of the category.
+            name: Name of the version.
+            source: Folder of the model, models/<category> of a run.
+            ruling: Result of its acceptance test.
         """
         if self.holds(category, name):
             return
@@ -196,14 +207,14 @@ class Registry:
         """Make a version the active one.
 
         Args:
-            category: the category.
-            name: of the version.
-            by_hand: whether somebody chose it: no nightly run then promotes the version that is replaced again while
-                its images do not change.
-            ruling: the result of its acceptance test, for the history.
+            category: Name of the category.
+            name: Name of the version.
+            by_hand: Whether a person selected the version. If so, nightly runs do not promote the replaced version
+                again until its images change.
+            ruling: Result of the acceptance test, stored in the history; None for a change by hand.
 
         Raises:
-            UsageError: there is no such version.
+            UsageError: The version does not exist, or history.json is damaged.
         """
         self._require(category, name)
         replaced = self._current_if_readable(category)
@@ -226,12 +237,12 @@ class Registry:
         self._activate(category, name)
 
     def reject(self, category: str, name: str, *, ruling: StoredRuling) -> None:
-        """Write down that a version did not pass its acceptance test.
+        """Record in the history that a version failed its acceptance test.
 
         Args:
-            category: the category.
-            name: of the version.
-            ruling: the result of the test.
+            category: Name of the category.
+            name: Name of the version.
+            ruling: Result of the test.
         """
         rejected = RegistryEvent(
             event=EventType.REJECTED, version=name, at=now(), reasons=ruling.reasons, run_id=ruling.run_id
@@ -239,37 +250,36 @@ class Registry:
         append_event(self.of(category), rejected)
 
     def rollback(self, category: str) -> str:
-        """Make the version active that was so before the current one.
+        """Make the previous version active; nightly runs promote the replaced one again only if its images change.
 
-        The version that is left is not promoted again by a nightly run while its images do not change.
+        Args:
+            category: Name of the category.
 
         Returns:
-            The name of the version that is active now.
+            Name of the version that is now active.
 
         Raises:
-            UsageError: there is none before it, or it has been pruned.
+            UsageError: There is no previous version, or it has been pruned.
         """
         current = self.current(category)
         before = version_before(self.history(category), current)
         if current is None or before is None:
-            raise UsageError(f"--category {category}: no version was active before; there is nothing to roll back to.")
+            raise UsageError(f"--category {category}: there is no previous version to roll back to.")
         self._require(category, before)
-        append_event(
-            self.of(category), RegistryEvent(event=EventType.ROLLED_BACK, version=current, at=now(), to=before)
-        )
+        rolled_back = RegistryEvent(event=EventType.ROLLED_BACK, version=current, at=now(), to=before)
+        append_event(self.of(category), rolled_back)
         self._activate(category, before)
         return before
 
     def prune(self, category: str, keep: int) -> list[str]:
-        """Remove old versions; the active version and the one before it always stay.
+        """Remove old versions, except the active version and the one before it.
 
         Args:
-            category: the category.
-            keep: how many of the newest versions that passed the acceptance test stay, and how many of those that were
-                rejected.
+            category: Name of the category.
+            keep: Number of the newest versions to keep, counted separately for rejected versions and for the others.
 
         Returns:
-            The names of the versions that were removed.
+            Names of the removed versions.
         """
         current = self.current(category)
         spared = {current, version_before(self.history(category), current)}
@@ -279,12 +289,12 @@ class Registry:
         old = [name for name in [*passed[keep:], *rejected[keep:]] if name not in spared]
         for name in old:
             folder = self.version(category, name)
-            folder.remove(MODEL_FILE)  # first: a version that is half removed must not be found
+            folder.remove(MODEL_FILE)  # first, so that a partly removed version is ignored
             folder.remove_folder()
         return old
 
     def _current_if_readable(self, category: str) -> str | None:
-        """Return `current`, or None where that file is damaged: it is about to be written anew."""
+        """Return `current`, or None if the file is damaged; the callers then replace it."""
         try:
             return self.current(category)
         except UsageError:
@@ -296,18 +306,18 @@ class Registry:
     def _require(self, category: str, name: str) -> None:
         if not self.holds(category, name):
             known = ", ".join(version.name for version in self.versions(category)) or "none"
-            raise UsageError(f"{category}: the registry has no version '{name}'; it has {known}.")
+            raise UsageError(f"{category}: the registry has no version '{name}'. Available versions: {known}.")
 
 
 def find_model(source: Store, category: str) -> Store:
-    """Return the folder of a category's model: of a run, or of the active version in a registry.
+    """Return the folder of a category's model: that of a run, or that of the active version in a registry.
 
     Args:
-        source: a run, a registry, or the folder of a category in one.
-        category: the category.
+        source: Run directory, registry, or folder in which models are in <category>/.
+        category: Name of the category.
 
     Raises:
-        ModelError: there is none.
+        ModelError: There is no model of the category.
     """
     if source.exists(RUN):
         folder = source.below(model_folder(category))
@@ -316,5 +326,5 @@ def find_model(source: Store, category: str) -> Store:
         version = registry.current(category)
         folder = registry.of(category) if version is None else registry.version(category, version)
     if not folder.exists(MODEL_FILE):
-        raise ModelError(f"--model {source.uri}: has no model of category '{category}'.")
+        raise ModelError(f"--model {source.uri} has no model of category '{category}'.")
     return folder

@@ -1,7 +1,7 @@
-"""The result of a version's acceptance test: ruling.json.
+"""Stored result of a version's acceptance test: ruling.json.
 
-Its keys are those of schema version 1 and do not change, since others read them. Statuses are read in old and new words
-and written in new ones.
+The keys stay those of schema version 1, because other programs read them. Old values of statuses are read; new values
+are written.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from reconpatch.evaluation.acceptance import AcceptanceResult, AcceptanceStatus,
 
 @dataclass(frozen=True, kw_only=True)
 class StoredRuling:
-    """The result of a version's acceptance test, ruling.json.
+    """Result of a version's acceptance test; content of ruling.json.
 
     Attributes:
-        at: when it was made, UTC in ISO 8601.
-        status: the result.
-        reasons: sentences: why the version was rejected, or what could not be proven.
-        images: held-out good images that were scored; None where that is not known.
-        comparisons: with the version that was active then, if any.
-        active: the name of that version.
-        run_id: the nightly run that made the test.
+        at: Time of the test, UTC in ISO 8601.
+        status: Result of the test.
+        reasons: Sentences that state why the version was rejected or why the test is inconclusive.
+        images: Number of calibration images that were scored; None if it is not known.
+        comparisons: Comparisons with the version that was active during the test; empty if there was none.
+        active: Name of that version; None if there was none.
+        run_id: Id of the nightly run that ran the test; None if it is not known.
     """
 
     at: str
@@ -37,12 +37,12 @@ class StoredRuling:
 
     @classmethod
     def of(cls, result: AcceptanceResult, *, active: str | None, run_id: str) -> StoredRuling:
-        """Return what is stored of an acceptance test that has just been made.
+        """Return the ruling of an acceptance test, with the current time.
 
         Args:
-            result: of the test.
-            active: the name of the version that is active, if any.
-            run_id: of the nightly run.
+            result: Result of the test.
+            active: Name of the active version that the candidate was compared with; None if there was none.
+            run_id: Id of the nightly run.
         """
         return cls(
             at=now(),
@@ -56,16 +56,16 @@ class StoredRuling:
 
     @classmethod
     def from_json(cls, stored: Any) -> StoredRuling:
-        """Return the ruling of a stored file.
+        """Return the ruling that is stored in ruling.json.
 
         Args:
-            stored: ruling.json, in the words of any schema version.
+            stored: Content of ruling.json, of any schema version.
 
         Raises:
-            ValueError: it is no ruling, or lacks its time or status.
+            ValueError: `stored` is not a ruling, or its time or status is missing or wrong.
         """
         if not isinstance(stored, dict):
-            raise ValueError("a ruling must be an object")
+            raise ValueError("expected a JSON object")
         return cls(
             at=require_text(stored, "at"),
             status=AcceptanceStatus(require_text(stored, "status")),
@@ -77,7 +77,7 @@ class StoredRuling:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the ruling as ruling.json holds it."""
+        """Return the content of ruling.json."""
         return {
             "at": self.at,
             "status": self.status,
@@ -92,8 +92,27 @@ class StoredRuling:
         }
 
 
+@dataclass(frozen=True)
+class Version:
+    """Version of a category's model.
+
+    Attributes:
+        category: Name of the category.
+        name: Name of the version.
+        created_at: Time of its acceptance test, UTC in ISO 8601.
+        status: Result of its acceptance test.
+        current: Whether it is the active version.
+    """
+
+    category: str
+    name: str
+    created_at: str
+    status: AcceptanceStatus
+    current: bool
+
+
 def _comparison(entry: Any) -> Comparison:
     try:
         return Comparison(entry["of"], entry["candidate"], entry["champion"], entry["worse"])
     except (KeyError, TypeError):
-        raise ValueError("a comparison must have 'of', 'candidate', 'champion' and 'worse'") from None
+        raise ValueError("expected the keys 'of', 'candidate', 'champion' and 'worse' in each comparison") from None

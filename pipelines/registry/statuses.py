@@ -1,6 +1,6 @@
-"""The words for what a nightly run did with a category and for what happened to a model version.
+"""Statuses of the results of a nightly run and of the events of a model version, as they are stored in files.
 
-Files keep these words. Files of schema version 1 used others for three of them; `current_word` translates.
+Files of schema version 1 contain other values for three of them; `current_word` translates these.
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ _RENAMED = {"refused": "rejected", "unproven": "inconclusive", "held back": "on 
 
 
 class TrainingResult(StrEnum):
-    """Column `learned` of night.parquet: what became of a category's model in a nightly run.
+    """Result of training a category in a nightly run; column `learned` of night.parquet.
 
     Attributes:
-        PASSED: a new model passed the acceptance test and is active.
-        INCONCLUSIVE: a new model is active, but there were too few held-out images to prove anything.
-        REJECTED: a new model did not pass the acceptance test; the previous one stays active.
-        ON_HOLD: the model of these images was rejected, rolled back or set aside before.
-        UNCHANGED: the active model was made from these images.
-        DEFERRED: there was no time left before the deadline.
-        FAILED: the failures table says why.
+        PASSED: A new model passed the acceptance test and is active.
+        INCONCLUSIVE: A new model is active, but its acceptance test had too few calibration images for a decision, or
+            the previous model could not be compared.
+        REJECTED: A new model failed the acceptance test; the previous model stays active.
+        ON_HOLD: The version for these images was rejected, rolled back or set aside earlier.
+        UNCHANGED: The active model was trained on these images.
+        DEFERRED: Training did not fit before the deadline.
+        FAILED: Training or the acceptance test failed; failures.parquet contains the error.
     """
 
     PASSED = "passed"
@@ -33,14 +34,14 @@ class TrainingResult(StrEnum):
 
 
 class ScoringResult(StrEnum):
-    """Column `judged` of night.parquet: whether a category's new images were scored.
+    """Result of scoring the new images of a category in a nightly run; column `judged` of night.parquet.
 
     Attributes:
-        DONE: every readable image has a score.
-        FAILED: the failures table says why.
-        DEFERRED: there was no time left before the deadline.
-        NO_MODEL: no model of the category is active.
-        NO_IMAGES: there is no readable new image.
+        DONE: Every readable image has a score.
+        FAILED: Scoring failed; failures.parquet contains the error.
+        DEFERRED: Scoring did not fit before the deadline.
+        NO_MODEL: The category has no active model.
+        NO_IMAGES: There is no readable new image.
     """
 
     DONE = "done"
@@ -51,13 +52,13 @@ class ScoringResult(StrEnum):
 
 
 class EventType(StrEnum):
-    """What happened to a version, in history.json.
+    """Type of an event of a version in history.json.
 
     Attributes:
-        PROMOTED: it became the active version.
-        REJECTED: it did not pass the acceptance test.
-        ROLLED_BACK: it was active, and the version before it was made active again.
-        SET_ASIDE: it was active, and somebody made another version active by hand.
+        PROMOTED: The version became the active version.
+        REJECTED: The version failed the acceptance test.
+        ROLLED_BACK: The version was active, and the version before it became active again.
+        SET_ASIDE: The version was active, and another version was promoted by hand.
     """
 
     PROMOTED = "promoted"
@@ -67,9 +68,9 @@ class EventType(StrEnum):
 
 
 def current_word(word: str) -> str:
-    """Return a stored status in the words of today.
+    """Return the current value of a stored status.
 
     Args:
-        word: as a file of any schema version has it.
+        word: Status in a file of any schema version.
     """
     return _RENAMED.get(word, word)

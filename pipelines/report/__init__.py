@@ -1,1 +1,1 @@
-"""The HTML report of a run or a nightly run: an overview, one page a category, and their pictures."""
+"""The HTML report of a run or a nightly run: an overview, one page per category, and their images."""

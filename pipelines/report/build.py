@@ -1,4 +1,7 @@
-"""The whole report: one Ray task a category, then the overview. A page whose inputs are unchanged is kept."""
+"""The report: one Ray task writes the page of each category, then the overview is written.
+
+A page whose inputs are unchanged is not written again.
+"""
 
 from __future__ import annotations
 
@@ -26,19 +29,19 @@ from pipelines.storage.store import Store, side_by_side
 from pipelines.tracking.console import Console
 
 _PAGES = "pages.json"
-_LOOK = 3  # raised when the same inputs give another page
+_LOOK = 4  # part of the cache key of a page; increase it when the same inputs result in a different page
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportOptions:
-    """Options of `reconpatch-run report`.
+    """The options of `reconpatch-run report`.
 
     Attributes:
-        run_folder: path or URI of a run, of a nightly run's scores, or of the scores of `score`.
-        data: where the scored images are now; None for where they were.
-        beside: another run of the same images, shown for comparison; None without one.
-        figures: formats of the figures that are drawn, of `FIGURE_FORMATS`.
-        workers, threads_per_unit, gpus_per_actor, address: of the Ray session, as in `RunConfig`.
+        run_folder: Path or URI of a run directory, or of the scores of `nightly` or `score`.
+        data: Path or URI of the root of the scored images; None uses the root that is stored with the scores.
+        beside: Path or URI of another run of the same images, shown for comparison; None for no comparison.
+        figures: File formats of additional figures, from `FIGURE_FORMATS`; empty for no figures.
+        workers, threads_per_unit, gpus_per_actor, address: Ray settings, as in `RunConfig`.
     """
 
     run_folder: str
@@ -53,12 +56,12 @@ class ReportOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class OverviewRow:
-    """A row of the overview's table.
+    """A row in the table of the overview.
 
     Attributes:
-        summary: of the category's scores.
-        state: what needs attention, else what was done.
-        urgency: rank of what needs attention, 0 for the most urgent.
+        summary: Summary of the category's scores.
+        state: Reason why the category needs attention, or else what was done with it.
+        urgency: Rank of that reason; 0 is the most urgent.
     """
 
     summary: CategorySummary
@@ -67,20 +70,20 @@ class OverviewRow:
 
 
 def report(options: ReportOptions, console: Console) -> int:
-    """Write the report of a run, a nightly run or new scores; pages whose inputs are unchanged are kept.
+    """Write the report of a run, a nightly run or new scores. Pages whose inputs are unchanged are kept.
 
     Args:
-        options: of the command line.
-        console: for progress, warnings and the report's address.
+        options: Options of the command line.
+        console: Console for progress, warnings and the path of the report.
 
     Returns:
-        The exit code: 1 where a category has no page.
+        The exit code: 0, or 1 if the page of a category could not be written.
 
     Raises:
-        UsageError: the folder holds neither a run nor scores, or figures are requested without matplotlib.
+        UsageError: The folder holds neither a run nor scores, or figures are requested and matplotlib is missing.
     """
     if options.figures and find_spec("matplotlib") is None:
-        raise UsageError("--figures needs matplotlib: pip install 'reconpatch-ray[figures]'.")
+        raise UsageError("--figures requires matplotlib. Install: pip install 'reconpatch-ray[figures]'.")
     source = ReportSource.of(options.run_folder, options.data)
     beside = None if options.beside is None else ReportSource.of(options.beside, options.data)
     names = ("workers", "threads_per_unit", "gpus_per_actor", "address")
@@ -90,17 +93,17 @@ def report(options: ReportOptions, console: Console) -> int:
 
 
 def report_at_the_end(source: ReportSource, runner: Runner, before: Store | None = None) -> None:
-    """Write the report of a run that has just ended; a failure is a warning, since the scores are complete.
+    """Write the report of a run that has just ended. A failure is only a warning, because the scores are complete.
 
     Args:
-        source: the run.
-        runner: of the run; the report uses its console and as many tasks at once.
-        before: an earlier report, whose pictures are copied where they are unchanged.
+        source: Scores, images and models of the run.
+        runner: Runner of the run; the report uses its console and its number of CPU workers.
+        before: Folder of an earlier report, from which unchanged image files are copied; None for no earlier report.
     """
     try:
         _write_and_print(_Report(source, runner.console, runner.cpu_workers, before=before))
     except Exception as error:
-        runner.console.warn(f"there is no report: {error_line(error)}")
+        runner.console.warn(f"The report could not be written: {error_line(error)}")
 
 
 @dataclass(frozen=True)
@@ -108,12 +111,12 @@ class _Report:
     """A report that is written into the folder `report` of its source.
 
     Attributes:
-        source: what the report is about.
-        console: for progress and warnings.
-        workers: how many categories are rendered at once.
-        beside: another run of the same images, shown for comparison; None without one.
-        before: an earlier report, whose pictures are copied where they are unchanged; None without one.
-        figures: formats of the figures that are drawn.
+        source: Scores, images and models that the report shows.
+        console: Console for progress and warnings.
+        workers: Number of categories that are rendered at the same time.
+        beside: Another run of the same images, shown for comparison; None for no comparison.
+        before: Folder of an earlier report, from which unchanged image files are copied; None for no earlier report.
+        figures: File formats of additional figures; empty for no figures.
     """
 
     source: ReportSource
@@ -125,35 +128,35 @@ class _Report:
 
     @property
     def folder(self) -> Store:
-        """Folder that the report is written into."""
+        """Folder of the report."""
         return self.source.out.below(REPORT)
 
 
-def _write_and_print(made: _Report) -> int:
-    """Write a report in a Ray session that has been started, and print its address; returns the exit code."""
-    failures = _write(made)
+def _write_and_print(job: _Report) -> int:
+    """Write a report in the current Ray session and print its path; return the exit code."""
+    failures = _write(job)
     for sentence in failures:
-        made.console.warn(sentence)
-    made.console.say(f"report   {made.folder.below('index.html').uri}")
+        job.console.warn(sentence)
+    job.console.say(f"report   {job.folder.below('index.html').uri}")
     return 1 if failures else 0
 
 
-def _write(made: _Report) -> list[str]:
-    """Write a report; returns one sentence a category whose page could not be made."""
-    source, folder = made.source, made.folder
+def _write(job: _Report) -> list[str]:
+    """Write a report; return one message for each category whose page could not be written."""
+    source, folder = job.source, job.folder
     categories, night = source.categories(), source.night()
     keys = dict(zip(categories, side_by_side(lambda name: _key(source, name, night), categories), strict=True))
-    summaries = {} if made.beside is not None or made.figures else _reusable(folder, keys)
+    summaries = {} if job.beside is not None or job.figures else _reusable(folder, keys)
     due = [name for name in categories if name not in summaries]
     failures = []
     if due:
-        requests = _requests(made, categories, night)
-        pool = TaskPool(name="report", at_once=made.workers, options={"num_cpus": 1})
-        with made.console.progress("report", len(due), "categories") as progress:
+        requests = _requests(job, categories, night)
+        pool = TaskPool(name="report", at_once=job.workers, options={"num_cpus": 1})
+        with job.console.progress("report", len(due), "categories") as progress:
             for category, answer in run_tasks(write_category, due, lambda name: (requests[name], folder), pool):
                 progress.advance()
                 if isinstance(answer, Exception):
-                    failures.append(f"{category}: no page in the report: {error_line(answer)}")
+                    failures.append(f"{category} has no page in the report: {error_line(answer)}")
                 else:
                     summaries[category] = answer
     stored = [name for name in categories if name in summaries]
@@ -162,34 +165,34 @@ def _write(made: _Report) -> list[str]:
     return failures
 
 
-def _requests(made: _Report, categories: Sequence[str], night: Mapping[str, CategoryNight]) -> dict[str, PageRequest]:
-    """Return category → what its page is made of."""
-    index, metrics = made.source.index(), made.source.metrics()
-    shared = set() if made.beside is None else set(made.beside.categories())
-    before = None if made.before is None else made.before.below(MEDIA)
+def _requests(job: _Report, categories: Sequence[str], night: Mapping[str, CategoryNight]) -> dict[str, PageRequest]:
+    """Return category → request for its page."""
+    index, metrics = job.source.index(), job.source.metrics()
+    shared = set() if job.beside is None else set(job.beside.categories())
+    before = None if job.before is None else job.before.below(MEDIA)
     around = [None, *categories, None]
     return {
         category: PageRequest(
-            source=made.source,
+            source=job.source,
             category=category,
             index=index.get(category, {}),
             metrics=metrics.get(category, []),
             night=night.get(category),
             neighbors=(around[position], around[position + 2]),
-            beside=made.beside if category in shared else None,
+            beside=job.beside if category in shared else None,
             before=before,
-            figures=made.figures,
+            figures=job.figures,
         )
         for position, category in enumerate(categories)
     }
 
 
 def _reusable(folder: Store, keys: Mapping[str, str]) -> dict[str, CategorySummary]:
-    """Return category → summary of the pages whose inputs are unchanged.
+    """Return category → summary, for the pages whose inputs are unchanged.
 
     Args:
-        folder: of the report.
-        keys: category → cache key of its page now.
+        folder: Folder of the report.
+        keys: Category → current cache key of its page.
     """
     return {
         name: summary
@@ -199,7 +202,7 @@ def _reusable(folder: Store, keys: Mapping[str, str]) -> dict[str, CategorySumma
 
 
 def _stored_pages(folder: Store) -> dict[str, tuple[str, CategorySummary]]:
-    """Return category → (cache key, summary) of the pages that exist; empty where that file is damaged."""
+    """Return category → (cache key, summary) from pages.json; an empty dict if that file is missing or damaged."""
     try:
         stored = (folder.read_json(_PAGES) or {}).items()
         return {name: (page["key"], CategorySummary.of_json(page["summary"])) for name, page in stored}
@@ -208,6 +211,7 @@ def _stored_pages(folder: Store) -> dict[str, tuple[str, CategorySummary]]:
 
 
 def _key(source: ReportSource, category: str, night: Mapping[str, CategoryNight]) -> str:
+    """Return the cache key of a category's page."""
     columns = night[category].row() if category in night else {}
     return key_of([source.key(category), sorted((name, str(value)) for name, value in columns.items()), _LOOK])
 
@@ -215,6 +219,7 @@ def _key(source: ReportSource, category: str, night: Mapping[str, CategoryNight]
 def _overview(
     source: ReportSource, summaries: Mapping[str, CategorySummary], night: Mapping[str, CategoryNight]
 ) -> str:
+    """Return the HTML of the overview."""
     run_info = source.run_info
     failed: dict[str, str] = run_info.failed
     rows = []
@@ -228,7 +233,7 @@ def _overview(
     return render_page(
         "index.html",
         root=".",
-        title={"nightly": "Last night", "score": "New images"}.get(source.command, "Run"),
+        title={"nightly": "Nightly run", "score": "New images"}.get(source.command, "Run"),
         run_info=run_info,
         members=[member["backbone"] for member in run_info.config["members"]],
         rows=rows,
@@ -240,11 +245,12 @@ def _overview(
 
 
 def _urgency(night: CategoryNight | None) -> Urgency:
-    """Return why somebody has to look at a category; other reports than a nightly run's name only failures."""
+    """Return why a category needs attention; `Urgency.NONE` for a category without results of a nightly run."""
     if night is None:
         return Urgency.NONE
     return urgency_of(night, status=night.learned, ks_p_value=night.ks_p_value)
 
 
 def _done(night: CategoryNight | None) -> str:
+    """Return what was done with a category that needs no attention."""
     return "scored" if night is None else str(night.learned)

@@ -1,4 +1,4 @@
-"""A category's page, and its row of the overview: one Ray task a category."""
+"""The page of a category and its row in the overview, written by one Ray task per category."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ from reconpatch.detector.model import Model
 from reconpatch.evaluation.metrics import image_metrics
 from reconpatch.imaging.rendering import counts
 
-_BINS = 24  # of a sparkline
-_LISTED = 2000  # images in the page's table
+_BINS = 24  # number of bins of a sparkline
+_LISTED = 2000  # maximum number of images in the table of a page
 _METRICS = ("image_auroc", "image_ap", "image_f1max", "d_prime", "pixel_auroc", "aupro")
 _NIGHT = ("learned", "judged", "ks", "ks_p_value", "unreadable")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PageRequest:
-    """One category's page.
+    """The inputs of a category's page.
 
     Attributes:
-        source: where scores, images and models are.
-        category: whose page it is.
-        index: image_path → row of the index; empty without an index.
-        metrics: the category's rows of metrics.parquet, the ensemble's first.
-        night: the category's row of night.parquet; None for other reports.
-        neighbors: categories before and after this one, by name.
-        beside: another run with scores of this category, shown for comparison; None without one.
-        before: folder of an earlier report's pictures; None without one.
-        figures: formats of the figures that are drawn.
+        source: Scores, images and models that the page shows.
+        category: Name of the category.
+        index: image_path → row of the index; empty if there is no index.
+        metrics: Rows of the category in metrics.parquet, that of the ensemble first; empty if there are none.
+        night: Row of the category in night.parquet; None if the report is not of a nightly run.
+        neighbors: Previous and next category in the order of names; None at either end.
+        beside: Another run with scores of this category, shown for comparison; None for no comparison.
+        before: Folder with the image files of an earlier report; None for no earlier report.
+        figures: File formats of additional figures; empty for no figures.
     """
 
     source: ReportSource
@@ -64,8 +64,8 @@ class PageLink:
     """A link to another category's page.
 
     Attributes:
-        name: of the category.
-        page: file of its page.
+        name: Name of the category.
+        page: File of its page, relative to the folder of the report.
     """
 
     name: str
@@ -73,19 +73,26 @@ class PageLink:
 
 
 def page_name(category: str) -> str:
-    """Return the file of a category's page in the report."""
+    """Return the file of a category's page.
+
+    Args:
+        category: Name of the category.
+
+    Returns:
+        The path relative to the folder of the report.
+    """
     return f"categories/{folder_name(category)}.html"
 
 
 def write_category(request: PageRequest, report: Store) -> CategorySummary:
-    """Write a category's page, its pictures and its figures.
+    """Write the page of a category, its image files and its figures.
 
     Args:
-        request: what the page is about.
-        report: folder of the report.
+        request: Inputs of the page.
+        report: Folder of the report.
 
     Returns:
-        The category's row of the overview.
+        Summary of the category for the overview.
     """
     use_threads(1)
     content = _content(request, report)
@@ -94,14 +101,14 @@ def write_category(request: PageRequest, report: Store) -> CategorySummary:
     summary = _summary(request, content)
     report.write(page_name(request.category), _page(request, content, summary).encode())
     if request.figures:
-        from pipelines.report.figures import draw_figures  # importing matplotlib takes a second
+        from pipelines.report.figures import draw_figures  # Imported here, because importing matplotlib takes a second.
 
         draw_figures(report, content, request.figures)
     return summary
 
 
 def _content(request: PageRequest, report: Store) -> CategoryContent | None:
-    """Read and render what the page shows; None for a category without scores."""
+    """Read and render the content of the page; return None for a category without scores."""
     source, category = request.source, request.category
     every = source.scored_images(category)
     if not every:
@@ -136,7 +143,7 @@ def _content(request: PageRequest, report: Store) -> CategoryContent | None:
 
 
 def _beside(request: PageRequest, images: Sequence[ScoredImage]) -> ScoreGroups | None:
-    """Return the other run's scores of the same images; None without any."""
+    """Return the scores of the same images in the run for comparison; None if there are none."""
     if request.beside is None:
         return None
     by_path = {image.image_path: image for image in request.beside.scored_images(request.category)}
@@ -148,13 +155,14 @@ def _beside(request: PageRequest, images: Sequence[ScoredImage]) -> ScoreGroups 
 
 
 def _scale(groups: ScoreGroups, model: Model) -> Scale:
-    """Return a scale from the median of the good patches, which equation 11 maps to 0, to the highest image scores."""
+    """Return a scale from 0, the median of the good patches by equation 11, to the highest image scores."""
     scores = groups.every()
     highest = float(np.percentile(scores, 98)) if scores else 1.0
     return Scale(0.0, max(highest, 1.5 * (model.threshold or 0.0), 1.0))
 
 
 def _summary(request: PageRequest, content: CategoryContent) -> CategorySummary:
+    """Return the summary of a category."""
     model, groups = content.model, content.groups
     judged = [image for image in content.images if image.is_anomaly is not None]
     metrics = request.metrics[0] if request.metrics else _metrics_of(content)
@@ -179,6 +187,7 @@ def _summary(request: PageRequest, content: CategoryContent) -> CategorySummary:
 
 
 def _sparkline(groups: ScoreGroups, threshold: float | None) -> Sparkline:
+    """Return the histogram of a category's scores for the overview."""
     good = np.array([*groups.heldout, *groups.good])
     others = np.array([*groups.defective, *groups.unlabeled])
     every = np.concatenate([good, others])
@@ -191,7 +200,7 @@ def _sparkline(groups: ScoreGroups, threshold: float | None) -> Sparkline:
 
 
 def _metrics_of(content: CategoryContent) -> MetricsRow:
-    """Return the metrics of the labeled images, for nightly runs, which have no metrics.parquet."""
+    """Return the metrics of the labeled images of a nightly run, which has no metrics.parquet."""
     metrics = image_metrics(*content.groups.labeled())
     return MetricsRow(
         category=content.category,
@@ -204,6 +213,7 @@ def _metrics_of(content: CategoryContent) -> MetricsRow:
 
 
 def _page(request: PageRequest, content: CategoryContent, summary: CategorySummary) -> str:
+    """Return the HTML of the page."""
     model, beside = content.model, content.beside
     listed = content.images[:_LISTED]
     return render_page(
@@ -231,13 +241,15 @@ def _page(request: PageRequest, content: CategoryContent, summary: CategorySumma
 
 
 def _link(category: str | None) -> PageLink | None:
+    """Return the link to the page of a category; None for no category."""
     return None if category is None else PageLink(category, page_name(category))
 
 
 def _shortened(groups: ScoreGroups) -> dict[str, list[float]]:
+    """Return name of the group → rounded scores."""
     return {name: [_short(score) for score in scores] for name, scores in groups.by_name().items()}
 
 
 def _short(score: float) -> float:
-    """Round to nine digits, which are enough to distinguish all single-precision scores."""
+    """Round a score to nine digits, which distinguish all single-precision values."""
     return float(f"{score:.9g}")

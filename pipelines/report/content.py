@@ -1,4 +1,4 @@
-"""Everything that a category's page and its figures show."""
+"""The content of a category's page and figures."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from reconpatch.detector.model import Model
 
 @dataclass(frozen=True)
 class ShownGallery:
-    """A gallery, and its images as they are shown.
+    """A gallery with its rendered images.
 
     Attributes:
-        gallery: which images, and why.
-        cards: one of each image of the gallery.
+        gallery: The images, and why they are shown.
+        cards: One card for each image of the gallery, in the same order.
     """
 
     gallery: Gallery
@@ -26,16 +26,16 @@ class ShownGallery:
 
 @dataclass(frozen=True, kw_only=True)
 class CategoryContent:
-    """What a category's page and its figures show.
+    """The content of a category's page and figures.
 
     Attributes:
-        category: its name.
-        model: the model of the scores.
-        images: scored images other than training images, the highest score first.
-        groups: their scores, and those of the calibration images.
-        beside: the other run's scores of the same images; None without one.
-        scale: colors of the anomaly maps.
-        galleries: the images that are shown.
+        category: Name of the category.
+        model: Model that computed the scores.
+        images: All scored images except training images, the highest score first.
+        groups: Scores of these images and of the calibration images.
+        beside: Scores of the same images in the run for comparison; None for no comparison.
+        scale: Color scale of the anomaly maps.
+        galleries: Rendered images, grouped by why they are shown.
     """
 
     category: str

@@ -1,4 +1,4 @@
-"""Figures for papers and slides: the scores (the paper's Figure 3), the curves, and examples (its Figure 4)."""
+"""Figures for papers and slides: scores (as in Figure 3 of the paper), curves, and examples (as in its Figure 4)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image as Pillow
 
 from pipelines.report.content import CategoryContent, ShownGallery
+from pipelines.report.gallery import DETECTED, FLAGGED
 from pipelines.report.render import Card
 from pipelines.report.rows import ScoredImage
 from pipelines.storage.paths import folder_name
@@ -23,20 +24,22 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 FOLDER = "figures"
-# Okabe and Ito's colors, which color-blind people can distinguish.
+# Colors of Okabe and Ito, which color-blind people can distinguish.
 _COLORS = {"heldout": "#5b6570", "good": "#0072b2", "defective": "#d55e00", "unlabeled": "#cc79a7"}
-_LABELS = {"heldout": "good, held out", "good": "good", "defective": "defective", "unlabeled": "not labeled"}
+_LABELS = {"heldout": "calibration", "good": "good", "defective": "defective", "unlabeled": "unlabeled"}
 _TRUTH, _REGION, _STAR = "#e69f00", "#00c48f", "#ffd400"
 _EXAMPLES = 5
 
 
 def draw_figures(report: Store, content: CategoryContent, formats: Sequence[str]) -> None:
-    """Write <category>-scores, -curves and -examples in each format; curves and examples only where there are any.
+    """Write the figures <category>-scores, <category>-curves and <category>-examples in each format.
+
+    Curves require good and defective images. Examples require images with anomaly maps.
 
     Args:
-        report: folder of the report, which holds the pictures.
-        content: the category.
-        formats: of `FIGURE_FORMATS`.
+        report: Folder of the report, which contains the rendered images.
+        content: Content of the category's page.
+        formats: File formats, from `FIGURE_FORMATS`.
     """
     drawn = {"scores": _scores(content)}
     if content.groups.good and content.groups.defective:
@@ -47,7 +50,7 @@ def draw_figures(report: Store, content: CategoryContent, formats: Sequence[str]
     for name, figure in drawn.items():
         for file_format in formats:
             buffer = io.BytesIO()
-            # Neither date nor version: the same scores make the same file.
+            # Without date and version, the same scores result in the same file.
             metadata = {"png": {"Software": None}, "svg": {"Date": None}}.get(file_format)
             figure.savefig(buffer, format=file_format, dpi=110, metadata=metadata)
             report.write(f"{FOLDER}/{folder_name(content.category)}-{name}.{file_format}", buffer.getvalue())
@@ -55,9 +58,10 @@ def draw_figures(report: Store, content: CategoryContent, formats: Sequence[str]
 
 
 def _scores(content: CategoryContent) -> Figure:
+    """Draw the histograms of the scores, with those of the run for comparison beside them."""
     panels = [(content.category, content.groups, content.model.threshold)]
     if content.beside is not None:
-        panels.append(("the other run", content.beside, None))
+        panels.append(("comparison run", content.beside, None))
     figure, axes = plt.subplots(1, len(panels), figsize=(5.5 * len(panels), 3.4), layout="constrained", squeeze=False)
     for axis, (title, groups, threshold) in zip(axes[0], panels, strict=True):
         every = groups.every()
@@ -71,7 +75,7 @@ def _scores(content: CategoryContent) -> Figure:
         if threshold is not None:
             axis.axvline(threshold, color="black", linestyle="--", linewidth=1.0, label="threshold")
         heading = title if groups.d_prime is None else f"{title}, d′ = {groups.d_prime:.2f}"
-        axis.set_title(heading, fontsize=10, parse_math=False)  # a category's name may hold a $
+        axis.set_title(heading, fontsize=10, parse_math=False)  # The name of a category can contain a $.
         axis.set_xlabel("score")
         axis.set_ylabel("share of images")
         axis.legend(fontsize=8, frameon=False)
@@ -79,16 +83,17 @@ def _scores(content: CategoryContent) -> Figure:
 
 
 def _curves(content: CategoryContent) -> Figure:
+    """Draw the ROC curve and the precision-recall curve of the labeled images."""
     scores, labels = content.groups.labeled()
     figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.6), layout="constrained")
     left.plot(*roc(scores, labels), color=_COLORS["good"])
     left.plot([0, 1], [0, 1], color="#bbbbbb", linewidth=0.8)
-    left.set_xlabel("good flagged")
-    left.set_ylabel("defective flagged")
+    left.set_xlabel("false-positive rate")
+    left.set_ylabel("true-positive rate")
     precision, recall = precision_and_recall(scores, labels)
     right.plot(recall, precision, color=_COLORS["good"])
-    right.set_xlabel("defective flagged")
-    right.set_ylabel("of the flagged, defective")
+    right.set_xlabel("recall")
+    right.set_ylabel("precision")
     for axis in (left, right):
         axis.set_xlim(-0.01, 1.01)
         axis.set_ylim(-0.01, 1.01)
@@ -98,11 +103,12 @@ def _curves(content: CategoryContent) -> Figure:
 
 
 def _chosen(galleries: Sequence[ShownGallery]) -> list[tuple[str, Card]]:
-    """Return (title, card) of the first image of each gallery, then of the second, while there is room, hits first.
+    """Return (title of the gallery, card) of at most `_EXAMPLES` images that are chosen by rank.
 
-    Nothing is picked by hand.
+    The first images of all galleries are chosen, then the second images, and so on. Flagged images that are defective
+    or unlabeled come first.
     """
-    ordered = sorted(galleries, key=lambda shown: shown.gallery.title not in ("Hits", "Alarms"))
+    ordered = sorted(galleries, key=lambda shown: shown.gallery.title not in (DETECTED, FLAGGED))
     longest = max((len(shown.cards) for shown in ordered), default=0)
     chosen = [
         (shown.gallery.title, shown.cards[rank])
@@ -115,6 +121,7 @@ def _chosen(galleries: Sequence[ShownGallery]) -> list[tuple[str, Card]]:
 
 
 def _examples(report: Store, content: CategoryContent, examples: Sequence[tuple[str, Card]]) -> Figure:
+    """Draw each example as an image, an anomaly map, and outlines of the mask and the region above the threshold."""
     tallest = max(card.height / card.width for _, card in examples)
     figure, axes = plt.subplots(
         3,
@@ -151,10 +158,11 @@ def _examples(report: Store, content: CategoryContent, examples: Sequence[tuple[
 
 
 def _read(report: Store, name: str | None) -> np.ndarray[Any, Any]:
+    """Return the pixels of an image file of the report."""
     return np.asarray(Pillow.open(io.BytesIO(report.read(str(name)))))
 
 
 def _polygons(path: str) -> list[np.ndarray[Any, Any]]:
-    """Return the corners of an SVG path's polygons, (n, 2) each."""
+    """Return the corners (x, y) of each polygon of an SVG path, each of shape (n, 2)."""
     polygons = re.findall(r"M([^Z]*)Z", path)
     return [np.array([point.split(",") for point in polygon.split()], np.float64) for polygon in polygons]

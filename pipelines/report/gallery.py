@@ -1,4 +1,4 @@
-"""Which images of a category are shown: those that need a person's attention, the most urgent first, a few of each."""
+"""Selection of the images that a category's page shows: those that need attention, at most a few of each kind."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from dataclasses import dataclass
 
 from pipelines.report.rows import AuditedImage, ScoredImage
 
-_MANY, _SOME = 12, 8
+DETECTED, FLAGGED = "Detected defects", "Flagged images"
+_MANY, _SOME = 12, 8  # maximum number of images of a gallery
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """Some images of a category, and why they are shown.
+    """A group of images of a category that a page shows for the same reason.
 
     Attributes:
-        title: heading of the gallery.
-        why: what its images have in common, and their order.
-        images: those that are shown.
-        total: number of images that have this in common.
+        title: Heading of the gallery.
+        why: What the images have in common, and the order in which they are shown.
+        images: Images that are shown.
+        total: Number of images of the category that meet the same condition.
     """
 
     title: str
@@ -28,38 +29,53 @@ class Gallery:
 
 
 def galleries(images: Sequence[ScoredImage], audit: Sequence[AuditedImage]) -> list[Gallery]:
-    """Return missed defects, false alarms, other flagged images, hits, the nearest to the threshold, training outliers.
+    """Return the galleries of a category's page, without those that have no image.
 
-    Galleries without images are left out.
+    With a threshold these are, in this order: missed defects, false positives, flagged images without a label, detected
+    defects, images that are nearly flagged, and training outliers. Without a threshold they are the images with the
+    highest scores, and training outliers.
 
     Args:
-        images: scored images other than training images.
-        audit: of the training images, the most suspicious first.
+        images: Scored images of the category, without training images.
+        audit: Rows of the good training images in audit.parquet, the highest suspicion first.
+
+    Returns:
+        Galleries with at least one image each.
     """
     ranked = sorted(images, key=lambda image: (-image.score, image.image_path))
     flagged = [image for image in ranked if image.is_anomaly]
     not_flagged = [image for image in ranked if not image.is_anomaly]
     has_threshold = any(image.is_anomaly is not None for image in images)
     missed = [image for image in reversed(not_flagged) if image.label == 1] if has_threshold else []
-    false_alarms = [image for image in flagged if image.label == 0]
-    hits = [image for image in flagged if image.label == 1]
-    alarms = [image for image in flagged if image.label is None]
+    false_positives = [image for image in flagged if image.label == 0]
+    detected = [image for image in flagged if image.label == 1]
+    unlabeled = [image for image in flagged if image.label is None]
     shown = [
-        _gallery("Missed defects", "defective, and not flagged: the lowest score first", missed, _MANY),
-        _gallery("False alarms", "good, and flagged: the highest score first", false_alarms, _MANY),
-        _gallery("Alarms", "flagged, without a label: the highest score first", alarms, _MANY),
-        _gallery("Hits", "defective, and flagged: the highest score first", hits, _SOME),
+        _gallery("Missed defects", "defective and not flagged, the lowest score first", missed, _MANY),
+        _gallery("False positives", "good and flagged, the highest score first", false_positives, _MANY),
+        _gallery(FLAGGED, "flagged, without a label, the highest score first", unlabeled, _MANY),
+        _gallery(DETECTED, "defective and flagged, the highest score first", detected, _SOME),
     ]
     if has_threshold:
         rest = [image for image in not_flagged if image.label != 1]
-        shown.append(_gallery("Nearly flagged", "not flagged, and nearest to the threshold", rest, _SOME))
+        shown.append(
+            _gallery("Nearly flagged", "good or unlabeled and not flagged, the highest score first", rest, _SOME)
+        )
     else:
-        shown.append(_gallery("Highest scores", "without a threshold no image is flagged", ranked, _MANY))
+        shown.append(
+            _gallery(
+                "Highest scores",
+                "no image is flagged, because the model has no threshold; the highest score first",
+                ranked,
+                _MANY,
+            )
+        )
     outliers = [image for image in audit if image.is_suspicious]
-    why = "used as good training images, but unlike the other ones: check whether they are good"
+    why = "good training images that differ from the others; check that they are good"
     shown.append(_gallery("Training outliers", why, outliers, _SOME))
     return [gallery for gallery in shown if gallery.images]
 
 
 def _gallery(title: str, why: str, images: Sequence[ScoredImage | AuditedImage], most: int) -> Gallery:
+    """Return a gallery of the first `most` images."""
     return Gallery(title, why, tuple(images[:most]), len(images))

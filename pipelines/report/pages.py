@@ -1,4 +1,4 @@
-"""Values to HTML: every value is escaped; style and script are part of the page, which loads nothing else."""
+"""Rendering of HTML pages. All values are escaped; style and script are embedded, so that a page loads only images."""
 
 from __future__ import annotations
 
@@ -17,14 +17,18 @@ def render_page(template: str, **values: Any) -> str:
     """Return the HTML of a page.
 
     Args:
-        template: file in `templates`.
-        values: variables of the template.
+        template: Name of a file in `templates`.
+        values: Variables of the template.
+
+    Returns:
+        The HTML text of the page.
     """
     return _environment().get_template(template).render(**values)
 
 
 @cache
 def _environment() -> Environment:
+    """Return the Jinja environment of the templates."""
     environment = Environment(
         loader=PackageLoader("pipelines.report"),
         autoescape=True,
@@ -40,13 +44,15 @@ def _environment() -> Environment:
 
 
 def _percent(value: float | None, digits: int = 1) -> str:
+    """Return a share as a percentage."""
     return _NONE if value is None else f"{100 * value:.{digits}f} %"
 
 
 def _number(value: float | None, digits: int = 2) -> str:
+    """Return a number with a fixed number of decimals."""
     return _NONE if value is None else f"{value:.{digits}f}"
 
 
 def _href(path: str) -> str:
-    """Return the link to a file of the report; its name may hold any character, also a percent sign."""
+    """Return the link to a file of the report, whose name can contain any character, including a percent sign."""
     return quote(path)

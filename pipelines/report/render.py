@@ -1,6 +1,6 @@
-"""The pictures of a report: small images, anomaly maps in colors, and close-ups of the highest-scoring patches.
+"""The image files of a report: reduced images, colored anomaly maps, and close-ups of the highest-scoring patches.
 
-A file's name is derived from what it shows, so that a file that exists is not drawn again, and files of an earlier
+The name of a file is derived from its content. Existing files are therefore not rendered again, and files of an earlier
 report are copied.
 """
 
@@ -26,21 +26,21 @@ from reconpatch.imaging.images import read_mask, read_picture
 from reconpatch.imaging.rendering import close_up, colored, outlines, small, small_size
 
 MEDIA = "media"
-_SIDE = 480  # pixels of a picture's longer side
-_MAP_SIDE = 160
-_MEMBER_SIDE = 96
-_CLOSE_UP = 128
-_PATCHES = 5  # patches along a side of a close-up
-_LOOK = 1  # raised when the same inputs give other pictures
+_SIDE = 480  # longer side of a reduced image, in pixels
+_MAP_SIDE = 160  # longer side of an anomaly map, in pixels
+_MEMBER_SIDE = 96  # longer side of a member's anomaly map, in pixels
+_CLOSE_UP = 128  # side of a close-up, in pixels
+_PATCHES = 5  # number of patches along a side of a close-up
+_LOOK = 1  # part of the file names; increase it when the same inputs result in different image files
 
 
 @dataclass(frozen=True)
 class Scale:
-    """The colors of a category's anomaly maps.
+    """The color scale of a category's anomaly maps.
 
     Attributes:
-        low: score of the darkest color.
-        high: score of the lightest color.
+        low: Score that has the darkest color.
+        high: Score that has the lightest color.
     """
 
     low: float
@@ -49,20 +49,20 @@ class Scale:
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """An image as it is shown.
+    """A rendered image. File names are relative to the folder of the report.
 
     Attributes:
-        image: its row of scores/fused or audit.parquet.
-        picture: file of the image at a small size; None where the image cannot be read.
-        map: file of the anomaly map in colors; None where no map is stored.
-        members: file of the members' own maps; None where there are fewer than two.
-        pair: file of the two close-ups, of the highest-scoring patch and of the training patch nearest to it; None
-            where there is no such patch or its image cannot be read.
-        width, height: of the picture, in pixels; outlines and star are in these coordinates.
-        truth: outline of the mask, as the data of an SVG path.
-        region: outline of the region above the threshold, as the data of an SVG path.
-        star: (x, y) of the highest-scoring patch.
-        why_not: why there is no picture.
+        image: Row of the image in scores/fused or audit.parquet.
+        picture: File of the reduced image; None if the image cannot be read.
+        map: File of the colored anomaly map; None if no map is stored.
+        members: File with the anomaly maps of the members, side by side; None for fewer than two members.
+        pair: File with two close-ups, of the highest-scoring patch and of the training patch nearest to it; None if
+            there is no such patch or its image cannot be read.
+        width, height: Size of the reduced image in pixels. Outlines and star use its coordinates.
+        truth: Outline of the mask, as the data of an SVG path; empty if there is no mask.
+        region: Outline of the region above the threshold, as the data of an SVG path; empty if there is none.
+        star: Center (x, y) of the highest-scoring patch; None if no patch has a score.
+        why_not: Error message if the image cannot be read; otherwise empty.
     """
 
     image: ScoredImage | AuditedImage
@@ -80,16 +80,16 @@ class Card:
 
 @dataclass(kw_only=True)
 class Renderer:
-    """Renders the cards of one category.
+    """A renderer for the images of one category.
 
     Attributes:
-        source: where images, scores and maps are.
-        category: whose images are rendered.
-        model: the model of the scores.
-        scale: colors of the anomaly maps.
-        index: image_path → row of the index; empty without an index.
-        media: folder that files are written to.
-        before: folder of an earlier report's files; None without one.
+        source: Images, scores and anomaly maps to render.
+        category: Name of the category.
+        model: Model that computed the scores.
+        scale: Color scale of the anomaly maps.
+        index: image_path → row of the index; empty if there is no index.
+        media: Folder for the image files.
+        before: Folder with the image files of an earlier report; None for no earlier report.
     """
 
     source: ReportSource
@@ -103,10 +103,10 @@ class Renderer:
     _pixel_maps: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
 
     def prepare(self, paths: Sequence[str]) -> None:
-        """Read the patch scores, or else the anomaly maps, of all images that will be shown.
+        """Read the patch scores of the images to render, or their anomaly maps if no patch scores are stored.
 
         Args:
-            paths: of the images.
+            paths: Paths of the images, as in their rows.
         """
         unique = list(dict.fromkeys(paths))
         members = [self.source.member_scores(self.category, member.backbone, unique) for member in self.model.members]
@@ -121,10 +121,13 @@ class Renderer:
             self._grids[path] = [fused[number], *(scores[number] for scores in normalized)]
 
     def card(self, image: ScoredImage | AuditedImage) -> Card:
-        """Render an image.
+        """Render an image. Its path must have been passed to `prepare`.
 
         Args:
-            image: its row of scores/fused or audit.parquet; `prepare` was given its path.
+            image: Row of the image in scores/fused or audit.parquet.
+
+        Returns:
+            The rendered image. If the image cannot be read, the card contains only the error message.
         """
         path, peak = image.image_path, image.peak
         record = self.index.get(path)
@@ -154,13 +157,13 @@ class Renderer:
         )
 
     def _map(self, name: str, path: str, picture: tuple[int, int], shown: tuple[int, int]) -> tuple[str | None, str]:
-        """Return the file of the colored map, and the outline of the region above the threshold.
+        """Return the file of the colored anomaly map, and the outline of the region above the threshold.
 
         Args:
-            name: that the file's name begins with.
-            path: of the image.
-            picture: (height, width) of the image.
-            shown: (height, width) that the image is shown at.
+            name: First part of the file name.
+            path: Path of the image.
+            picture: (height, width) of the image in pixels.
+            shown: (height, width) of the reduced image in pixels.
         """
         if path in self._grids:
             fused, size = self._grids[path][0], self.model.image_size
@@ -176,7 +179,7 @@ class Renderer:
         return file, region
 
     def _members(self, name: str, path: str) -> str | None:
-        """Return the file of the members' own maps, side by side; None where there are fewer than two."""
+        """Return the file with the members' anomaly maps side by side; None for fewer than two members."""
         grids = self._grids.get(path, [])[1:]
         if len(grids) < 2:
             return None
@@ -189,7 +192,7 @@ class Renderer:
         return self._file(f"{name}-members.jpg", draw)
 
     def _pair(self, name: str, peak: Peak, pixels: npt.NDArray[np.float32]) -> str | None:
-        """Return the file of the close-ups of the highest-scoring patch and of the training patch nearest to it."""
+        """Return the file with close-ups of the highest-scoring patch and the nearest training patch, or None."""
         pixel, nearest = peak.pixel, peak.nearest
         if pixel is None or nearest is None:
             return None
@@ -211,25 +214,29 @@ class Renderer:
         key = key_of([nearest.image_path, nearest.row, nearest.col, *pixel])
         try:
             return self._file(f"{name}-{key[:8]}-pair.jpg", draw)
-        except (ImageError, OSError):  # the training image is gone: its name is shown nevertheless
+        except (ImageError, OSError):  # Without the training image, the page shows only its name.
             return None
 
     def _grid_of(self, backbone: str) -> tuple[int, int] | None:
+        """Return the grid (rows, cols) of a member; None if the model has no such member."""
         return next((member.grid for member in self.model.members if member.backbone == backbone), None)
 
     def _truth(self, record: ImageRecord | None, shown: tuple[int, int]) -> str:
+        """Return the outline of the mask; an empty string without a readable mask."""
         if record is None or record.mask_path is None:
             return ""
         try:
             return _path(read_mask(self.source.images.read_picture(record.mask_path)), shown)
-        except (ImageError, OSError):  # a warning of the run names the mask
+        except (ImageError, OSError):  # The run has already warned about this mask.
             return ""
 
     def _pixels(self, path: str, *, training: bool = False) -> npt.NDArray[np.float32]:
+        """Return the pixels of an image, (height, width, 3) float32."""
         store = self.source.training_images if training else self.source.images
         return read_picture(store.read_picture(path), self.model.bit_depth).pixels
 
     def _file(self, name: str, draw: Callable[[], npt.NDArray[np.uint8]]) -> str:
+        """Write an image file unless it exists; return its path in the report."""
         if not self.media.exists(name):
             if self.before is not None and self.before.exists(name):
                 self.media.write(name, self.before.read(name))
@@ -239,6 +246,7 @@ class Renderer:
 
 
 def _encoded(drawn: npt.NDArray[np.uint8], name: str) -> bytes:
+    """Return the content of a PNG or JPEG file, as the suffix of its name requests."""
     buffer = io.BytesIO()
     picture = Pillow.fromarray(drawn)
     if name.endswith(".png"):
@@ -249,17 +257,16 @@ def _encoded(drawn: npt.NDArray[np.uint8], name: str) -> bytes:
 
 
 def _shrunk(values: npt.NDArray[np.float32], side: int = _MAP_SIDE) -> npt.NDArray[np.float32]:
-    """Return every n-th pixel of a map, which is smooth, so that no side is longer than `side`."""
+    """Return every n-th pixel of a map, so that no side exceeds `side`; this is sufficient, because maps are smooth."""
     step = max(1, -(-max(values.shape) // side))
     return values[::step, ::step]
 
 
 def _path(mask: npt.NDArray[np.bool_], shown: tuple[int, int]) -> str:
-    """Return the outlines of a mask as the data of an SVG path, for a picture of (height, width) `shown`."""
+    """Return the outlines of a mask as the data of an SVG path, for an image of (height, width) `shown`."""
     fine = small_size(mask.shape[0], mask.shape[1], 2 * max(shown))
-    if (
-        fine != mask.shape
-    ):  # finer outlines take long and are not visible; a pixel is set where any of those it stands for is
+    # Finer outlines take long and are not visible. A reduced pixel is set if any of its original pixels is set.
+    if fine != mask.shape:
         for axis in (0, 1):
             starts = np.arange(fine[axis]) * mask.shape[axis] // fine[axis]
             mask = np.logical_or.reduceat(mask, starts, axis=axis)

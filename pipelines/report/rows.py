@@ -1,4 +1,4 @@
-"""Rows of scores/fused and audit.parquet, with the columns that a report shows."""
+"""Rows of scores/fused and audit.parquet with the columns that a report shows."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class TrainingPatch:
-    """An entry of a member's memory bank.
+    """A training patch that is an entry of a member's memory bank.
 
     Attributes:
-        backbone: of the member.
-        image_path: training image of the patch, relative to the root of the training images.
-        row, col: of the patch, on the member's grid.
+        backbone: timm name of the member's backbone.
+        image_path: Path of the training image, relative to the root of the training images.
+        row, col: Position of the patch on the grid of the member, from 0.
     """
 
     backbone: str
@@ -25,11 +25,11 @@ class TrainingPatch:
 
 @dataclass(frozen=True)
 class Peak:
-    """Where an image scores highest, and the training patch that it was compared with there.
+    """The position with the highest score of an image, and the training patch nearest to it.
 
     Attributes:
-        pixel: (row, col) on the picture; None where no patch has a score.
-        nearest: nearest entry in the memory bank of the member with the highest score there; None without one.
+        pixel: (row, col) in pixels of the image; None if no patch has a score.
+        nearest: Nearest bank entry of the member with the highest score at this position; None if there is none.
     """
 
     pixel: tuple[int, int] | None = None
@@ -37,7 +37,11 @@ class Peak:
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> Peak:
-        """Read the columns that scores/fused and audit.parquet share."""
+        """Return the peak from the columns that scores/fused and audit.parquet have in common.
+
+        Args:
+            row: Row of scores/fused or audit.parquet, as column → value.
+        """
         names = ("nearest_backbone", "nearest_image", "nearest_row", "nearest_col")
         return cls(
             None if row["peak_row"] is None else (row["peak_row"], row["peak_col"]),
@@ -47,17 +51,18 @@ class Peak:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredImage:
-    """A row of scores/fused.
+    """A scored image: a row of scores/fused.
 
     Attributes:
-        image_path: relative to the root of the scored images.
+        image_path: Path of the image, relative to the root of the scored images.
         split: 'train', 'test' or 'new'.
-        label: 0 good, 1 defective, None where it is not known.
-        score: fused anomaly score.
-        p_value: of the score among the calibration images; None without calibration images.
-        is_anomaly: whether the score is above the threshold; None without a threshold.
-        model_version: of the model that made the score.
-        peak: where the score comes from.
+        label: 0 for a good image, 1 for a defective image, None if the label is unknown.
+        score: Fused anomaly score.
+        p_value: p-value of the score among those of the calibration images, in (0, 1]; None without calibration
+            images.
+        is_anomaly: Whether the score is above the threshold; None without a threshold.
+        model_version: Version of the model that computed the score.
+        peak: Position with the highest score.
     """
 
     image_path: str
@@ -71,7 +76,11 @@ class ScoredImage:
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> ScoredImage:
-        """Read a row of scores/fused."""
+        """Return the scored image of a row.
+
+        Args:
+            row: Row of scores/fused, as column → value.
+        """
         return cls(
             image_path=row["image_path"],
             split=row["split"],
@@ -86,13 +95,14 @@ class ScoredImage:
 
 @dataclass(frozen=True, kw_only=True)
 class AuditedImage:
-    """A row of audit.parquet: a good training image, and how unlike the others it is.
+    """A good training image with its outlier score: a row of audit.parquet.
 
     Attributes:
-        image_path: relative to the root of the training images.
-        suspicion: deviations from the usual distance to other images.
-        is_suspicious: whether the image counts as a training outlier.
-        peak: the patch that is least like the other images.
+        image_path: Path of the image, relative to the root of the training images.
+        suspicion: Outlier score: how far the largest distance to bank entries of other images is above the median of
+            the category's images, in robust standard deviations, as a mean over the members.
+        is_suspicious: Whether the image is a training outlier.
+        peak: Position of the patch with the largest distance, and the bank entry nearest to it.
     """
 
     image_path: str
@@ -102,7 +112,11 @@ class AuditedImage:
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> AuditedImage:
-        """Read a row of audit.parquet."""
+        """Return the training image of a row.
+
+        Args:
+            row: Row of audit.parquet, as column → value.
+        """
         return cls(
             image_path=row["image_path"],
             suspicion=row["suspicion"],

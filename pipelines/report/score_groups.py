@@ -1,4 +1,4 @@
-"""A category's image scores, grouped by what the images are known to be."""
+"""The image scores of a category, grouped by the labels of the images."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from reconpatch.evaluation.metrics import d_prime
 
 @dataclass(frozen=True)
 class ScoreGroups:
-    """Image scores by what the images are known to be, each group in ascending order.
+    """The image scores of a category in groups, each in ascending order.
 
     Attributes:
-        heldout: calibration images, scored when the model was made.
-        good: images with label 0.
-        defective: images with label 1.
-        unlabeled: images without a label.
+        heldout: Scores of the calibration images, stored in the model.
+        good: Scores of the images with label 0.
+        defective: Scores of the images with label 1.
+        unlabeled: Scores of the images without a label.
     """
 
     heldout: tuple[float, ...] = ()
@@ -29,11 +29,11 @@ class ScoreGroups:
 
     @classmethod
     def of(cls, images: Iterable[ScoredImage], holdout_scores: Iterable[float]) -> ScoreGroups:
-        """Group the scores of images.
+        """Return the groups of the scores of images.
 
         Args:
-            images: scored images other than training images.
-            holdout_scores: of the model's calibration images.
+            images: Scored images, without training images.
+            holdout_scores: Scores of the model's calibration images, in any order.
         """
         scores: dict[int | None, list[float]] = {0: [], 1: [], None: []}
         for image in images:
@@ -42,7 +42,7 @@ class ScoreGroups:
         return cls(tuple(sorted(holdout_scores)), good, defective, unlabeled)
 
     def by_name(self) -> dict[str, Sequence[float]]:
-        """Return the groups by their names, in the order in which they are drawn."""
+        """Return name of the group → scores, in the order in which the groups are drawn."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def every(self) -> list[float]:
@@ -50,11 +50,11 @@ class ScoreGroups:
         return [*self.heldout, *self.good, *self.defective, *self.unlabeled]
 
     def labeled(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return scores and labels of the images whose labels are known."""
+        """Return scores (n,) and labels (n,), 0 or 1, of the labeled images."""
         labels = np.repeat([0, 1], [len(self.good), len(self.defective)])
         return np.array([*self.good, *self.defective]), labels
 
     @property
     def d_prime(self) -> float | None:
-        """d' of the labeled images; None where it is undefined."""
+        """The separation d' of good and defective scores; None if it is undefined."""
         return d_prime(*self.labeled())

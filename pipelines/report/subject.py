@@ -1,4 +1,4 @@
-"""What a report is about: the files of a run, of a nightly run, or of `score`."""
+"""The source of a report: the files of a run, of a nightly run, or of `score`."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ from pipelines.storage.redaction import is_redacted
 from pipelines.storage.schemas import MetricsRow
 from pipelines.storage.store import Store
 from pipelines.storage.stored_model import StoredModel
-from pipelines.tracking.run_record import RunInfo, read_run
+from pipelines.tracking.run_info import RunInfo, read_run
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportSource:
-    """Scores, and the images and models that they come from.
+    """Scores with the images and models that they were computed from.
 
     Attributes:
-        out: folder of the run, of the nightly run's scores, or of the scores of `score`.
-        command: that wrote it: 'ensemble', 'single', 'demo', 'nightly' or 'score'.
-        images: root of the scored images.
-        training_images: root of the images that the models were trained on.
-        models: where the models are: a run's folder, or a registry.
-        run_info: contents of run.json.
+        out: Run directory, or folder of the scores of `nightly` or `score`.
+        command: Command that wrote the folder: 'ensemble', 'single', 'demo', 'nightly' or 'score'.
+        images: Root of the scored images.
+        training_images: Root of the images that the models were trained on.
+        models: Run directory or registry that contains the models.
+        run_info: Content of run.json.
     """
 
     out: Store
@@ -58,21 +58,24 @@ class ReportSource:
 
     @classmethod
     def of(cls, folder: str, data: str | None = None) -> ReportSource:
-        """Read what a folder holds.
+        """Return the source for a folder that a command has written.
 
         Args:
-            folder: path or URI of a run, of a nightly run's scores, or of the scores of `score`.
-            data: where the scored images are now; by default where they were.
+            folder: Path or URI of a run directory, or of the scores of `nightly` or `score`.
+            data: Path or URI of the root of the scored images; None uses the root that is stored in run.json.
 
         Raises:
-            UsageError: the folder holds neither a run nor scores, or the address of its images had credentials.
+            UsageError: The folder holds neither a run nor scores, or the stored address of the images is redacted and
+                `data` is None.
         """
         out = Store.of(folder)
         run_info = _run_info(out)
         config, origin = stored_config(run_info.config), run_info.origin
         images = data or origin.get("images") or config.data
         if is_redacted(images):
-            raise UsageError("The address of the images has credentials, which are not stored; give it with --data.")
+            raise UsageError(
+                "The address of the images contains credentials, which are not stored. Give the address with --data."
+            )
         models = origin.get("models")
         training_images = config.data if config.command == "nightly" else images
         return cls(
@@ -94,17 +97,17 @@ class ReportSource:
         training_images: Store | None = None,
         models: Store | None = None,
     ) -> ReportSource:
-        """Return a run of this process, whose run.json has just been written.
+        """Return the source for a run of the current process, which has just written run.json.
 
         Args:
-            out: folder of the run, or of the nightly run's scores.
-            command: that is running.
-            images: root of the scored images.
-            training_images: root of the images that the models were trained on; by default that of the scored images.
-            models: where the models are; by default in the run's folder.
+            out: Run directory, or folder of the nightly run's scores.
+            command: Name of the command that is running.
+            images: Root of the scored images.
+            training_images: Root of the images that the models were trained on; None uses `images`.
+            models: Run directory or registry that contains the models; None uses `out`.
 
         Raises:
-            UsageError: there is no run.json.
+            UsageError: The folder has no run.json.
         """
         return cls(
             out=out,
@@ -117,7 +120,7 @@ class ReportSource:
 
     @property
     def is_run(self) -> bool:
-        """Whether the folder also holds the models and the members' scores."""
+        """Whether the folder is a run directory, which also contains the models and the members' scores."""
         return self.models.root == self.out.root
 
     def categories(self) -> list[str]:
@@ -128,15 +131,23 @@ class ReportSource:
         return sorted(unquote(name) for name in self.out.folders(FUSED_FOLDER))
 
     def scored_images(self, category: str) -> list[ScoredImage]:
-        """Return a category's rows of scores/fused."""
+        """Return the rows of a category in scores/fused.
+
+        Args:
+            category: Name of the category.
+        """
         return [ScoredImage.of_row(row) for name in self._files(category) for row in read_rows(self.out, name)]
 
     def key(self, category: str) -> list[str]:
-        """Return the cache keys of a category's rows, which change when the rows do."""
+        """Return the cache keys of the files with a category's rows. A key changes when the rows change.
+
+        Args:
+            category: Name of the category.
+        """
         return [metadata_of(self.out, name).get("key", self.run_info.run_id) for name in self._files(category)]
 
     def index(self) -> dict[str, dict[str, ImageRecord]]:
-        """Return category → image_path → row of index.parquet; empty without that file."""
+        """Return category → image_path → row of index.parquet; an empty dict if there is no such file."""
         index: dict[str, dict[str, ImageRecord]] = {}
         for row in rows_if_there(self.out, INDEX_FILE):
             record = ImageRecord.from_row(row)
@@ -144,25 +155,25 @@ class ReportSource:
         return index
 
     def metrics(self) -> dict[str, list[MetricsRow]]:
-        """Return category → its rows of metrics.parquet, the ensemble's first; empty without that file."""
+        """Return category → rows of metrics.parquet, that of the ensemble first; an empty dict without that file."""
         rows: dict[str, list[MetricsRow]] = {}
         for row in rows_if_there(self.out, METRICS_FILE):
             rows.setdefault(row["category"], []).append(MetricsRow.from_row(row))
         return rows
 
     def night(self) -> dict[str, CategoryNight]:
-        """Return category → its row of night.parquet; empty without that file."""
+        """Return category → row of night.parquet; an empty dict if there is no such file."""
         return read_night(self.out)
 
     def stored_model(self, category: str, version: str) -> StoredModel:
         """Return the model that scored a category.
 
         Args:
-            category: of the scores.
-            version: of the model, as the scores name it.
+            category: Name of the category.
+            version: Model version that is stored in the rows of the scores.
 
         Raises:
-            ModelError: it does not exist any more, or is damaged.
+            ModelError: The model has been removed or is damaged.
         """
         registry = Registry(self.models)
         if self.is_run:
@@ -174,12 +185,15 @@ class ReportSource:
         return StoredModel.load(folder)
 
     def member_scores(self, category: str, backbone: str, paths: Sequence[str]) -> MemberScores | None:
-        """Return a member's patch scores of some images; None where they are not stored, which only a run does.
+        """Return the patch scores of a member for some images.
 
         Args:
-            category: of the images.
-            backbone: of the member.
-            paths: of the images.
+            category: Name of the category.
+            backbone: timm name of the member's backbone.
+            paths: Paths of the images.
+
+        Returns:
+            The patch scores; None if they are not stored. Only run directories contain them.
         """
         name = member_scores_file(category, backbone)
         if not self.is_run or not self.out.exists(name):
@@ -188,11 +202,14 @@ class ReportSource:
         return as_member_scores(table) if table.num_rows else None
 
     def maps(self, category: str, paths: Sequence[str]) -> dict[str, npt.NDArray[np.float32]]:
-        """Return image_path → anomaly map (height, width) of some images, as far as maps/ holds them.
+        """Return the stored anomaly maps of some images.
 
         Args:
-            category: of the images.
-            paths: of the images.
+            category: Name of the category.
+            paths: Paths of the images.
+
+        Returns:
+            image_path → anomaly map, (height, width) float32. Images without a stored map are missing.
         """
         if self.is_run:
             names = [maps_file(category)] if self.out.exists(maps_file(category)) else []
@@ -206,13 +223,15 @@ class ReportSource:
         }
 
     def _files(self, category: str) -> list[str]:
+        """Return the files with a category's rows of scores/fused."""
         if self.is_run:
             return [fused_scores_file(category)]
         return [self.out.name_of(info) for info in self.out.files(fused_parts(category))]
 
 
 def _run_info(out: Store) -> RunInfo:
+    """Return the content of run.json; raise UsageError without that file."""
     run_info = read_run(out)
     if run_info is None:
-        raise UsageError(f"{out.uri} holds no run, no nightly run and no scores (no {RUN} in it).")
+        raise UsageError(f"{out.uri} holds no run, no nightly run and no scores: it has no {RUN}. Give another folder.")
     return run_info

@@ -1,4 +1,4 @@
-"""What the overview shows of a category: kept as JSON, so that an unchanged category is not rendered again."""
+"""The data of a category in the overview, stored as JSON so that unchanged categories are not rendered again."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ class Sparkline:
     """A small histogram of a category's scores.
 
     Attributes:
-        good: counts of calibration images and good images, from the lowest score to the highest.
-        others: counts of all other images, in the same bins.
-        threshold: position of the threshold, as a share of the width; None without a threshold.
+        good: Number of calibration images and good images per bin, from the lowest score to the highest.
+        others: Number of defective and unlabeled images in the same bins.
+        threshold: Position of the threshold as a share of the width (0 is the lowest score, 1 the highest; values
+            outside are possible); None without a threshold.
     """
 
     good: tuple[int, ...]
@@ -22,28 +23,31 @@ class Sparkline:
     threshold: float | None
 
     def as_json(self) -> dict[str, Any]:
-        """Return the histogram as values of JSON."""
+        """Return the histogram as a JSON object."""
         return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CategorySummary:
-    """A category's row of the overview, and its entry in pages.json, whose keys are the names of these fields.
+    """The row of a category in the overview. The keys of its entry in pages.json are the names of these fields.
 
     Attributes:
-        category: its name.
-        page: file of its page in the report; None without a page.
-        images: number of scored images, training images not counted.
-        alarms: flagged images; None without a threshold.
-        missed: defective images that are not flagged; None without defective images.
-        false_alarms: good images that are flagged; None without good images.
-        good, defective: number of images with these labels.
-        threshold, bound, version: of the model; `bound` is the guaranteed bound of the false-positive rate.
-        held_out: number of calibration images.
-        image_auroc, image_ap, image_f1max, d_prime, pixel_auroc, aupro: metrics of the ensemble.
-        learned, judged, ks, ks_p_value, unreadable: columns of night.parquet; None for other reports.
-        spark: histogram of the scores.
-        scale: scores of the darkest and of the lightest color of the anomaly maps.
+        category: Name of the category.
+        page: File of the page, relative to the folder of the report; None if there is no page.
+        images: Number of scored images, without training images.
+        alarms: Number of flagged images; None without a threshold.
+        missed: Number of defective images that are not flagged; None without defective images.
+        false_alarms: Number of good images that are flagged; None without good images.
+        good, defective: Number of images with this label.
+        threshold: Threshold of the model; None if the model has none.
+        bound: Guaranteed bound of the false-positive rate, in (0, 1]; None without a threshold.
+        held_out: Number of calibration images.
+        version: Version of the model.
+        image_auroc, image_ap, image_f1max, d_prime, pixel_auroc, aupro: Metrics of the ensemble; None if undefined.
+        learned, judged, ks, ks_p_value, unreadable: Columns of night.parquet; None if the report is not of a nightly
+            run.
+        spark: Histogram of the scores; None without a page.
+        scale: Scores of the darkest and the lightest color of the anomaly maps; None without a page.
     """
 
     category: str
@@ -73,18 +77,18 @@ class CategorySummary:
     scale: tuple[float, float] | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """Return the summary as values of JSON."""
+        """Return the summary as a JSON object."""
         return asdict(self)
 
     @classmethod
     def of_json(cls, stored: Mapping[str, Any]) -> CategorySummary:
-        """Read what `as_json` returned.
+        """Return the summary that `as_json` has converted to JSON.
 
         Args:
-            stored: an entry of pages.json.
+            stored: Summary of a category in pages.json.
 
         Raises:
-            TypeError: fields are missing or unknown.
+            TypeError: A field is missing or unknown.
             LookupError: `stored` is not a summary.
         """
         spark, scale = stored["spark"], stored["scale"]

@@ -1,1 +1,1 @@
-"""Ray: sessions, capacity, tasks, training, retries and progress."""
+"""The use of Ray: sessions, capacity, tasks, training, retries and progress."""

@@ -1,6 +1,6 @@
-"""Limit of retries for work that may end its process: after some attempts it is given up, and nothing else with it.
+"""A limit of retries for work that can kill its process, so that such work fails alone.
 
-A module of its own, because the actor's process imports it and should import little else.
+The classes have their own module because the process of the actor imports it and should import little else.
 """
 
 from __future__ import annotations
@@ -12,39 +12,48 @@ import ray
 
 
 class AttemptCounter:
-    """An actor that counts the attempts at each piece of work."""
+    """A class for a Ray actor that counts the attempts at each piece of work."""
 
     def __init__(self) -> None:
         self._attempts: Counter[Any] = Counter()
 
     def begin(self, work: Any) -> int:
-        """Count an attempt; return how many there were, this one included.
+        """Count an attempt.
 
         Args:
-            work: names the piece of work.
+            work: Hashable name of the piece of work.
+
+        Returns:
+            The number of attempts at this piece of work, including this one.
         """
         self._attempts[work] += 1
         return self._attempts[work]
 
 
 class RetryLimit:
-    """Decides whether work is given up. It is called when an attempt begins, and travels to the task that makes it."""
+    """A callable that counts attempts and enforces a limit of retries.
+
+    It is sent to the Ray task that does the work, and called there at the start of each attempt.
+    """
 
     def __init__(self, attempts: Any, retries: int) -> None:
-        """Use a counter.
+        """Create the limit.
 
         Args:
-            attempts: handle of an `AttemptCounter` actor.
-            retries: attempts after the first.
+            attempts: Handle of an actor of the class `AttemptCounter`.
+            retries: Number of allowed attempts after the first, 0 or more.
         """
         self._attempts, self._retries = attempts, retries
 
     def __call__(self, work: Any) -> str:
-        """Count an attempt; return why the work is given up, or an empty text where it is not.
+        """Count an attempt.
 
         Args:
-            work: names the piece of work.
+            work: Hashable name of the piece of work.
+
+        Returns:
+            An empty text if the attempt may proceed, else the reason why the work is abandoned.
         """
         if ray.get(self._attempts.begin.remote(work)) <= 1 + self._retries:
             return ""
-        return f"The process that worked on it ended {1 + self._retries} times before it was done."
+        return f"The process died in all {1 + self._retries} attempts."

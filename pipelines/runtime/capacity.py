@@ -1,4 +1,4 @@
-"""How many jobs run at once, and with how many threads each."""
+"""The number of jobs that run at the same time, and the threads and CPUs of each job."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from pipelines.errors import UsageError
 
 
 def threads_for(config: RunConfig, workers: int, jobs: int) -> int:
-    """Return the threads of a job: if there are more workers than jobs, those of several workers.
+    """Return the number of threads of a job. If there are more workers than jobs, a job gets those of several workers.
 
-    A job runs on one node, so it gets at most as many as the largest node has CPUs.
+    A job runs on one node, so the number is limited by the CPUs of the largest node.
 
     Args:
-        config: its `threads_per_unit` is the unit.
-        workers: how many jobs can run at once.
-        jobs: how many are due, at least one.
+        config: Run configuration; `threads_per_unit` is the number of threads per worker.
+        workers: Number of jobs that can run at the same time, at least 1.
+        jobs: Number of jobs to run, at least 1.
+
+    Returns:
+        A multiple of `threads_per_unit`, at least `threads_per_unit`.
     """
     cpus = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     shared = max(1, workers // jobs)
@@ -27,9 +30,13 @@ def threads_for(config: RunConfig, workers: int, jobs: int) -> int:
 
 
 def cpus_per_job(config: RunConfig) -> int:
-    """Return the CPUs that a job can use: those of its threads, or its GPU's share of the CPUs of nodes with GPUs.
+    """Return the number of CPUs that a job can use.
 
-    A GPU computes faster than a CPU decodes, so the tasks that feed it use the CPUs beside it.
+    Without a GPU, this is the number of its threads. A job with a GPU gets an equal share of the CPUs of the nodes with
+    GPUs, because a GPU computes faster than one CPU decodes images.
+
+    Args:
+        config: Run configuration with the threads and GPUs of a job.
     """
     if not config.gpus_per_actor:
         return config.threads_per_unit
@@ -42,15 +49,16 @@ def cpus_per_job(config: RunConfig) -> int:
 
 
 def workers_of(config: RunConfig, resources: Mapping[str, float], *, grows: bool) -> int:
-    """Return how many jobs run at once: `--workers`, or as many as there are CPUs and GPUs for.
+    """Return the number of jobs that run at the same time: `--workers`, or as many as fit on the CPUs and GPUs.
 
     Args:
-        config: what a job needs.
-        resources: of the cluster, by Ray's names.
-        grows: whether the cluster may scale up: `--workers` may then exceed what there is now.
+        config: Run configuration with `workers` and with the threads and GPUs of a job.
+        resources: Resources of the cluster by Ray's names ('CPU', 'GPU').
+        grows: Whether the cluster may scale up. `--workers` may then exceed what fits on the present resources.
 
     Raises:
-        UsageError: the resources do not suffice for one job, and `--workers` does not say how many there will be.
+        UsageError: The resources are not sufficient for one job, and the cluster does not scale up or `--workers` is
+            not given.
     """
     fitting = int(resources.get("CPU", 0)) // config.threads_per_unit
     needed = f"{config.threads_per_unit} CPUs"
@@ -61,7 +69,8 @@ def workers_of(config: RunConfig, resources: Mapping[str, float], *, grows: bool
         return config.workers
     if fitting < 1:
         raise UsageError(
-            f"The Ray cluster has {resources.get('CPU', 0):g} CPUs and {resources.get('GPU', 0):g} GPUs, and a job "
-            f"needs {needed}: add nodes, set --workers to how many jobs will fit, or lower --threads-per-unit."
+            f"The Ray cluster has {resources.get('CPU', 0):g} CPUs and {resources.get('GPU', 0):g} GPUs, but a job "
+            f"needs {needed}. Add nodes or lower --threads-per-unit; if the cluster scales up, set --workers to the "
+            "number of jobs that will fit."
         )
     return min(config.workers or fitting, fitting)

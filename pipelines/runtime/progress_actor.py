@@ -1,6 +1,6 @@
-"""Progress reports of Ray tasks to the driver.
+"""Progress reports from Ray tasks to the driver.
 
-A module of its own, because the actor's process imports it and should import nothing else.
+The classes have their own module because the process of the actor imports it and should import nothing else.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 
 class ProgressActor:
-    """An actor that collects the progress of Ray tasks."""
+    """A class for a Ray actor that collects the progress of tasks."""
 
     def __init__(self) -> None:
         self._shares: dict[Any, float] = {}
@@ -20,39 +20,42 @@ class ProgressActor:
         """Set the progress of a task.
 
         Args:
-            name: of the task.
-            share: of its work that is done, 0 to 1.
+            name: Name of the task.
+            share: Share of the task's work that is done, 0 to 1.
         """
         self._shares[name] = share
 
     def reached(self, finished: Sequence[Any]) -> float:
-        """Return how many tasks are done, with the shares of the running ones.
+        """Return the number of finished tasks plus the shares of the running tasks.
 
         Args:
-            finished: names of the finished tasks.
+            finished: Names of the finished tasks.
         """
         return len(finished) + sum(share for name, share in self._shares.items() if name not in finished)
 
 
 class ProgressReporter:
-    """Reports a task's progress to a `ProgressActor`, at most twice a second; travels to the task."""
+    """A callable that reports the progress of a task to a `ProgressActor`, at most twice per second.
+
+    It is sent to the Ray task, and called there after each step.
+    """
 
     def __init__(self, actor: Any, name: Any) -> None:
-        """Report to an actor.
+        """Create a reporter for a task.
 
         Args:
-            actor: handle of a `ProgressActor`.
-            name: of the task.
+            actor: Handle of an actor of the class `ProgressActor`.
+            name: Name of the task.
         """
         self._actor, self._name = actor, name
         self._next = 0.0
 
     def __call__(self, done: int, total: int) -> None:
-        """Report the progress; called in the task after each step.
+        """Report the progress, unless the last report is less than half a second old.
 
         Args:
-            done: steps that are done.
-            total: steps of the task.
+            done: Number of finished steps.
+            total: Number of steps of the task, at least 1.
         """
         now = time.monotonic()
         if now >= self._next:

@@ -1,4 +1,4 @@
-"""What a task may use (threads, memory), and what it took: wall time and the peak of its process's resident memory."""
+"""Limits of the resources of a task (threads, memory), and measurement of its wall time and peak memory."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ import torch
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
-# Environment of a process that keeps freed memory for its next batch. The feature maps of a batch are tens of megabytes
-# each. By default glibc requests such blocks from the kernel one by one and returns them at once, and the kernel zeroes
-# every page each time: half of a small network's time and more. Allocators of other systems ignore these variables.
+# Environment of a process that keeps freed memory for its next batch. The feature maps of a batch take tens of
+# megabytes each. By default, glibc requests each of these blocks from the kernel and returns it immediately, and the
+# kernel zeroes all of its pages each time. For a small backbone, this takes half of the time or more. The allocators of
+# other systems ignore these variables.
 KEEP_FREED_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
     "MALLOC_TRIM_THRESHOLD_": str((1 << 31) - 1),
-    "MALLOC_ARENA_MAX": "1",  # actors' methods run in threads, whose own arenas are split into small heaps
+    "MALLOC_ARENA_MAX": "1",  # methods of actors run in threads, whose own arenas are split into small heaps
 }
 
 
 @dataclass
 class Usage:
-    """What a block took; set when the `measured` block ends.
+    """The resources that a block of code used. The values are set when the block of `measured` ends.
 
     Attributes:
-        seconds: wall time.
-        peak_bytes: highest resident size of the process.
+        seconds: Wall time in seconds.
+        peak_bytes: Peak resident memory of the process, in bytes.
     """
 
     seconds: float = 0.0
@@ -42,10 +43,13 @@ class Usage:
 
 @contextmanager
 def measured() -> Iterator[Usage]:
-    """Measure the block: its wall time and the highest resident size of this process while it runs.
+    """Measure the wall time of a block and the peak resident memory of this process while the block runs.
 
-    Ray reuses worker processes, so the kernel's high-water mark is reset first. Where that is impossible (no Linux
-    /proc), the mark since the start of the process is taken. Memory-mapped features count while they are resident.
+    Ray reuses worker processes, so the kernel's high-water mark is reset first. If this is not possible (outside
+    Linux), the peak since the start of the process is used. Memory-mapped patch features count while they are resident.
+
+    Yields:
+        The usage, whose values are set when the block ends.
     """
     reset = _reset_high_water_mark()
     usage = Usage()
@@ -58,9 +62,16 @@ def measured() -> Iterator[Usage]:
 
 
 def gives_gpu_back(function: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Decorate a task so that it frees the GPU memory of its process, which Ray reuses, but for CUDA's context.
+    """Decorate a task so that it frees the GPU memory of its process at its end, except for the CUDA context.
 
-    The alternative, to end the process after each task, takes longer than most tasks: a new one has to start.
+    Ray reuses the process for other tasks. Ending the process instead would cost more time than most tasks take,
+    because a new process would have to start.
+
+    Args:
+        function: Function of the task.
+
+    Returns:
+        A function with the same parameters and the same result.
     """
 
     @wraps(function)
@@ -77,13 +88,21 @@ def gives_gpu_back(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
 
 def use_threads(count: int) -> None:
-    """Set the number of torch's threads: a reused Ray worker keeps the OMP_NUM_THREADS that it was started with."""
+    """Set the number of threads of torch. A reused Ray worker still has the OMP_NUM_THREADS of its start.
+
+    Args:
+        count: Number of threads, at least 1.
+    """
     torch.set_num_threads(count)
 
 
 @contextmanager
 def threads_set(count: int) -> Iterator[None]:
-    """Set the number of torch's threads while the block runs."""
+    """Set the number of threads of torch for a block, and restore it afterwards.
+
+    Args:
+        count: Number of threads, at least 1.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

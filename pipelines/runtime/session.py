@@ -1,4 +1,4 @@
-"""The Ray session of a run: a cluster that was named, or a local Ray that starts and ends with the run."""
+"""The Ray session of a run: a given cluster, or a local Ray that starts and ends with the run."""
 
 from __future__ import annotations
 
@@ -21,18 +21,28 @@ from pipelines.runtime.capacity import workers_of
 
 
 def address_of(config: RunConfig) -> str:
-    """Return the address of the Ray cluster; 'local' for a Ray that starts and ends with the run."""
+    """Return the address of the Ray cluster, or 'local' for a Ray that starts and ends with the run.
+
+    Args:
+        config: Run configuration; its `address` takes precedence over RAY_ADDRESS.
+    """
     return config.address or os.environ.get("RAY_ADDRESS") or "local"
 
 
 @contextmanager
 def ray_session(config: RunConfig) -> Iterator[int]:
-    """Connect to `--address` (or RAY_ADDRESS) or start a local Ray, for the block; yield how many jobs run at once.
+    """Connect to the cluster of `--address` or RAY_ADDRESS for a block, or start a local Ray.
 
-    A session that the process already has is used, and left running.
+    If this process is already connected to Ray, that connection is used and stays open.
+
+    Args:
+        config: Run configuration with the address, the workers and the resources of a job.
+
+    Yields:
+        The number of jobs that run at the same time.
 
     Raises:
-        UsageError: the cluster cannot be reached, or has too few CPUs or GPUs for one job.
+        UsageError: The cluster cannot be reached, or has too few CPUs or GPUs for one job.
     """
     address = address_of(config)
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -40,20 +50,20 @@ def ray_session(config: RunConfig) -> Iterator[int]:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    # Ray's C++ code writes to the terminal directly, about matters that do not concern users.
+    # Ray's C++ code writes messages that are of no use to users directly to the terminal.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    # The next stage reuses a stage's processes; new ones would import torch again. A Ray started here reads it.
+    # Idle processes stay alive for the next stage; new processes would import torch again. Only a local Ray reads this.
     os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "60000")
     if ray.is_initialized():
         yield workers_of(config, ray.cluster_resources(), grows=False)  # type: ignore[no-untyped-call]
         return
     dashboard = False if address == "local" else None
-    on_sigterm = signal.getsignal(signal.SIGTERM)  # ray.init installs a handler of its own
+    on_sigterm = signal.getsignal(signal.SIGTERM)  # ray.init replaces the handler
     try:
         with _without_lines("Set ray log level from environment variable"):
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=dashboard)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise UsageError(f"Ray at '{address}' cannot be used: {error_line(error, limit=200)}") from error
+        raise UsageError(f"Cannot use Ray at '{address}': {error_line(error, limit=200)}") from error
     signal.signal(signal.SIGTERM, on_sigterm)
     try:
         grows = address != "local"
@@ -64,11 +74,18 @@ def ray_session(config: RunConfig) -> Iterator[int]:
 
 @contextmanager
 def session_with_networks(config: RunConfig) -> Iterator[tuple[int, Networks]]:
-    """Hold a session as `ray_session`; yield also the networks of the members, which are loaded while Ray starts.
+    """Open a session as `ray_session` does, and load the members' backbones while Ray starts.
+
+    Args:
+        config: Run configuration with the members and the values that `ray_session` uses.
+
+    Yields:
+        The number of jobs that run at the same time, and the properties of the members' backbones.
 
     Raises:
-        BackboneError: as `load_networks`; if `--weights` is no folder, before Ray is started.
-        UsageError: as `ray_session`.
+        BackboneError: A backbone is unknown, has no weights, or lacks one of the layers; or the folder of `--weights`
+            does not exist, which is detected before Ray starts.
+        UsageError: The cluster cannot be reached, or has too few CPUs or GPUs for one job.
     """
     look_for_weights(config)
     with ThreadPoolExecutor(1) as pool:
@@ -79,7 +96,7 @@ def session_with_networks(config: RunConfig) -> Iterator[tuple[int, Networks]]:
 
 @contextmanager
 def _without_lines(text: str) -> Iterator[None]:
-    """Buffer standard error, also of C++, while the block runs; then write it without the lines that contain a text."""
+    """Remove lines that contain `text` from standard error while a block runs; output of C++ code is included."""
     sys.stderr.flush()
     terminal = os.dup(2)
     with tempfile.TemporaryFile() as buffer:

@@ -1,4 +1,4 @@
-"""Ray tasks, one an item, a bounded number of them in flight; and the actors that run beside the driver."""
+"""Ray tasks with a limited number in flight, and actors on the node of the driver."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any, TypeVar
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-RETRIES = 3  # of a task, or a training, whose process has died
+RETRIES = 3  # retries of a task, or of a training, whose process died
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskPool:
-    """How Ray tasks are run.
+    """The settings with which a group of Ray tasks runs.
 
     Attributes:
-        name: of the tasks: what their processes and Ray's dashboard call them.
-        at_once: how many are in flight.
-        options: of Ray's `remote`: `num_cpus`, `num_gpus`.
-        on_wait: called about once a second while none has finished.
+        name: Name of the tasks in process titles and in Ray's dashboard.
+        at_once: Maximum number of tasks in flight, at least 1.
+        options: Options of Ray's `remote`, such as `num_cpus` and `num_gpus`.
+        on_wait: Function that is called about once per second while no task finishes.
     """
 
     name: str
@@ -33,13 +33,17 @@ class TaskPool:
 def run_tasks(
     function: Callable[..., Any], items: Sequence[_T], arguments: Callable[[_T], tuple[Any, ...]], pool: TaskPool
 ) -> Iterator[tuple[_T, Any]]:
-    """Run a Ray task an item; yields (item, answer or exception) in the order of finishing.
+    """Run one Ray task per item.
 
     Args:
-        function: what a task calls.
-        items: one a task.
-        arguments: of the function, from an item; asked for when the item's turn has come.
-        pool: how many run at once, with what.
+        function: Function that the tasks call.
+        items: Items, one per task.
+        arguments: Function that returns the arguments of a task, given its item. It is called just before the task is
+            submitted.
+        pool: Settings of the tasks.
+
+    Yields:
+        Pairs (item, result or Ray's exception), in the order in which the tasks finish.
     """
     remote: Any = ray.remote(function).options(**pool.options, name=pool.name, max_retries=RETRIES)
     waiting = list(reversed(items))
@@ -60,22 +64,26 @@ def run_tasks(
 
 
 def beside_driver() -> dict[str, Any]:
-    """Return options of Ray's `remote` for what does the driver's accounting.
+    """Return the options of Ray's `remote` for an actor or task that serves the driver.
 
-    It takes no CPU and runs on the driver's node, since a lost node takes all that is on it along.
+    It reserves no CPU and runs on the node of the driver, so the loss of another node does not affect it.
     """
     node = ray.get_runtime_context().get_node_id()
     return {"num_cpus": 0, "scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
 
 
 def actor_beside_driver(kind: Callable[..., Any], *arguments: Any) -> Any:
-    """Start an actor beside the driver.
+    """Start an actor on the node of the driver.
 
-    If its process dies, it starts again with the same arguments, and calls that were not answered are repeated.
+    If the process of the actor dies, Ray starts the actor again with the same arguments and repeats the calls that
+    have not returned.
 
     Args:
-        kind: the actor's class.
-        arguments: of its constructor.
+        kind: Class of the actor.
+        *arguments: Arguments of its constructor.
+
+    Returns:
+        The handle of the actor.
     """
     actor: Any = ray.remote(kind)
     return actor.options(**beside_driver(), max_restarts=-1, max_task_retries=-1).remote(*arguments)

@@ -1,11 +1,13 @@
-"""Ray Train: one run for many jobs, whose workers pull the jobs from a queue; with the work-arounds that this takes.
+"""One Ray Train run for many training jobs, whose workers take the jobs from a queue.
 
-One trainer for all jobs, because a trainer costs 10-18 s whatever it does. All of this holds for Ray 2.51 to 2.60:
+All jobs share one trainer because each trainer costs 10-18 s of overhead. The module contains workarounds for the
+following behavior of Ray 2.51 to 2.60:
 
-* a fit costs seconds of health checks: `RAY_TRAIN_HEALTH_CHECK_INTERVAL_S`;
-* `DataParallelTrainer` is exported by Ray's v2 API alone, and its default callbacks wait for each other (`_Trainer`);
-* a controller that died keeps the CPUs of its group until they are given back (`_give_back_bundles`);
-* an interrupted trainer keeps them for three minutes unless it ends its own group (`_fit_watched`, `_fit`).
+* The health checks add seconds to each fit (`RAY_TRAIN_HEALTH_CHECK_INTERVAL_S`).
+* Only Ray's v2 API exports `DataParallelTrainer`, and its default callbacks wait for all workers (`_Trainer`).
+* The CPUs of a worker group stay reserved after its controller died (`_give_back_bundles`).
+* The CPUs of an interrupted trainer stay reserved for three minutes unless it ends its own group (`_fit_watched`,
+  `_fit`).
 """
 
 from __future__ import annotations
@@ -37,21 +39,22 @@ from pipelines.storage.paths import checkpoint_file, queue_file
 from pipelines.storage.store import Store
 
 _NEVER = 1e9  # seconds
-_GIVES_BACK_WITHIN = 8.0  # seconds, an interrupted trainer
-_GONE_WITHIN = 5.0  # seconds, what a process that died has begun
-_RAY_FOLDER = "train"  # in scratch: what Ray Train writes of a run, which nobody reads
+_GIVES_BACK_WITHIN = 8.0  # seconds in which an interrupted trainer ends its worker group
+_GONE_WITHIN = 5.0  # seconds in which the processes that a dead task started end
+_RAY_FOLDER = "train"  # folder in the scratch space for files of Ray Train, which are not read
 JobName = tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingJobs:
-    """Jobs for one Ray Train run.
+    """The jobs of one Ray Train run.
 
     Attributes:
-        run: does a job, given the job, the context and a progress callback; does not raise.
-        jobs: name (category, backbone) -> job.
-        images: name -> how many images it is fitted on: the largest jobs go first.
-        context: handed to `run` with each job. Ray shows and exports it: it must hold no address with credentials.
+        run: Function that does a job, given the job, the context and a progress callback. It must not raise.
+        jobs: Name (category, backbone) -> job.
+        images: Name -> number of images that the job is fitted on; the largest jobs run first.
+        context: Value that `run` gets with each job. It must not contain a URI with credentials, because Ray displays
+            and exports it.
     """
 
     run: Callable[[Any, Any, ProgressReporter], FitResult]
@@ -63,19 +66,20 @@ class TrainingJobs:
 def train_jobs(
     training: TrainingJobs, config: RunConfig, scratch: Store, *, workers: int, on_progress: Callable[[float], None]
 ) -> list[FitResult]:
-    """Do every job on Ray Train's workers; a job's failure is its own, not the run's.
+    """Do all jobs on the workers of Ray Train. A job that fails does not affect the other jobs.
 
     Args:
-        training: the jobs.
-        config: of the run, for what a worker may use.
-        scratch: where the queue keeps its file and Ray Train its folder.
-        workers: how many jobs run at once.
-        on_progress: called now and then with how many jobs are done, shares included.
+        training: Jobs to do.
+        config: Run configuration with the resources of a worker.
+        scratch: Scratch space for the file of the queue and the folder of Ray Train.
+        workers: Maximum number of jobs that run at the same time, at least 1.
+        on_progress: Function that is called about twice per second with the number of finished jobs, including the
+            shares of running jobs.
 
     Returns:
-        One result a job, in their order; also for jobs that a killed worker group never got to.
+        One result per job, in the order of the jobs. A job that was not finished has a result with an error.
     """
-    name = f"fit-{uuid.uuid4().hex}"  # never used before: Ray resumes a run of a known name
+    name = f"fit-{uuid.uuid4().hex}"  # a new name, because Ray resumes a run of a known name
     queue = actor_beside_driver(UnitQueue, dict(training.images), scratch, queue_file(name), RETRIES)
     progress = actor_beside_driver(ProgressActor)
     trainer = _Trainer(
@@ -92,7 +96,7 @@ def train_jobs(
             name=name,
             storage_path=scratch.path(_RAY_FOLDER),
             storage_filesystem=scratch.filesystem,
-            # The queue gives a job up that its process does not survive; this is for what ends groups otherwise.
+            # The queue abandons a job that keeps killing its process. This limit applies if a group ends otherwise.
             failure_config=ray.train.FailureConfig(max_failures=(1 + RETRIES) * len(training.jobs)),
         ),
     )
@@ -106,7 +110,7 @@ def train_jobs(
     ray.kill(queue)
     scratch.remove(queue_file(name))
     scratch.remove_folder(f"{_RAY_FOLDER}/{name}")
-    unfinished = error or "The worker group ended before this unit was fitted."
+    unfinished = error or "The worker group ended before the adapter was trained."
     return [results.get(job) or FitResult(job, error=unfinished) for job in training.jobs]
 
 
@@ -114,9 +118,10 @@ def _scaling(config: RunConfig, workers: int) -> Any:
     resources = {"CPU": float(config.threads_per_unit)}
     if config.gpus_per_actor:
         resources["GPU"] = config.gpus_per_actor
-    scaling: Any = ray.train.ScalingConfig  # Ray's stubs know the older one
+    scaling: Any = ray.train.ScalingConfig  # Ray's type stubs describe the older class
     return scaling(
-        # When a node is lost, the others go on with fewer; a group that grew again would lose what it has in hand.
+        # If a node is lost, the group continues with fewer workers. It must not grow again, because growing restarts
+        # the group and interrupts the running jobs.
         num_workers=(1, workers),
         elastic_resize_monitor_interval_s=_NEVER,
         use_gpu=config.gpus_per_actor > 0,
@@ -125,7 +130,7 @@ def _scaling(config: RunConfig, workers: int) -> Any:
 
 
 def _work(loop: dict[str, Any]) -> None:
-    """Run a Ray Train worker: pull jobs until none is left, then report once, as every rank does."""
+    """Run a Ray Train worker: take jobs until none is left, then report once, as Ray requires of each rank."""
     queue, training = loop["queue"], loop["training"]
     use_threads(loop["threads"])
     group = ray.train.get_context()
@@ -135,17 +140,17 @@ def _work(loop: dict[str, Any]) -> None:
         result = training.run(training.jobs[name], training.context, ProgressReporter(loop["progress"], name))
         ray.get(queue.finish.remote(rank, result))
         if result.error is None:
-            loop["scratch"].remove(checkpoint_file(*name))  # whoever is killed before this goes on from it
+            loop["scratch"].remove(checkpoint_file(*name))  # until here, a retry resumes from the checkpoint
     ray.train.report({})
 
 
 class _Trainer(DataParallelTrainer):
-    """A trainer whose workers have nothing in common: no process group, and no callback that waits for all of them.
+    """A trainer with independent workers: no process group, and no callback that waits for all workers.
 
-    A worker that is killed while such a group forms leaves a group that Ray's controller neither ends nor gets round:
-    it waits for the CPUs of the dead worker. Nor does it start Ray's cleaner, a process that removes the group's
-    bundles when the controller has died, and that stays on the cluster for ever if that happens too early. Ray removes
-    the bundles itself when the job ends; before that `_give_back_bundles` does.
+    If a worker is killed while a process group forms, Ray's controller neither ends nor replaces the group: it waits
+    for the CPUs of the dead worker. Without the default callbacks, Ray's cleanup process is not started either. It
+    removes the placement group after the death of the controller, but stays on the cluster forever if the controller
+    dies too early. Here, `_give_back_bundles` removes the placement group, and Ray does so when its job ends.
     """
 
     def _create_default_callbacks(self) -> list[Any]:
@@ -153,20 +158,24 @@ class _Trainer(DataParallelTrainer):
 
 
 def _fit_watched(trainer: Any, look: Callable[[], None], *, lives_on: bool) -> str | None:
-    """Run the trainer in a task and look now and then; return an error of the group as one line.
+    """Run the trainer in a Ray task.
 
-    Where the task dies, or Ray's own process that leads the group, the trainer starts again: its jobs go on from their
+    If the task or Ray's controller of the worker group dies, the trainer starts again and its jobs resume from their
     checkpoints.
 
     Args:
-        trainer: to be fitted.
-        look: called about twice a second.
-        lives_on: whether the cluster outlives this call. If the call is interrupted, such a cluster reserves the
-            workers' CPUs for three minutes, in which no training starts, unless they are given back.
+        trainer: Trainer to run.
+        look: Function that is called about twice per second.
+        lives_on: Whether the cluster continues to exist after this call. If the call is interrupted, such a cluster
+            keeps the CPUs of the workers reserved for three minutes, in which no training can start, unless the
+            trainer ends its group.
+
+    Returns:
+        The error of the worker group in one line; None if there was none.
     """
     logging.getLogger("ray.train").setLevel(logging.ERROR)
-    # A process of its own that ends with it, and takes along what Ray Train would leave: a controller of 0.7 GB.
-    # Not tried again by Ray, which would wait for the CPUs of the one that died.
+    # With max_calls=1, the process ends with the task and also ends Ray Train's controller, which takes 0.7 GB.
+    # With max_retries=0, Ray does not retry the task; a retry by Ray would wait for the CPUs of the dead task.
     task: Any = ray.remote(**beside_driver(), max_calls=1, max_retries=0)(_fit)
     sentence: str | None = None
     for _ in range(1 + RETRIES):
@@ -177,8 +186,8 @@ def _fit_watched(trainer: Any, look: Callable[[], None], *, lives_on: bool) -> s
             look()
         except BaseException:
             if lives_on:
-                with suppress(Exception):  # of a Ray that has gone
-                    ray.cancel(running, recursive=False)  # the trainer itself ends what it has begun
+                with suppress(Exception):  # Ray may no longer exist
+                    ray.cancel(running, recursive=False)  # the trainer ends its own group
                     ray.wait([running], timeout=_GIVES_BACK_WITHIN + 3)
             raise
         try:
@@ -186,34 +195,35 @@ def _fit_watched(trainer: Any, look: Callable[[], None], *, lives_on: bool) -> s
             break
         except ray.exceptions.RayError as death:
             sentence = error_line(death)
-            time.sleep(_GONE_WITHIN)  # a controller that is still going would ask for bundles anew
+            time.sleep(_GONE_WITHIN)  # a controller that still runs would reserve CPUs again
             _give_back_bundles()
     return sentence
 
 
 def _give_back_bundles() -> None:
-    """Give back the CPUs of this job's worker groups: Ray keeps them for a dead controller as long as the job runs."""
+    """Remove the placement groups of this Ray job; otherwise a dead controller keeps its CPUs until the job ends."""
     job = ray.get_runtime_context().get_job_id()
     for name, group in ray.util.placement_group_table().items():
-        if name.endswith(job) and group["state"] != "REMOVED":  # a group's id ends with its job's
+        if name.endswith(job) and group["state"] != "REMOVED":  # a group's id ends with its job's id
             ray.util.remove_placement_group(PlacementGroup(PlacementGroupID.from_hex(name)))
 
 
 def _fit(trainer: Any) -> str | None:
+    """Run the trainer; return an error of its worker group in one line, and raise only if a process of Ray died."""
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
     logging.getLogger("ray.train").setLevel(logging.ERROR)
     try:
         trainer.fit()
     except KeyboardInterrupt:
-        # A cancelled task is told so every two seconds, and a group that still starts is not ended within two: it has
-        # been told to end, and does while its owner lives.
+        # Ray interrupts a canceled task every two seconds, but a group that is still starting needs longer to end. It
+        # has been asked to end and does so while this process lives.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         time.sleep(_GIVES_BACK_WITHIN)
         raise
     except Exception as error:
-        # The controller's own death, or that of a worker while the group begins, at which Ray's controller gives up.
+        # The controller died, or a worker died while the group started, in which case the controller gives up.
         if isinstance(getattr(error, "controller_failure", error), ray.exceptions.RayActorError):
             raise
-        # Whatever else ended the group is the failure of the jobs that it had not finished.
-        return " ".join(error_line(error).split())  # Ray's have several lines
+        # Any other error is the reason why the unfinished jobs of the group failed.
+        return " ".join(error_line(error).split())  # Ray's messages contain line breaks and repeated spaces
     return None

@@ -1,6 +1,7 @@
-"""The queue from which Ray Train's workers pull units: member jobs, named by category and backbone.
+"""The queue from which the workers of Ray Train take units: trainings, named by category and backbone.
 
-A module of its own, because the actor's process imports it and should import little else: PyTorch takes 0.7 GB.
+The classes have their own module because the process of the actor imports it and should import little else (PyTorch
+takes 0.7 GB).
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ from pipelines.storage.store import Store
 
 @dataclass(frozen=True)
 class FitResult:
-    """The result of training a unit's adapter.
+    """The result of training the adapter of a unit.
 
     Attributes:
-        unit: category and backbone.
-        schedule: of the training, as run.json shows it.
-        last_loss: of the training.
-        seconds: wall time.
-        peak_bytes: highest resident size of the process.
-        error: one line; None where the training succeeded.
+        unit: Category and backbone.
+        schedule: Schedule of the training, as stored in run.json.
+        last_loss: Loss of the last step; None if nothing was trained.
+        seconds: Wall time in seconds.
+        peak_bytes: Peak resident memory of the process, in bytes.
+        error: Error in one line; None if the training succeeded.
     """
 
     unit: tuple[str, str]
@@ -41,9 +42,9 @@ class _State:
     """The state of a queue.
 
     Attributes:
-        held: rank of a worker -> the unit that it trains.
-        lost: unit -> how often the group ended while a worker trained it.
-        done: results, in the order of finishing.
+        held: Rank of a worker -> unit that it trains.
+        lost: Unit -> number of times that the worker group ended while a worker trained the unit.
+        done: Results in the order in which the units finished.
     """
 
     held: dict[int, tuple[str, str]]
@@ -52,31 +53,31 @@ class _State:
 
 
 class UnitQueue:
-    """Gives units to workers, largest first, and takes back those of dead workers.
+    """A queue that gives units to workers, largest first, and takes back the units of dead workers.
 
-    Each worker of a restarted group calls `join` first: the unit that its rank held when the group ended was not
-    finished, and waits again. So do the units of ranks that the group, now smaller, no longer has. Which of them has
-    ended the group is not known, so units that were lost twice come last and one at a time; lost more often than
-    `retries`, a unit has failed.
+    When a worker group is restarted, each worker first calls `join`. The unit that its rank held when the group ended
+    is not finished and returns to the queue, and so do the units of ranks that a smaller group no longer has. The queue
+    cannot know which of these units ended the group. Therefore units that were lost twice come last, and one at a time.
+    A unit that is lost more than `retries` times fails.
 
-    The queue's process may die as well, in the middle of a call. It resumes from the file that holds its state, and a
-    call that is repeated counts once.
+    The process of the queue can also die, even during a call. The queue then resumes from the file that holds its
+    state. A call that is repeated has no further effect.
     """
 
     def __init__(self, sizes: Mapping[tuple[str, str], int], store: Store, name: str, retries: int) -> None:
         """Create a queue, or resume one that died.
 
         Args:
-            sizes: unit -> number of images that it is fitted on.
-            store: the folder of the state's file.
-            name: of the file, which exists already only where a queue has died.
-            retries: of a unit that is lost.
+            sizes: Unit -> number of images that it is fitted on.
+            store: Store that holds the file with the state of the queue.
+            name: Name of the file. If the file exists, the queue resumes from it.
+            retries: Number of retries of a unit that is lost, 0 or more.
         """
         self._sizes, self._store, self._name, self._retries = sizes, store, name, retries
 
     @cached_property
     def _state(self) -> _State:
-        """The state, read on first use: Ray does not restart an actor whose constructor fails."""
+        """State of the queue. It is read on first use because Ray does not restart an actor whose constructor fails."""
         stored = self._store.read_json(self._name) or {"held": [], "lost": [], "done": []}
         held = {rank: (unit[0], unit[1]) for rank, unit in stored["held"]}
         lost = Counter({(unit[0], unit[1]): times for unit, times in stored["lost"]})
@@ -84,26 +85,29 @@ class UnitQueue:
         return _State(held, lost, done)
 
     def join(self, rank: int, size: int) -> None:
-        """Take back what a worker's predecessors held.
+        """Take back the units that were held by the previous worker of a rank and by ranks that no longer exist.
 
         Args:
-            rank: of the worker, which begins.
-            size: of its group.
+            rank: Rank of the worker that starts.
+            size: Number of workers in its group.
         """
         state = self._state
         for dead in [holder for holder in state.held if holder == rank or holder >= size]:
             unit = state.held.pop(dead)
             state.lost[unit] += 1
             if state.lost[unit] > self._retries:
-                error = f"The process that trained it ended {state.lost[unit]} times before it was done."
+                error = f"The training process died in all {state.lost[unit]} attempts."
                 state.done.append(FitResult(unit, error=error))
         self._store_state()
 
     def take(self, rank: int) -> tuple[str, str] | None:
-        """Return the unit that a worker holds, or else the next one, which it then holds; None where there is none.
+        """Return the unit that a worker holds; if it holds none, give it the next unit.
 
         Args:
-            rank: of the worker.
+            rank: Rank of the worker.
+
+        Returns:
+            Category and backbone; None if there is no unit for the worker.
         """
         state = self._state
         if rank not in state.held:
@@ -119,7 +123,7 @@ class UnitQueue:
         held = state.held.values()
         waiting = self._sizes.keys() - held - {result.unit for result in state.done}
         suspects = {unit for unit in self._sizes if state.lost[unit] > 1}
-        if waiting <= suspects and held:  # a worker that holds a unit takes the suspects afterwards
+        if waiting <= suspects and held:  # a worker that holds a unit will take the suspects later
             return None
         return min(waiting, key=lambda unit: (unit in suspects, -self._sizes[unit], unit), default=None)
 
@@ -127,8 +131,8 @@ class UnitQueue:
         """Store the result of the unit that a worker holds.
 
         Args:
-            rank: of the worker.
-            result: of any other unit it is ignored.
+            rank: Rank of the worker.
+            result: Result of the unit; ignored if the worker does not hold the unit.
         """
         state = self._state
         if state.held.get(rank) == result.unit:
@@ -137,11 +141,11 @@ class UnitQueue:
             self._store_state()
 
     def done(self) -> list[FitResult]:
-        """Return the results so far, in the order of finishing."""
+        """Return the results so far, in the order in which the units finished."""
         return list(self._state.done)
 
     def _store_state(self) -> None:
-        # On a full disk, or with an unavailable store, the state is in memory only: no reason to end a training.
+        # If the disk is full or the store is unavailable, the state is kept in memory only and the training continues.
         with suppress(OSError):
             state = {
                 "held": list(self._state.held.items()),

@@ -1,1 +1,1 @@
-"""The stages of a run: index, extract, fit, select, score, fuse."""
+"""The image index, the stages of a run (extract, fit, select, score, fuse) and the scoring with stored models."""

@@ -1,4 +1,4 @@
-"""audit.parquet beside a model: good images that the other good images cannot explain, the least explained first."""
+"""Audit of a model's good images: audit.parquet ranks them by how poorly the other good images explain them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,13 @@ from reconpatch.evaluation.outliers import outlier_scores
 
 
 def write_audit(scored: ScoredImages) -> list[str]:
-    """Write a row a good image into the model's folder.
+    """Write audit.parquet, with one row per good image, into the model's folder.
+
+    Args:
+        scored: Images of the category with their scores.
 
     Returns:
-        A sentence that names the training outliers, if there are any.
+        A warning that names the training outliers; empty if there are none.
     """
     rows = _audit_rows(scored)
     write_rows(scored.stored.folder, AUDIT_FILE, rows, AUDIT)
@@ -29,12 +32,13 @@ def write_audit(scored: ScoredImages) -> list[str]:
         return []
     good = sum(image.split == "train" for image in scored.images)
     return [
-        f"{scored.stored.category}: {len(outliers)} of {good} good images are training outliers, unlike all the "
-        f"others; look at {named(outliers)} ({AUDIT_FILE})."
+        f"{scored.stored.category}: training outliers ({len(outliers)} of {good} good images): {named(outliers)}. "
+        f"Check them for defects; {AUDIT_FILE} has the details."
     ]
 
 
 def _audit_rows(scored: ScoredImages) -> list[dict[str, Any]]:
+    """Return the rows of audit.parquet, the least explained image first."""
     stored = scored.stored
     good = [number for number, image in enumerate(scored.images) if image.split == "train"]
     tables = [member.table.take(good) for member in scored.members]
@@ -45,7 +49,7 @@ def _audit_rows(scored: ScoredImages) -> list[dict[str, Any]]:
         member = int(outliers.members[number])
         cell = {name: tables[member][f"unexplained_{name}"][number].as_py() for name in ("row", "col", "nearest")}
         if cell["nearest"] is None:
-            continue  # the only image of its category: there is none to explain it
+            continue  # no other image of the category could explain this one
         grid = scored.members[member].maps.shape[1:]
         peak_row, peak_col = geometry_of(image, stored.model).patch_center(cell["row"], cell["col"], (grid[0], grid[1]))
         nearest = nearest_patch(stored.backbones[member], bank_indices[member], cell["nearest"])

@@ -1,6 +1,6 @@
-"""Decode a batch's files into the array that a network takes: the Ray Data task before the networks.
+"""Decoding of a batch: the Ray Data task that turns image files into the input array of a backbone.
 
-A module of its own, since a process that imports it needs neither Ray Data nor a network.
+It is separate from `pipelines.stages.extract` so that a decoding process imports neither Ray Data nor a backbone.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ from reconpatch.imaging.synthetic_defects import paste_defect
 
 @dataclass(frozen=True, kw_only=True)
 class DecodedBatch:
-    """A batch, ready for its network.
+    """The decoded images of a batch, as input of its backbone.
 
     Attributes:
-        batch: the job.
-        pixels: (chunk, 3, S, S) float32, the network's input; rows beyond `image_paths` are 0.
-        image_paths: what could be read, in order.
-        failures: what could not.
+        batch: The job.
+        pixels: (chunk, 3, S, S) float32, the backbone's input; complete only if there are no failures. Slots after the
+            last image are 0.
+        image_paths: Paths of the images that could be read, in the order of the batch.
+        failures: The images that could not be read; one failure without a path if the whole batch failed.
     """
 
     batch: ImageBatch
@@ -40,22 +41,39 @@ class DecodedBatch:
     failures: tuple[JobFailure, ...] = ()
 
     def as_row(self) -> dict[str, Any]:
-        """Return a row of a Ray Data stream: the array as it is, the rest in one cell of bytes."""
+        """Return the batch as a row of a Ray Data stream.
+
+        Returns:
+            `pixels`, the array, and `rest`, the other fields as pickled bytes.
+        """
         return {"pixels": self.pixels, "rest": pickle.dumps(replace(self, pixels=np.empty(0)))}
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> DecodedBatch:
-        """Return what `as_row` made a row of."""
+        """Return the batch that `as_row` converted.
+
+        Args:
+            row: Return value of `as_row`.
+
+        Returns:
+            The batch.
+        """
         rest: DecodedBatch = pickle.loads(row["rest"])
         return replace(rest, pixels=np.asarray(row["pixels"]))
 
 
 def decode_row(row: dict[str, Any], give_up: Callable[[Any], str]) -> dict[str, Any]:
-    """Decode a row of the extraction's stream; a batch that ends its process every time is given up.
+    """Decode the batch of a row of the extraction stream.
+
+    A batch that ended its process at each of the allowed attempts is not decoded; the result has a failure instead.
 
     Args:
         row: `batch`, a pickled `ImageBatch`.
-        give_up: called with what is begun, returns why it is not to be tried again, or nothing.
+        give_up: Counts an attempt at the given work (`RetryLimit`). Returns the reason if the work must not be tried
+            again, else an empty text.
+
+    Returns:
+        `DecodedBatch.as_row` of the batch.
     """
     batch: ImageBatch = pickle.loads(row["batch"])
     given_up = give_up(("decode", batch.shard))
@@ -66,15 +84,19 @@ def decode_row(row: dict[str, Any], give_up: Callable[[Any], str]) -> dict[str, 
 
 
 def decode_batch(batch: ImageBatch) -> DecodedBatch:
-    """Read a batch's images and lay them on the network's grid; name what cannot be read.
+    """Read the images of a batch and convert them to the backbone's input.
 
-    Where the object store does not return an image, the rest is not asked for: each would be waited for as long.
+    If the object store does not return an image, the remaining images are not requested, because each request would
+    take as long to fail.
 
     Args:
-        batch: at most `chunk` images.
+        batch: At most `chunk` images.
+
+    Returns:
+        The decoded images, and a failure for each image that could not be read.
     """
     use_threads(1)
-    # The last batch is padded to the full size: what comes out for an image must not depend on its neighbors' number.
+    # The last batch is padded to the full size, so that features do not depend on the number of images in a batch.
     pixels = _empty(batch)
     image_paths: list[str] = []
     failures: list[JobFailure] = []
@@ -93,12 +115,12 @@ def decode_batch(batch: ImageBatch) -> DecodedBatch:
 
 
 def _network_input(batch: ImageBatch, image: ImageRecord) -> np.ndarray:
-    """(3, S, S) float32 of an image, which must be the one that was indexed."""
+    """Return an image as (3, S, S) float32; raise ImageError if the file has changed since it was indexed."""
     spec = batch.spec
     content = batch.source.read_picture(image.image_path)
     digest = hashlib.sha256(content).hexdigest()
     if image.content_sha256 is not None and digest != image.content_sha256:
-        raise ImageError("The file changed while the run was going on; run again.")
+        raise ImageError("The file changed during the run. Run the command again.")
     pixels = read_image(content, spec.bit_depth)
     if spec.pasted:
         pixels, _ = paste_defect(pixels, int(digest[:12], 16))
@@ -107,11 +129,13 @@ def _network_input(batch: ImageBatch, image: ImageRecord) -> np.ndarray:
 
 
 def _empty(batch: ImageBatch) -> np.ndarray:
+    """Return the backbone's input for a batch, filled with 0."""
     size = batch.spec.image_size
     return np.zeros((batch.spec.chunk, 3, size, size), np.float32)
 
 
 def _failure(batch: ImageBatch, image_path: str | None, error: str, *, store_unavailable: bool = False) -> JobFailure:
+    """Return the failure of an image of a batch, or of the whole batch if there is no path."""
     return JobFailure(
         category=batch.category,
         backbone=batch.backbone,

@@ -1,4 +1,4 @@
-"""What a score points at: the position on the image, and the good patch that it was compared with."""
+"""Explanation of scores: the position of a patch in the image, and the good patch that it was compared with."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from reconpatch.imaging.geometry import Geometry
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredImages:
-    """Images with what every member and the ensemble say of them.
+    """Images with the scores of each member and of the ensemble.
 
     Attributes:
-        stored: the model.
-        images: B images, in the order of the members' rows.
-        members: the members' scores, in the model's order.
-        prediction: the ensemble's, of the same images.
+        stored: Model of the category and its folder.
+        images: B images.
+        members: Scores of the B images by each member, in the order of the model's members.
+        prediction: Fused scores and maps of the B images.
     """
 
     stored: StoredModel
@@ -32,12 +32,13 @@ class ScoredImages:
 
 @dataclass(frozen=True, kw_only=True)
 class NearestPatch:
-    """The good patch that a patch was compared with; None where there was none to compare with.
+    """The good patch that a patch was compared with.
 
     Attributes:
-        nearest_backbone: the member that compared them.
-        nearest_image: the good image's path.
-        nearest_row, nearest_col: the patch's row and column on the member's grid.
+        nearest_backbone: Backbone of the member that compared them.
+        nearest_image: Path of the good image; None if the patch was compared with no other patch.
+        nearest_row: Row of the good patch in the member's grid; None likewise.
+        nearest_col: Column of the good patch in the member's grid; None likewise.
     """
 
     nearest_backbone: str
@@ -47,30 +48,49 @@ class NearestPatch:
 
 
 def geometry_of(image: ImageRecord, model: Model) -> Geometry:
-    """Return how an image lies on a model's grid.
+    """Return how the pixels of an image map to the input of a model's backbones.
+
+    Args:
+        image: Image with its height and width.
+        model: Model that scores the image.
+
+    Returns:
+        The mapping.
 
     Raises:
-        ValueError: the image's size is not known.
+        ValueError: The image has no height or width.
     """
     if image.height is None or image.width is None:
-        raise ValueError(f"{image.image_path} has scores but was never read.")
+        raise ValueError(f"{image.image_path} has scores but no height and width. Read the images again with --rehash.")
     return model.geometry(image.height, image.width)
 
 
 def nearest_patch(backbone: str, bank_index: Mapping[str, Sequence[Any]], entry: int) -> NearestPatch:
-    """Return where a bank entry came from.
+    """Return the patch that a bank entry was made from.
 
     Args:
-        backbone: the member whose bank it is.
-        bank_index: columns of the member's bank_index.parquet.
-        entry: its row there; -1 for none.
+        backbone: Backbone of the member that the bank belongs to.
+        bank_index: Columns of the member's bank_index.parquet.
+        entry: Row of the entry in the bank; -1 for no entry.
+
+    Returns:
+        The patch; its image, row and column are None if there is no entry.
     """
     image, row, col = (bank_index[name][entry] if entry >= 0 else None for name in ("image_path", "row", "col"))
     return NearestPatch(nearest_backbone=backbone, nearest_image=image, nearest_row=row, nearest_col=col)
 
 
 def nearest_patches(scored: ScoredImages) -> list[NearestPatch]:
-    """Return, per image, the good patch that its peak was compared with, by the member that scores highest there."""
+    """Return the good patch that the peak of each image's fused map was compared with.
+
+    At each peak, the comparison of the member with the highest normalized score counts.
+
+    Args:
+        scored: B images with their scores.
+
+    Returns:
+        B patches.
+    """
     bank_indices, backbones = read_bank_indices(scored.stored), scored.stored.backbones
     peaks = scored.prediction.peaks
     cells = zip(peaks.member.tolist(), peaks.member_row.tolist(), peaks.member_col.tolist(), strict=True)

@@ -1,6 +1,6 @@
-"""Extract patch features with Ray Data: decode tasks feed actors that run the networks and write feature shards.
+"""Extraction of patch features with Ray Data: decode tasks feed actors that run the backbones and write feature shards.
 
-Features never cross the object store: an actor writes its batch's shard, and only what became of it comes back.
+Features do not pass through Ray's object store: an actor writes the shard of its batch and returns only the result.
 """
 
 from __future__ import annotations
@@ -40,31 +40,39 @@ from reconpatch.features.patches import extract_features
 
 
 def missing_batches(batches: Sequence[ImageBatch], context: RunContext) -> list[ImageBatch]:
-    """Return the batches whose shards are not in scratch, one a shard.
+    """Return the batches whose shards do not exist in scratch space.
 
     Args:
-        batches: of any categories.
-        context: of the run.
+        batches: Batches of any categories; several may have the same shard.
+        context: Configuration and stores of the run.
+
+    Returns:
+        One batch per missing shard.
     """
     scratch = context.scratch
-    there = {
+    existing = {
         scratch.name_of(info)
         for folder in {shards_folder(batch.category) for batch in batches}
         for info in scratch.files(folder)
     }
-    return list({batch.shard: batch for batch in batches if batch.shard not in there}.values())
+    return list({batch.shard: batch for batch in batches if batch.shard not in existing}.values())
 
 
 def extract_batch(
     batch: ImageBatch, context: RunContext, progress: Progress, *, decoded: DecodedBatch | None = None
 ) -> StageResult:
-    """Run a batch's network and write its shard, if every image of the batch can be read; else report what cannot.
+    """Compute the patch features of a batch and write them as a shard.
+
+    If an image of the batch cannot be read, no shard is written.
 
     Args:
-        batch: whose shard is due.
-        context: of the run.
-        progress: not called: a batch is one step.
-        decoded: the batch as another process has decoded it; None to decode it here.
+        batch: Batch whose shard is due.
+        context: Configuration and stores of the run.
+        progress: Not called, because a batch is a single step.
+        decoded: The batch as another process has decoded it; None to decode it in this process.
+
+    Returns:
+        Result of the job, with a failure for each image that could not be read.
     """
     decoded = decoded or decode_batch(batch)
     if not decoded.failures:
@@ -76,15 +84,18 @@ def extract_batch(
 
 
 def stream_batches(batches: Sequence[ImageBatch], crew: Crew) -> Iterator[tuple[ImageBatch, StageResult]]:
-    """Do jobs of `extract_batch` as a Ray Data stream, decoding apart from the networks; yields in order of finishing.
+    """Run the jobs of the extract stage as one Ray Data stream, in which separate tasks decode the images.
 
-    An actor holds one network at a time, and the batches of one network follow each other: networks are loaded once an
-    actor, and start-up is paid once for all networks and categories. Where the stream breaks down, what has no shard
-    then has failed.
+    Each actor holds one backbone at a time, and the batches are sorted by backbone, so that an actor rarely loads a
+    backbone twice. One stream serves all backbones and categories, so that the actors start only once. If the stream
+    itself fails, every member that lacks a shard fails.
 
     Args:
-        batches: whose shards are not there.
-        crew: who does them.
+        batches: Batches whose shards are missing.
+        crew: Context, number of workers and progress callback.
+
+    Yields:
+        Each finished batch with its result, in the order of finishing.
     """
     by_shard = {batch.shard: batch for batch in batches}
     failed: set[tuple[str, str]] = set()
@@ -103,12 +114,12 @@ def stream_batches(batches: Sequence[ImageBatch], crew: Crew) -> Iterator[tuple[
 
 
 def _stream(batches: Sequence[ImageBatch], crew: Crew) -> Iterator[tuple[str, StageResult]]:
-    """Shard and result of every batch, in order of finishing."""
+    """Yield shard and result of every batch, in the order of finishing."""
     config = crew.context.config
     ordered = sorted(batches, key=lambda batch: (batch.spec.network, repr(batch.spec), batch.category))
     rows = [{"batch": pickle.dumps(batch)} for batch in ordered]
     attempts = actor_beside_driver(AttemptCounter)
-    give_up = RetryLimit(attempts, RETRIES)  # Ray Data would try for ever
+    give_up = RetryLimit(attempts, RETRIES)  # Ray Data itself has no limit of retries
     beside = cpus_per_job(config) - config.threads_per_unit
     actor: Any = _Extractor
     stream = (
@@ -116,14 +127,14 @@ def _stream(batches: Sequence[ImageBatch], crew: Crew) -> Iterator[tuple[str, St
         .map(
             partial(decode_row, give_up=give_up),
             num_cpus=0.25,
-            # One a worker: they are the processes that the index has left, and one feeds one network on a CPU.
+            # One decode task per worker reuses the idle processes of the index; on CPUs one task feeds one backbone.
             compute=ray.data.TaskPoolStrategy(size=min(crew.workers * max(1, beside), len(rows))),
         )
         .map(
             actor,
             fn_constructor_args=(crew.context, give_up),
             compute=ray.data.ActorPoolStrategy(size=min(crew.workers, len(rows))),
-            # An actor pool that holds every CPU starves the decode tasks: a hang. Each actor leaves a quarter of a CPU.
+            # An actor pool that holds every CPU would block the decode tasks and hang. Each actor leaves 0.25 CPU.
             num_cpus=config.threads_per_unit - 0.25,
             num_gpus=config.gpus_per_actor or None,
             runtime_env={"env_vars": KEEP_FREED_MEMORY},
@@ -133,16 +144,16 @@ def _stream(batches: Sequence[ImageBatch], crew: Crew) -> Iterator[tuple[str, St
         for row in stream.iter_rows():
             yield row["shard"], pickle.loads(row["result"])
     except ray.exceptions.RayError:
-        with suppress(Exception):  # of a Ray that has gone
+        with suppress(Exception):  # the cluster may be gone
             ray.kill(attempts)
         raise
-    # Ray Data's plan refers to the actor, and is collected late. Whoever interrupts this ends the job, which takes the
-    # actor along; Ray Data still asks it then.
+    # Without this the actor would live on, because Ray Data's plan refers to it and is collected late. An interrupt
+    # skips this line: Ray Data then still needs the actor, which ends with the Ray job.
     ray.kill(attempts)
 
 
 class _Extractor:
-    """An actor of the stream: a decoded batch in, a shard on disk, what became of it out."""
+    """Actor of the stream that writes the shard of each decoded batch and returns the result."""
 
     def __init__(self, context: RunContext, give_up: Callable[[Any], str]) -> None:
         self._context, self._give_up = context, give_up
@@ -163,17 +174,18 @@ class _Extractor:
 
 
 class _LoadedNetwork:
-    """The network that this process holds: one at a time, since several may not fit."""
+    """Cache of the backbone that this process holds: one at a time, because several may not fit into memory."""
 
     def __init__(self) -> None:
         self._key: tuple[Any, ...] | None = None
         self._backbone: Backbone | None = None
 
     def load(self, batch: ImageBatch, context: RunContext) -> Backbone:
+        """Return the backbone of a batch; load it if this process does not hold it."""
         weights, device = context.config.weights, context.config.device
         key = (*batch.spec.network, weights, device)
         if self._backbone is None or self._key != key:
-            self._backbone = None  # the old network goes before the new one comes
+            self._backbone = None  # release the old backbone before loading the new one
             name, layers, image_size = batch.spec.network
             self._backbone = load_backbone(name, layers, image_size=image_size, weights=weights, device=device)
             self._key = key

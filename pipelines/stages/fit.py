@@ -1,6 +1,6 @@
-"""Train the members' adapters: section 3.2 of the paper, on Ray Train's workers.
+"""Training of the members' adapters (section 3.2 of the paper) on the workers of Ray Train.
 
-A member is whole on one worker, because the pairs of a mini-batch are the batch.
+A member is trained by one worker, because its loss couples all patches of a mini-batch.
 """
 
 from __future__ import annotations
@@ -23,12 +23,15 @@ from reconpatch.adapter.training import Adapter, TrainingProgress, train_adapter
 
 
 def fit_member(job: MemberJob, context: RunContext, progress: Progress) -> StageResult:
-    """Train an adapter and write it, going on from the checkpoint of an interrupted training.
+    """Train the adapter of a member and write it; resume from the checkpoint of an interrupted training.
 
     Args:
-        job: a member whose adapter is due.
-        context: of the run.
-        progress: called after every step.
+        job: Member whose adapter is due.
+        context: Configuration and stores of the run.
+        progress: Called after every training step with (steps done, total steps).
+
+    Returns:
+        Result of the job, whose detail has the training schedule and the last loss.
     """
     config, scratch = context.config, context.scratch
     checkpoint, key = checkpoint_file(*job.name), f"{job.keys.adapter} on {config.device}"
@@ -46,14 +49,22 @@ def fit_member(job: MemberJob, context: RunContext, progress: Progress) -> Stage
     )
     folder = context.out.below(model_folder(job.category))
     write_rows(folder, training_name(job.backbone), _curve(job, adapter), TRAINING)
-    # Last, since its key says that the member is fitted.
+    # The adapter is written last, because its key marks the member as trained.
     write_tensors(folder, adapter_name(job.backbone), {"f.weight": adapter.weight}, job.keys.adapter)
     last_loss = float(adapter.losses[-1]) if len(adapter.losses) else None
     return StageResult(detail={**asdict(adapter.schedule), "last_loss": last_loss})
 
 
 def train_members(jobs: Sequence[MemberJob], crew: Crew) -> Iterator[tuple[MemberJob, StageResult]]:
-    """Do jobs of `fit_member` in one Ray Train run; yields a result a job, when all are done."""
+    """Run the jobs of the fit stage in one Ray Train run.
+
+    Args:
+        jobs: Members whose adapters are due, at least one.
+        crew: Context, number of workers and progress callback.
+
+    Yields:
+        Each job with its result, after all jobs have finished.
+    """
     from pipelines.runtime.trainer import TrainingJobs, train_jobs  # Ray Train takes a second to import
 
     config = crew.context.config
@@ -68,24 +79,26 @@ def train_members(jobs: Sequence[MemberJob], crew: Crew) -> Iterator[tuple[Membe
     capped = [result.detail["lr"] for result in results if result.detail.get("lr_capped")]
     if capped:
         sentence = (
-            f"--max-steps {config.max_steps} asks for a learning rate above {max(capped):g} in {len(capped)} of "
-            f"{len(jobs)} members; it is held there."
+            f"--max-steps {config.max_steps} requires a learning rate above {max(capped):g} in {len(capped)} of "
+            f"{len(jobs)} members; the rate is limited to that value. A larger --max-steps avoids the limit."
         )
         results[-1] = replace(results[-1], warnings=(sentence,))
     yield from zip(jobs, results, strict=True)
 
 
 def _fit_in_worker(job: MemberJob, context: RunContext, progress: Callable[[int, int], None]) -> FitResult:
+    """Train a member in a worker of Ray Train and return the result or the error."""
     try:
         threads = context.config.threads_per_unit
         result = run_job(JobTask(run=fit_member, job=job, context=context, progress=progress, threads=threads))
-    except Exception as error:  # one member's failure is a row of failures.parquet; the others go on
+    except Exception as error:  # a failed member must not stop the others
         return FitResult(job.name, error=error_line(error))
     schedule = {name: value for name, value in result.detail.items() if name != "last_loss"}
     return FitResult(job.name, schedule, result.detail["last_loss"], result.seconds, result.peak_bytes)
 
 
 def _as_result(job: MemberJob, fitted: FitResult) -> StageResult:
+    """Convert the result of a worker to the result of the job."""
     if fitted.error is not None:
         return StageResult(failures=(JobFailure(category=job.category, backbone=job.backbone, error=fitted.error),))
     detail = {**fitted.schedule, "last_loss": fitted.last_loss}
@@ -93,7 +106,7 @@ def _as_result(job: MemberJob, fitted: FitResult) -> StageResult:
 
 
 def _curve(job: MemberJob, adapter: Adapter) -> list[dict[str, Any]]:
-    """Rows of training.parquet, one a step."""
+    """Return the rows of training.parquet, one per training step."""
     rows = []
     for step, loss in enumerate(adapter.losses.tolist(), start=1):
         spread = adapter.spreads.get(step)

@@ -1,6 +1,6 @@
-"""Fuse the members' scores of a category, equation 11: one Ray task a category.
+"""Fusion of the members' scores of a category (equation 11), one Ray task per category.
 
-All that is read are the members' scores, their bank indices and the masks: `evaluate` does the same again at any time.
+It reads only the members' scores, their bank indices and the masks, so `evaluate` can repeat it at any time.
 """
 
 from __future__ import annotations
@@ -34,12 +34,20 @@ from reconpatch.imaging.anomaly_maps import anomaly_map, to_original
 
 
 def fuse_category(job: FuseJob, context: RunContext, progress: Progress) -> StageResult:
-    """Fuse a category's members, take the threshold from its held-out images and the metrics from its masks.
+    """Fuse the scores of a category's members and write the model, the fused scores, the audit and the maps.
+
+    The calibration images determine the threshold; labels and masks of the test images determine the metrics.
 
     Args:
-        job: the category.
-        context: of the run.
-        progress: not called: fusing is one step.
+        job: Category whose scores are fused.
+        context: Configuration and stores of the run.
+        progress: Not called, because the fusion is a single step.
+
+    Returns:
+        Result of the job, with warnings and rows of metrics.parquet.
+
+    Raises:
+        ValueError: The scores of a member are not of the images of the index.
     """
     out = context.out
     scored, statistics = _scored_images(job, out)
@@ -55,7 +63,7 @@ def fuse_category(job: FuseJob, context: RunContext, progress: Progress) -> Stag
         test = [number for number, image in enumerate(scored.images) if image.split == "test"]
         rows_of_maps = map_rows(scored, test, context.provenance)
         write_rows(out, maps_file(job.category), rows_of_maps, MAPS, metadata={"key": job.key})
-    # Last, since its key says that all of this stands.
+    # The fused scores are written last, because their key marks all of these files as complete.
     summary = FusedSummary(metrics=tuple(metrics), warnings=tuple(warnings)).to_json()
     schema = fused_schema(scored.stored.backbones)
     metadata = {"key": job.key, "summary": summary}
@@ -64,7 +72,7 @@ def fuse_category(job: FuseJob, context: RunContext, progress: Progress) -> Stag
 
 
 def _scored_images(job: FuseJob, out: Store) -> tuple[ScoredImages, list[ScoreStatistics]]:
-    """The category's images under its model, with statistics and threshold as these images make them."""
+    """Return the category's images with their scores and the calibrated model, and the statistics of each member."""
     tables = [read_table(out, member_scores_file(job.category, member.backbone)) for member in job.model.members]
     members = [as_member_scores(table) for table in tables]
     images = _in_order(job.images, members)
@@ -78,39 +86,49 @@ def _scored_images(job: FuseJob, out: Store) -> tuple[ScoredImages, list[ScoreSt
 
 
 def _in_order(images: Sequence[ImageRecord], members: Sequence[MemberScores]) -> list[ImageRecord]:
-    """The images in the order of the members' rows, which is the same in all of them."""
+    """Return the images in the order of the members' rows, which must be the same for all members."""
     by_path = {image.image_path: image for image in images}
     orders = [member.table["image_path"].to_pylist() for member in members]
     if any(order != orders[0] for order in orders) or set(orders[0]) != set(by_path):
-        raise ValueError("the members' scores are of other images than the index: finish the run that was begun.")
+        raise ValueError(
+            "The members' scores and the image index do not list the same images. "
+            "Run the command that created the run directory again."
+        )
     return [by_path[path] for path in orders[0]]
 
 
 def _fallbacks(model: Model, statistics: Sequence[ScoreStatistics]) -> list[str]:
+    """Return a warning for each member whose scores have no usable median absolute deviation."""
     return [
-        f"{model.category}, {member.backbone}: more than half of the fit scores are nearly the same (a uniform "
-        f"background?); the mean absolute deviation stands in place of the MAD."
+        f"{model.category}, {member.backbone}: more than half of the scores of the fit images are nearly equal, for "
+        f"example because of a uniform background; the mean absolute deviation replaces the median absolute deviation."
         for member, fitted in zip(model.members, statistics, strict=True)
         if fitted.fallback
     ]
 
 
 def _bounds(model: Model) -> list[str]:
+    """Return a warning if the guaranteed bound on the false-positive rate is above the target rate."""
     n, bound = len(model.holdout_scores), model.false_alarm_bound
     if bound is None or bound_keeps(bound, model.false_alarms):
         return []
     return [
-        f"{model.category}: {n} held-out good images guarantee a false-positive rate of at most {bound:.1%}, not the "
-        f"target of {model.false_alarms:.1%}; that takes {images_needed(model.false_alarms)} of them."
+        f"{model.category}: {n} calibration images guarantee a false-positive rate of at most {bound:.1%}, above the "
+        f"target of {model.false_alarms:.1%}; the target needs {images_needed(model.false_alarms)} calibration images."
     ]
 
 
 def fused_rows(scored: ScoredImages, provenance: Provenance) -> list[FusedRow]:
-    """Return rows of scores/fused, one an image; training images have no verdict, since they made the model.
+    """Return the rows of scores/fused.
+
+    Training images have no p-value, threshold and verdict, because the model was made from them.
 
     Args:
-        scored: the images.
-        provenance: of the run.
+        scored: Images with their scores.
+        provenance: Identifier and start time of the run that scores them.
+
+    Returns:
+        One row per image, in the order of `scored.images`.
     """
     model, prediction = scored.stored.model, scored.prediction
     grid = prediction.fused.shape[1:]
@@ -143,7 +161,7 @@ def fused_rows(scored: ScoredImages, provenance: Provenance) -> list[FusedRow]:
 
 
 def _metrics_rows(scored: ScoredImages, masks: Mapping[str, np.ndarray]) -> list[MetricsRow]:
-    """Metrics of the ensemble and of each member over the test images with a label."""
+    """Return the metrics of the ensemble and of each member over the labeled test images."""
     prediction = scored.prediction
     named_scores = [("ensemble", prediction.scores, prediction.fused)] + [
         (backbone, member.table["score"].to_numpy(zero_copy_only=False), member.maps)
@@ -171,7 +189,7 @@ def _metrics_rows(scored: ScoredImages, masks: Mapping[str, np.ndarray]) -> list
 def _with_pixel_metrics(
     row: MetricsRow, scored: ScoredImages, maps: np.ndarray, masks: Mapping[str, np.ndarray]
 ) -> MetricsRow:
-    """Add the pixel metrics; pixels count in labelled test images that are good or have a mask."""
+    """Add the pixel metrics, which are computed from the good test images and the defective ones with a mask."""
     size, images = scored.stored.model.image_size, scored.images
     seen = [
         number
@@ -185,18 +203,24 @@ def _with_pixel_metrics(
 
 
 def _write_train(images: Sequence[ImageRecord], folder: Store) -> None:
+    """Write train.parquet, the list of the good images that the model was made from."""
     rows = sorted((image.row() for image in images if image.split == "train"), key=lambda row: row["image_path"])
     table = pa.Table.from_pylist([{name: row[name] for name in TRAIN.names} for row in rows], schema=TRAIN)
     write_table(folder, TRAIN_FILE, table)
 
 
 def map_rows(scored: ScoredImages, numbers: Iterable[int], provenance: Provenance) -> list[dict[str, Any]]:
-    """Return rows of maps/: fused maps on the images' own pixels, NaN where the crop did not look.
+    """Return the rows of maps/: fused anomaly maps at the original size of the images.
+
+    Pixels outside the center crop are NaN.
 
     Args:
-        scored: the images.
-        numbers: which of them.
-        provenance: of the run.
+        scored: Images with their scores.
+        numbers: Positions in `scored.images` of the images to return.
+        provenance: Identifier and start time of the run that scores them.
+
+    Returns:
+        One row per image; `map` is (height · width,) float32, row by row.
     """
     model = scored.stored.model
     rows = []

@@ -1,6 +1,7 @@
-"""The image index of a call: list, look up what is known, hash and decode the rest, split, write, find what is usable.
+"""The image index: unchanged images are looked up in an earlier index, the others are hashed and decoded.
 
-`ImageIndex.build` is the one place of this, for runs, nightly runs, `--dry-run` and `inspect`.
+`ImageIndex.build` also splits the good images into fit and calibration images and finds the categories that can be
+trained. Runs, nightly runs, `--dry-run` and `inspect` all use it.
 """
 
 from __future__ import annotations
@@ -26,22 +27,22 @@ from pipelines.storage.parquet import read_rows, rows_if_there, write_rows
 from pipelines.storage.paths import INDEX_FILE, folder_name
 from pipelines.storage.redaction import redact
 from pipelines.storage.store import Store
-from pipelines.tracking.run_record import IndexOrigin, read_index_origin
+from pipelines.tracking.run_info import IndexOrigin, read_index_origin
 from reconpatch.detector.thresholds import FEWEST_CONTENTS
 
-_LONGEST_FOLDER = 240  # bytes: with endings like .parquet a file's name has 255 at most
-_EXAMINED_AT_ONCE = 64  # images a hashing task reads: long enough to be worth a task, short enough for a moving bar
-# Hashes and decodes images, in any order.
+_LONGEST_FOLDER = 240  # bytes; a file name has at most 255, including endings such as .parquet
+_EXAMINED_AT_ONCE = 64  # images per task: enough to outweigh its overhead, few enough for steady progress
+# Hashes and decodes images; yields the results in any order.
 Reader = Callable[[Sequence[ImageRecord]], Iterable[Examined]]
-KnownRows = Mapping[str, Mapping[str, Any]]  # image_path -> its row of an earlier index
+KnownRows = Mapping[str, Mapping[str, Any]]  # image_path -> row of an earlier index
 
 
 class IndexSettings(Protocol):
-    """What an index depends on, beside the images; a `RunConfig` has it.
+    """Settings that an index depends on; a `RunConfig` provides them.
 
     Attributes:
-        bit_depth: significant bits per channel of images with more than 8.
-        holdout: share of the good training images that is held out.
+        bit_depth: Significant bits per channel of images with more than 8 bits (9-16).
+        holdout: Share of the good training images that is held out as calibration images, at least 0 and below 1.
     """
 
     @property
@@ -53,13 +54,13 @@ class IndexSettings(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class CompletedImages:
-    """Images that have been hashed and decoded, or were known.
+    """Images with their digests and sizes.
 
     Attributes:
-        images: those that can be read, in the order in which they were listed.
-        examined: what reading the others has found, readable or not.
-        failures: images that cannot be read, and categories of which an object store did not return an image.
-        warnings: sentences for the user.
+        images: Readable images, in the order in which they were listed.
+        examined: Results for the images that were not known from an earlier index, readable or not.
+        failures: Images that cannot be read, and categories of which an object store did not return an image.
+        warnings: Warnings for the user, one sentence each.
     """
 
     images: tuple[ImageRecord, ...]
@@ -70,14 +71,14 @@ class CompletedImages:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageIndex:
-    """The images of a call.
+    """The images that a command works on.
 
     Attributes:
-        images: all that can be read, parts assigned.
-        usable: of these, the images of categories that a model can be fitted to.
-        examined: what reading has found, of images that were not known.
-        failures: what cannot be read or fitted.
-        warnings: sentences for the user.
+        images: All readable images, parts assigned.
+        usable: Those of `images` whose category can be trained.
+        examined: Results for the images that were not known from an earlier index, readable or not.
+        failures: Images that cannot be read and categories that cannot be trained.
+        warnings: Warnings for the user, one sentence each.
     """
 
     images: tuple[ImageRecord, ...]
@@ -88,13 +89,13 @@ class ImageIndex:
 
     @classmethod
     def build(cls, settings: IndexSettings, listing: Listing, known: KnownRows, *, read: Reader) -> ImageIndex:
-        """Complete what was listed, split it into fit and hold-out, and find the categories that can be fitted.
+        """Build the index of a data root.
 
         Args:
-            settings: a run's configuration, or that of a command that only looks.
-            listing: what the data root holds.
-            known: rows of an earlier index, trusted where a file's fingerprint has not changed.
-            read: hashes and decodes the other images.
+            settings: Bit depth and share of calibration images.
+            listing: Categories and images of the data root.
+            known: Rows of an earlier index, by image path; used for files whose fingerprint is unchanged.
+            read: Hashes and decodes the other images.
         """
         completed = complete_images(listing.images, known, read=read, bit_depth=settings.bit_depth)
         images = assign_parts(completed.images, settings.holdout)
@@ -111,17 +112,19 @@ class ImageIndex:
 
     @property
     def unavailable(self) -> list[str]:
-        """Categories of which an object store did not return an image."""
+        """Names of the categories of which an object store did not return an image."""
         return [failure.category for failure in self.failures if failure.store_unavailable and not failure.image_path]
 
     def write(self, out: Store, images: Iterable[ImageRecord], *, untouched: Collection[str] = ()) -> None:
-        """Write index.parquet.
+        """Write index.parquet and keep the earlier rows of some categories.
+
+        The earlier rows of unavailable categories are kept as well. An unavailable category without earlier rows gets
+        rows of its readable images.
 
         Args:
-            out: the folder.
-            images: that get a row.
-            untouched: categories whose rows of the index that is there stay, besides those that an object store did not
-                return; where the latter have none, they get rows of what could be read.
+            out: Folder of index.parquet.
+            images: Images to write.
+            untouched: Names of further categories whose earlier rows are kept.
         """
         kept = {*untouched, *self.unavailable}
         earlier = [row for row in rows_if_there(out, INDEX_FILE) if row["category"] in kept] if kept else []
@@ -132,30 +135,38 @@ class ImageIndex:
 
 
 def with_listing(config: RunConfig, data: Store, listing: Listing) -> RunConfig:
-    """Return the configuration with the layout that was found, and paths that hold in any working directory.
+    """Return the configuration with the detected layout and with absolute paths of the data and the weights.
 
-    Ray's workers have working directories of their own, and `evaluate` may be called from another.
+    Relative paths do not work for Ray's workers and for `evaluate`, which have other working directories.
 
     Args:
-        config: as it was given.
-        data: the data root.
-        listing: what it holds.
+        config: Run configuration as the user gave it.
+        data: Data root.
+        listing: Categories, images and layout of the data root.
     """
     where = data.path(data.listed) if data.is_local else config.data
     return replace(config, data=where, layout=listing.layout, weights=absolute_path(config.weights))
 
 
 def absolute_path(weights: str | None) -> str | None:
-    """Return the absolute path of the folder of `--weights`."""
+    """Return the absolute path of the folder of `--weights`; None if the option is not given.
+
+    Args:
+        weights: Path of the folder; None if the option is not given.
+    """
     return None if weights is None else str(Path(weights).resolve())
 
 
 def known_images(out: Store, config: RunConfig) -> dict[str, dict[str, Any]]:
-    """Return image_path -> row of the index that an earlier run left; none where its files are damaged.
+    """Return the rows of the index of an earlier run in the same run directory.
 
     Args:
-        out: the run directory.
-        config: of this run: rows of other data, or of another bit depth, are not taken.
+        out: Run directory.
+        config: Configuration of the current run.
+
+    Returns:
+        image_path -> row. Empty with `--rehash`, if the earlier run had other data or another bit depth, if its files
+        are damaged, or if there is no index.
     """
     if config.rehash or not out.exists(INDEX_FILE):
         return {}
@@ -170,16 +181,16 @@ def known_images(out: Store, config: RunConfig) -> dict[str, dict[str, Any]]:
 def complete_images(
     listed: Sequence[ImageRecord], known: KnownRows, *, read: Reader, bit_depth: int
 ) -> CompletedImages:
-    """Hash and decode every image that is not known.
+    """Add digest and size to listed images, from an earlier index or by reading the files.
 
-    A category of which the object store did not return an image has failed: it is not learned from the others. New
-    images that are not returned are left out by name.
+    A category of which the object store did not return an image fails as a whole, because a model of the remaining
+    images would be another one. New images (split 'new') that the store did not return fail one by one.
 
     Args:
-        listed: the images.
-        known: rows of an earlier index.
-        read: hashes and decodes.
-        bit_depth: that images are read with, for the warnings.
+        listed: Images in the order of the listing.
+        known: Rows of an earlier index, by image path; used for files whose fingerprint is unchanged.
+        read: Hashes and decodes the other images.
+        bit_depth: Significant bits per channel that images with more than 8 bits are read with, for the warnings.
     """
     trusted = {image.image_path: trust(image, known) for image in listed}
     images = {path: image for path, image in trusted.items() if image is not None}
@@ -193,11 +204,12 @@ def complete_images(
         images=tuple(images[image.image_path] for image in listed if image.image_path in images),
         examined=examined,
         failures=tuple(failures.values()),
-        warnings=tuple(_oddities(examined, bit_depth)),
+        warnings=tuple(_warnings(examined, bit_depth)),
     )
 
 
 def _failure(examined: Examined) -> JobFailure | None:
+    """Return the failure of an image or of its category; None if the image is readable."""
     if examined.error is None:
         return None
     image = examined.image
@@ -212,11 +224,12 @@ def _failure(examined: Examined) -> JobFailure | None:
     )
 
 
-def _oddities(examined: Sequence[Examined], bit_depth: int) -> Iterator[str]:
+def _warnings(examined: Sequence[Examined], bit_depth: int) -> Iterator[str]:
+    """Yield a warning for each file with several images and each category that seems to need another bit depth."""
     readable = [result for result in examined if result.error is None]
     for result in readable:
         if result.frames > 1:
-            yield f"{result.image.image_path}: holds {result.frames} pictures; the first is used."
+            yield f"{result.image.image_path} contains {result.frames} images; only the first is used."
     dim: dict[str, bool] = {}
     for result in readable:
         if result.lowest_sixteenth is not None:
@@ -224,15 +237,15 @@ def _oddities(examined: Sequence[Examined], bit_depth: int) -> Iterator[str]:
             dim[category] = dim.get(category, True) and result.lowest_sixteenth
     for category in (category for category, is_dim in dim.items() if is_dim):
         yield (
-            f"{category}: its pictures have more than 8 bits a channel and stay in the lowest sixteenth of {bit_depth} "
-            f"bits; give the camera's own with --bit-depth (12, say)."
+            f"{category}: its images have more than 8 bits per channel, but all values are in the lowest sixteenth of "
+            f"{bit_depth} bits; set --bit-depth to the bit depth of the camera, for example 12."
         )
 
 
 def _unusable(
     listing: Listing, images: Sequence[ImageRecord], failed: Collection[str], settings: IndexSettings
 ) -> tuple[list[JobFailure], list[str]]:
-    """The categories that have not failed yet and cannot be fitted, and sentences about those without hold-out."""
+    """Return failures of categories that cannot be trained, except those in `failed`, and warnings of others."""
     fitted = {image.category for image in images if image.part == "fit"}
     held_out = {image.category for image in images if image.part == "holdout"}
     failures, warnings = [], []
@@ -240,26 +253,28 @@ def _unusable(
         if category in failed:
             continue
         if len(folder_name(category)) > _LONGEST_FOLDER:
-            error = "its name is too long for a folder's; give it a shorter one."
+            size = len(folder_name(category))
+            error = f"The name takes {size} bytes as a folder name, more than {_LONGEST_FOLDER}. Use a shorter name."
             failures.append(JobFailure(category=category, error=error))
         elif category not in fitted:
-            where = f"{category}/train/good" if listing.layout == MVTEC else "train"
-            failures.append(JobFailure(category=category, error=f"{where} has no image that can be read."))
+            where = f"{category}/train/good" if listing.layout == MVTEC else "The split 'train'"
+            error = f"{where} has no readable image. Add good training images."
+            failures.append(JobFailure(category=category, error=error))
         elif settings.holdout and category not in held_out:
             warnings.append(
-                f"{category}: fewer than {FEWEST_CONTENTS} good images differ; none is held out and there is no "
-                f"threshold."
+                f"{category}: no calibration images are held out, so there is no threshold. Provide at least "
+                f"{FEWEST_CONTENTS} distinct good images; if there are as many, raise --holdout."
             )
     return failures, warnings
 
 
 def read_in_threads(data: Store, bit_depth: int, on_image: Callable[[], None]) -> Reader:
-    """Return a reader that works in this process, without Ray.
+    """Return a reader that reads images in threads of this process, without Ray.
 
     Args:
-        data: the root of the images.
-        bit_depth: that they are read with.
-        on_image: called after each image.
+        data: Store that the image paths are relative to.
+        bit_depth: Significant bits per channel of images with more than 8 bits (9-16).
+        on_image: Called after each image.
     """
 
     def read(images: Sequence[ImageRecord]) -> Iterator[Examined]:
@@ -272,7 +287,13 @@ def read_in_threads(data: Store, bit_depth: int, on_image: Callable[[], None]) -
 
 
 def read_in_tasks(runner: Runner) -> Reader:
-    """Return a reader that works in Ray tasks; the rest of a category that is unavailable is not asked for."""
+    """Return a reader that reads images in Ray tasks.
+
+    Once an object store did not return an image of a category, the remaining images of the category are not requested.
+
+    Args:
+        runner: Runner that provides the task pool and shows the progress.
+    """
     context = runner.context
 
     def read(images: Sequence[ImageRecord]) -> Iterator[Examined]:
@@ -284,20 +305,22 @@ def read_in_tasks(runner: Runner) -> Reader:
             return context.data, asked, context.config.bit_depth
 
         with runner.progress("index", "", len(images), "images") as bar:
-            again: list[ImageRecord] = []
+            retried: list[ImageRecord] = []
             for batch, answer in run_tasks(examine_all, batches, arguments, runner.pool("index")):
-                if isinstance(answer, Exception):  # one of them has killed the process, and which is not known
-                    again += batch
+                if isinstance(answer, Exception):  # any image of the batch may have killed the process
+                    retried += batch
                     continue
                 examined, peak_bytes = answer
                 runner.record.cost("index", peak_bytes)
                 unavailable |= {result.image.category for result in examined if result.store_unavailable}
                 bar.advance(len(batch))
                 yield from examined
-            singles = [[image] for image in again]
+            singles = [[image] for image in retried]
             for batch, answer in run_tasks(examine_all, singles, arguments, runner.pool("index", alone=True)):
                 if isinstance(answer, Exception):
-                    yield Examined(batch[0], f"Reading it breaks down, alone as well: {error_line(answer)}")
+                    yield Examined(
+                        batch[0], f"Reading the image failed, also in a task of its own: {error_line(answer)}"
+                    )
                 else:
                     yield from answer[0]
                 bar.advance()

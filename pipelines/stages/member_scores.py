@@ -1,4 +1,4 @@
-"""A member's scores of a category as a table: from the shards' scores to its rows, and from its rows to maps."""
+"""Table of a member's scores for a category: conversion from the scores of a shard, and back to maps."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from reconpatch.evaluation.outliers import Unexplained
 
 @dataclass(frozen=True)
 class ShardScores:
-    """What a member says of the images of a shard; a list has an item an image.
+    """Scores of the images of a shard by one member; each list has one item per image.
 
     Attributes:
-        scores: (H·W,) float32 patch scores; NaN where a patch has none.
-        nearest: (H·W,) int64 bank entries that patches were compared with; -1 for none.
-        audits: how well the other good images explain the image; None for images that are not audited.
+        scores: (H·W,) float32 patch scores per image; NaN for a patch without a score.
+        nearest: (H·W,) int64 bank entries that the patches of each image were compared with; -1 for none.
+        audits: The patch of each image that the other good images explain worst; None for images that are not audited.
     """
 
     scores: list[np.ndarray]
@@ -33,16 +33,19 @@ class ShardScores:
 def member_table(
     images: Sequence[ImageRecord], scored: ShardScores, grid: tuple[int, int], provenance: Mapping[str, Any]
 ) -> pa.Table:
-    """Return rows of scores/members, one an image.
+    """Return the rows of scores/members for the images of a shard.
 
     Args:
-        images: of the shard, in its order.
-        scored: what the member says of them.
-        grid: (H, W) patches.
-        provenance: columns that are the same in every row.
+        images: Images in the order of the shard.
+        scored: Scores of these images.
+        grid: (H, W), the rows and columns of patches.
+        provenance: Column name -> value, for the columns that are the same in every row.
+
+    Returns:
+        Table with the schema `MEMBER_SCORES` and one row per image.
     """
     lists = {"patch_scores": (scored.scores, pa.float32()), "patch_nearest": (scored.nearest, pa.int32())}
-    # The only patch of a bank of one has no leave-one-out score: it does not count in its image's maximum.
+    # If the bank has a single entry, that patch has no leave-one-out score and does not count in its image's maximum.
     largest = largest_scores(np.stack(scored.scores)[:, None])
     rows = [image.row() | _audit(audit, grid) for image, audit in zip(images, scored.audits, strict=True)]
     columns: list[pa.Array] = []
@@ -61,7 +64,7 @@ def member_table(
 
 
 def _audit(audit: Unexplained | None, grid: tuple[int, int]) -> dict[str, Any]:
-    """The audit's columns; nulls for an image that has no audit, or no other image to explain it."""
+    """Return the columns of the audit; none for an image that is not audited or that no other image can explain."""
     if audit is None or audit.entry < 0:
         return {}
     row, col = divmod(audit.patch, grid[1])
@@ -74,7 +77,7 @@ def _audit(audit: Unexplained | None, grid: tuple[int, int]) -> dict[str, Any]:
 
 
 def _list_column(arrays: list[np.ndarray], kind: pa.DataType) -> pa.ListArray:
-    """A list column; NaN becomes null, and so does entry -1 (a patch that was compared with nothing)."""
+    """Return a list column in which NaN scores and entries of -1 are null."""
     values = np.concatenate(arrays) if arrays else np.empty(0)
     missing = np.isnan(values) if values.dtype.kind == "f" else values < 0
     offsets = np.cumsum([0, *(len(array) for array in arrays)])
@@ -84,12 +87,12 @@ def _list_column(arrays: list[np.ndarray], kind: pa.DataType) -> pa.ListArray:
 
 @dataclass(frozen=True)
 class MemberScores:
-    """A member's scores of one category, read back.
+    """Scores of B images of a category by one member.
 
     Attributes:
-        table: the Parquet file without its lists.
-        maps: (B, H, W) float32 patch scores; NaN where a patch has none.
-        nearest: (B, H, W) int32 rows of the bank index; -1 where a patch was compared with nothing.
+        table: Rows of scores/members without the list columns.
+        maps: (B, H, W) float32 patch scores; NaN for a patch without a score.
+        nearest: (B, H, W) integer bank entries that the patches were compared with; -1 for none.
     """
 
     table: pa.Table
@@ -98,7 +101,14 @@ class MemberScores:
 
 
 def as_member_scores(table: pa.Table) -> MemberScores:
-    """Return the maps of a table of scores/members, which has at least one row."""
+    """Return the maps of a table of scores/members.
+
+    Args:
+        table: Rows of scores/members, at least one.
+
+    Returns:
+        The scores, with one map per row.
+    """
     height, width = table["grid_height"][0].as_py(), table["grid_width"][0].as_py()
     scores = table["patch_scores"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
     nearest = table["patch_nearest"].combine_chunks().flatten().fill_null(-1).to_numpy()

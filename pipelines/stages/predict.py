@@ -1,4 +1,4 @@
-"""Score images with stored models: requests -> batches -> extract -> a Ray task some hundred images -> rows."""
+"""Scoring with stored models: extracts the features of the requested images, then scores them in Ray tasks."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ from pipelines.storage.store import Store
 from pipelines.storage.stored_model import StoredModel, read_adapter, read_bank
 from reconpatch.detector.model import MemberModel, predict
 
-_BATCHES_A_TASK = 64  # images enough that loading the banks does not count
+_BATCHES_A_TASK = 64  # enough images that loading the banks takes little of a task's time
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoringRequest:
-    """Images that a model is to score.
+    """Images to score with a stored model.
 
     Attributes:
-        stored: the model.
-        source: the root that the images' paths are relative to.
-        images: of the model's category, with their sizes and digests.
-        pasted: whether copies with a synthetic defect are scored in their place.
-        maps: how the maps' files in the run are called, up to their number; None for none.
+        stored: Model and its folder.
+        source: Store that the image paths are relative to.
+        images: Images of the model's category, with their sizes and digests.
+        pasted: Whether copies with a pasted synthetic defect are scored instead of the images.
+        maps: Beginning of the names of the map files in the run directory, before their number; None to write no maps.
     """
 
     stored: StoredModel
@@ -53,11 +53,14 @@ class ScoringRequest:
     maps: str | None = None
 
     def batches(self, networks: Mapping[str, Network], config: RunConfig) -> list[list[ImageBatch]]:
-        """Return the batches that have to be extracted, a list a member.
+        """Return the image batches of the request.
 
         Args:
-            networks: backbone -> network.
-            config: of the run.
+            networks: Name of each member's backbone -> properties of the backbone.
+            config: Run configuration, which provides the number of threads and the device.
+
+        Returns:
+            One list of batches per member of the model.
         """
         model = self.stored.model
         specs = [FeatureSpec.of(member, model, pasted=self.pasted) for member in model.members]
@@ -69,13 +72,13 @@ class ScoringRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class _ScoringJob:
-    """Some of a request's images, for one Ray task.
+    """A part of a request's images, for one Ray task.
 
     Attributes:
-        request: which it is a part of, with these images alone.
-        number: of the request.
-        start: of these images' batches among the request's.
-        shards: names of the feature shards, a list a member.
+        request: The request, restricted to these images.
+        number: Position of the request in the list of requests.
+        start: Position of the first of these batches among the batches of the request.
+        shards: Names of the feature shards, one tuple per member.
     """
 
     request: ScoringRequest
@@ -85,7 +88,7 @@ class _ScoringJob:
 
     @property
     def maps_file(self) -> str | None:
-        """Where the maps go."""
+        """Name of the file of maps in the run directory; None to write no maps."""
         maps = self.request.maps
         return None if maps is None else f"{maps}-{self.start // _BATCHES_A_TASK:05d}.parquet"
 
@@ -93,16 +96,16 @@ class _ScoringJob:
 def score_requests(
     runner: Runner, requests: Sequence[ScoringRequest], networks: Mapping[str, Network]
 ) -> Iterator[tuple[int, pa.Table | Exception]]:
-    """Score images; what has been extracted for one request is not extracted again for another.
+    """Score the images of several requests; requests with equal image batches share the extracted features.
 
     Args:
-        runner: of the run.
-        requests: what is to be scored.
-        networks: backbone -> network, of all the requests' models.
+        runner: Runner of the run.
+        requests: Requests to score.
+        networks: Name of the backbone -> properties, for the backbones of all models.
 
     Yields:
-        A request's number and its table of scores/fused, a row an image in the request's order; images that have
-        vanished since the index have none, and the record says so. Or why the request cannot be answered.
+        Position of a request and its table of scores/fused, with one row per image in the order of the request, or the
+        exception that made the request fail. Images that can no longer be read have no row; the run record lists them.
     """
     requests, batches, broken = _extract(runner, requests, networks)
     yield from broken.items()
@@ -121,6 +124,7 @@ def score_requests(
 
 
 def _jobs_of(number: int, request: ScoringRequest, batches: Sequence[Sequence[ImageBatch]]) -> Iterator[_ScoringJob]:
+    """Cut a request into jobs of at most `_BATCHES_A_TASK` batches."""
     for start in range(0, len(batches[0]), _BATCHES_A_TASK):
         part = slice(start, start + _BATCHES_A_TASK)
         images = tuple(image for batch in batches[0][part] for image in batch.images)
@@ -135,7 +139,7 @@ def _jobs_of(number: int, request: ScoringRequest, batches: Sequence[Sequence[Im
 def _score_jobs(
     runner: Runner, jobs: Sequence[_ScoringJob], waiting: Counter[int]
 ) -> Iterator[tuple[int, pa.Table | Exception]]:
-    """A request's number and its table, as soon as all of its jobs are done; or the error of the first that failed."""
+    """Yield the position and the table of each request when its jobs are done, or the error of the first failure."""
     tables: dict[tuple[int, int], pa.Table] = {}
     broken: set[int] = set()
     with runner.progress("predict", "", sum(len(job.request.images) for job in jobs), "images") as bar:
@@ -158,8 +162,13 @@ def _score_jobs(
 def _extract(
     runner: Runner, requests: Sequence[ScoringRequest], networks: Mapping[str, Network]
 ) -> tuple[list[ScoringRequest], list[list[list[ImageBatch]]], dict[int, Exception]]:
-    """The requests without images that have vanished, the batches of each of their members, and those that cannot be
-    answered."""
+    """Extract the features of all requests.
+
+    Images that can no longer be read are removed from their requests, and the remaining images are batched anew.
+
+    Returns:
+        The remaining requests, the batches of each of their members, and position -> error of the requests that failed.
+    """
     requests = list(requests)
     while True:
         batches = [request.batches(networks, runner.context.config) for request in requests]
@@ -175,6 +184,7 @@ def _extract(
 
 
 def _failures(runner: Runner, batches: Sequence[ImageBatch]) -> list[JobFailure]:
+    """Extract batches and return the failures."""
     failures: list[JobFailure] = []
     for batch, result in runner.run_stage(EXTRACT, batches):
         if isinstance(result, Exception):
@@ -185,7 +195,7 @@ def _failures(runner: Runner, batches: Sequence[ImageBatch]) -> list[JobFailure]
 
 
 def _broken(requests: Sequence[ScoringRequest], failures: Sequence[JobFailure]) -> dict[int, Exception]:
-    """Requests of which a member's features are not there, and why."""
+    """Return position -> error of the requests for which the extraction of a member failed."""
     why = {(failure.category, failure.backbone): failure for failure in failures}
     broken: dict[int, Exception] = {}
     for number, request in enumerate(requests):
@@ -199,7 +209,7 @@ def _broken(requests: Sequence[ScoringRequest], failures: Sequence[JobFailure]) 
 
 @gives_gpu_back
 def _score_some(job: _ScoringJob, context: RunContext) -> tuple[pa.Table, int]:
-    """Fused rows of some images, and the peak of the process's memory."""
+    """Return the fused rows of a job's images, and the largest resident size of the process in bytes."""
     request, config = job.request, context.config
     use_threads(config.threads_per_unit)
     with measured() as usage:
@@ -226,6 +236,7 @@ def _score_some(job: _ScoringJob, context: RunContext) -> tuple[pa.Table, int]:
 def _member_scores(
     member: MemberModel, shards: Sequence[str], stored: StoredModel, context: RunContext
 ) -> MemberScores:
+    """Return the scores of the images of some shards by one member."""
     config, neighbors = context.config, stored.model.score_neighbors
     scorer = MemberScorer(
         bank=read_bank(stored.folder, member.backbone, score_neighbors=neighbors, device=config.device),

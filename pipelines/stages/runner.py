@@ -1,4 +1,4 @@
-"""Run the stages of categories: a loop over the jobs of each stage that are due."""
+"""Runner of the stages: it runs the due jobs of each stage on Ray and records their results."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from pipelines.storage.store import Store
 from pipelines.tracking.console import Console, ProgressBar
 from pipelines.tracking.run_record import RunRecord
 
-# In the order in which they are done. Everything that names stages is derived from this.
+# The stages in the order in which they run. Everything that names stages is derived from this tuple.
 STAGES: tuple[Stage[Any], ...] = (EXTRACT, FIT, SELECT, SCORE, FUSE)
 
 _J = TypeVar("_J", bound=Job)
@@ -40,7 +40,15 @@ Rows = list[MetricsRow]
 
 
 def scratch_of(config: RunConfig, out: Store) -> Store:
-    """Return where features are kept: in the run directory, or in a folder of the run's own below `--scratch`."""
+    """Return the scratch space of a run, which holds its features.
+
+    Args:
+        config: Run configuration.
+        out: Run directory.
+
+    Returns:
+        A folder in the run directory; with `--scratch`, a folder below it that only this run directory uses.
+    """
     if config.scratch is None:
         return out.below(SCRATCH)
     return Store.of(config.scratch).below(f"reconpatch-{key_of([out.uri, out.root])[:12]}")
@@ -48,13 +56,13 @@ def scratch_of(config: RunConfig, out: Store) -> Store:
 
 @dataclass(frozen=True, kw_only=True)
 class Runner:
-    """Runs jobs on Ray, shows how far they are, and records what became of them.
+    """Runner of jobs on Ray, which shows their progress and records their results.
 
     Attributes:
-        context: of the run.
-        record: what the run reports.
-        console: where it is shown.
-        workers: how many jobs run at once.
+        context: Configuration and stores of the run.
+        record: Record of the run, to which costs, failures and warnings are added.
+        console: Console that shows progress bars.
+        workers: Largest number of jobs that run at the same time.
     """
 
     context: RunContext
@@ -64,18 +72,21 @@ class Runner:
 
     @property
     def cpu_workers(self) -> int:
-        """How many tasks run at once that need no GPU: where jobs have one, as many as have CPUs beside it."""
+        """Largest number of tasks without a GPU that run at the same time.
+
+        It exceeds `workers` if jobs use GPUs and the nodes have more CPUs than these jobs need.
+        """
         return self.workers * (cpus_per_job(self.context.config) // self.context.config.threads_per_unit)
 
     def bring_up_to_date(self, plans: Sequence[CategoryPlan], label: str = "") -> dict[str, Rows]:
-        """Do every job that is due, stage by stage; a category of which a job fails is left out from then on.
+        """Run every due job, stage by stage; the later stages skip a category of which a job failed.
 
         Args:
-            plans: of categories whose features fit scratch together.
-            label: of this group of categories, for people.
+            plans: Plans of categories whose features fit into scratch space together.
+            label: Text after the stage's name in the progress bars, which identifies this group of categories.
 
         Returns:
-            Category -> rows of metrics.parquet, of the categories that were fused.
+            Category -> rows of metrics.parquet, for the categories that were fused.
         """
         metrics: dict[str, Rows] = {}
         for stage in STAGES:
@@ -86,15 +97,15 @@ class Runner:
         return metrics
 
     def do(self, stage: Stage[_J], jobs: Sequence[_J], label: str = "") -> list[tuple[str, Rows]]:
-        """Do jobs of one stage; a failure is recorded as its category's.
+        """Run jobs of one stage and record each failure as a failure of the category.
 
         Args:
-            stage: what is done.
-            jobs: of any categories.
-            label: of these jobs, for people.
+            stage: Stage of the jobs.
+            jobs: Jobs of any categories.
+            label: Text after the stage's name in the progress bar.
 
         Returns:
-            Category and rows of metrics.parquet of each job that has made some.
+            Category and rows of metrics.parquet of each job that computed metrics.
         """
         metrics = []
         for job, result in self.run_stage(stage, jobs, label):
@@ -108,21 +119,26 @@ class Runner:
         return metrics
 
     def extract(self, batches: Sequence[ImageBatch], label: str = "") -> None:
-        """Write the shards that are not there yet; a category of which an image cannot be read has failed."""
+        """Write the missing feature shards; a category fails if one of its images cannot be read.
+
+        Args:
+            batches: Image batches of any categories.
+            label: Text after the stage's name in the progress bar.
+        """
         self.do(EXTRACT, batches, label)
 
     def run_stage(
         self, stage: Stage[_J], jobs: Sequence[_J], label: str = ""
     ) -> Iterator[tuple[_J, StageResult | Exception]]:
-        """Do jobs of one stage and record their cost; what becomes of failures is the caller's matter.
+        """Run jobs of one stage and record the costs of the successful ones; the caller handles failures.
 
         Args:
-            stage: what is done.
-            jobs: of any categories; those that the stage no longer counts as pending are left out.
-            label: of these jobs, for people.
+            stage: Stage of the jobs.
+            jobs: Jobs of any categories; jobs whose results already exist (`Stage.pending`) are skipped.
+            label: Text after the stage's name in the progress bar.
 
         Yields:
-            A job and its result, or the exception that ended it, in the order of finishing.
+            Each job with its result, or with the exception that ended it, in the order of finishing.
         """
         if stage.pending is not None:
             jobs = stage.pending(jobs, self.context)
@@ -141,6 +157,7 @@ class Runner:
                 yield job, result
 
     def _note(self, stage: Stage[Any], job: Job, result: StageResult) -> None:
+        """Record memory, duration, figures and warnings of a successful job."""
         self.record.cost(stage.name, result.peak_bytes)
         if result.detail and job.backbone is not None:
             self.record.note((job.category, job.backbone), stage.name, result.seconds, result.detail)
@@ -150,10 +167,10 @@ class Runner:
     def _in_tasks(
         self, stage: Stage[_J], jobs: Sequence[_J], bar: ProgressBar
     ) -> Iterator[tuple[_J, StageResult | Exception]]:
-        """One Ray task a job."""
+        """Run each job in a Ray task; yield the results in the order of finishing."""
         config = self.context.config
         threads = threads_for(config, self.workers, len(jobs)) if stage.on_device else config.threads_per_unit
-        # Starting the actor takes longer than fusing most categories.
+        # Stages with shorter jobs report no progress within a job: starting the actor would take longer than most jobs.
         progress = actor_beside_driver(ProgressActor) if stage.counted == Counted.MEMBERS else None
         finished: list[Any] = []
 
@@ -182,14 +199,18 @@ class Runner:
         alone: bool = False,
         on_wait: Callable[[], None] = lambda: None,
     ) -> TaskPool:
-        """Return how Ray tasks are run: as many at once as there are workers, or `cpu_workers`.
+        """Return the settings with which Ray tasks run.
 
         Args:
-            name: of the tasks.
-            threads: of a task; by default those of a worker.
-            on_device: whether they compute where networks do.
-            alone: whether they run one after the other.
-            on_wait: called while none has finished, now and then.
+            name: Name of the tasks in Ray's dashboard.
+            threads: CPU threads of a task; None for the threads of a worker.
+            on_device: Whether the tasks use a GPU if the run has one. At most `workers` of such tasks run at the same
+                time, and at most `cpu_workers` of others.
+            alone: Whether the tasks run one after the other.
+            on_wait: Called about once a second while no task has finished.
+
+        Returns:
+            The settings for `run_tasks`.
         """
         config = self.context.config
         options: dict[str, float] = {"num_cpus": threads or config.threads_per_unit}
@@ -199,13 +220,13 @@ class Runner:
         return TaskPool(name=name, at_once=at_once, options=options, on_wait=on_wait)
 
     def category_failed(self, category: str, stage: str, error: Exception, backbone: str | None = None) -> None:
-        """Record an exception as its category's failure; the others go on.
+        """Record an exception as the failure of a category; other categories are not affected.
 
         Args:
-            category: that failed.
-            stage: in which.
-            error: why.
-            backbone: the member, if it is one's.
+            category: Name of the category that failed.
+            stage: Name of the stage in which it failed.
+            error: The exception.
+            backbone: Backbone of the member that failed; None if the failure concerns the whole category.
         """
         self.record.category_failed(category, stage, error_line(error), backbone=backbone)
 
@@ -213,9 +234,9 @@ class Runner:
         """Record unreadable images, failed categories and warnings.
 
         Args:
-            failures: of images, and of whole categories.
-            warnings: sentences for the user.
-            stage: in which they were found.
+            failures: Failures of single images (with a path) and of whole categories.
+            warnings: Warnings for the user, one sentence each.
+            stage: Name of the stage in which they were found.
         """
         for failure in failures:
             if failure.image_path is None:
@@ -232,13 +253,17 @@ class Runner:
             self.record.warn(sentence)
 
     def free(self, categories: Collection[str]) -> None:
-        """Remove the features of categories that are done, unless they are to be kept."""
+        """Remove the features of finished categories from scratch space, unless `--keep-features` is set.
+
+        Args:
+            categories: Names of the finished categories.
+        """
         if not self.context.config.keep_features:
             for category in categories:
                 self.context.scratch.remove_folder(shards_folder(category))
 
     def clean_scratch(self) -> None:
-        """Leave nothing in scratch but features that are to be kept."""
+        """Remove the scratch space; with `--keep-features`, only partially written files."""
         if self.context.config.keep_features:
             remove_partial_files(self.context.scratch)
         else:
@@ -246,13 +271,16 @@ class Runner:
 
     @contextmanager
     def progress(self, name: str, label: str, total: int, counted: str) -> Iterator[ProgressBar]:
-        """Show a progress bar while the block runs, and record what the stage took.
+        """Show a progress bar while the `with` block runs, and record the wall time of the stage.
 
         Args:
-            name: of the stage.
-            label: of this part of it, for people.
-            total: where the bar ends.
-            counted: what it counts.
+            name: Name of the stage.
+            label: Text after the name in the progress bar.
+            total: Number of steps at which the bar is full.
+            counted: Unit of the steps.
+
+        Yields:
+            The progress bar.
         """
         start = time.perf_counter()
         with self.console.progress(f"{name}{label}", total, counted) as bar:

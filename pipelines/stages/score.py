@@ -1,4 +1,4 @@
-"""Score the members' images, equations 9 and 10: one Ray task a member."""
+"""Scoring of a category's images by its members (equations 9 and 10), one Ray task per member."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from reconpatch.adapter.training import embed
 from reconpatch.evaluation.outliers import unexplained
 from reconpatch.neighbors.memory_bank import MemoryBank
 
-# Image path -> (patch row, patch column, entry) of the bank entries that come from the image.
+# Image path -> (patch row, patch column, bank entry) of the bank entries that are patches of the image.
 OwnEntries = Mapping[str, Sequence[tuple[int, int, int]]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class MemberScorer:
-    """What scores the patches of one member.
+    """Scorer of patch features with the adapter and the memory bank of one member.
 
     Attributes:
-        bank: the memory bank.
-        weight: of the adapter f, (D, C') float32; None for the identity.
-        own: the bank entries that come from the images scored, for leave-one-out scores.
-        threads: of embedding: f(p) is the same to the bit only for the same number of threads.
+        bank: Memory bank of the member.
+        weight: (D, C') float32 weight of the adapter f; None for the identity.
+        own: Bank entries that are patches of the scored images, for leave-one-out scores; empty for new images.
+        threads: Number of CPU threads that compute f(p), which is bit-identical only for the same number.
     """
 
     bank: MemoryBank
@@ -45,14 +45,18 @@ class MemberScorer:
     threads: int
 
     def score(self, shard: Shard, audited: Collection[str] = ()) -> ShardScores:
-        """Score a shard's images.
+        """Score the images of a shard.
 
-        f(p) is computed image by image, so that it is the same to the bit wherever; distances come from differences and
-        do not depend on the number of threads.
+        f(p) is computed image by image, so that it is bit-identical in every shard. Distances are computed from
+        differences and do not depend on the number of threads.
 
         Args:
-            shard: of patch features.
-            audited: paths of the images for which it is asked how well the others explain them.
+            shard: Patch features of images.
+            audited: Paths of the images to audit, for which the result has the patch that the bank entries of other
+                images explain worst.
+
+        Returns:
+            The scores, in the order of the shard.
         """
         with threads_set(self.threads):
             embedded = [embed(features, self.weight, self.bank.entries.device) for features in shard.features]
@@ -65,18 +69,22 @@ class MemberScorer:
         return ShardScores(np.split(scored.scores, len(embedded)), nearest, audits)
 
     def _entries_of(self, image_path: str) -> np.ndarray:
+        """Return the (m,) int64 bank entries that are patches of an image."""
         return np.array([entry for *_, entry in self.own.get(image_path, ())], np.int64)
 
 
 def score_member(job: MemberJob, context: RunContext, progress: Progress) -> StageResult:
-    """Write the scores of a member's images: scores/members/<category>/<backbone>.parquet.
+    """Score the images of a member and write scores/members/<category>/<backbone>.parquet.
 
-    Rows of images that have not changed since this bank scored them are kept as they are.
+    The stored rows of images that are unchanged since the same bank scored them are kept.
 
     Args:
-        job: a member whose scores are due.
-        context: of the run.
-        progress: called before each shard.
+        job: Member whose scores are due.
+        context: Configuration and stores of the run.
+        progress: Called before each shard with (shards done, total shards).
+
+    Returns:
+        Result of the job, whose detail has the numbers of scored images and of kept rows.
     """
     config, out = context.config, context.out
     folder = out.below(model_folder(job.category))
@@ -104,7 +112,7 @@ def score_member(job: MemberJob, context: RunContext, progress: Progress) -> Sta
 
 
 def _in_order(job: MemberJob, tables: Sequence[pa.Table], out: Store) -> pa.Table:
-    """The new rows, and of the old file those whose images have not changed, in the order of the images."""
+    """Return the new rows and the kept rows of the stored file, in the order of the job's images."""
     table = pa.concat_tables([MEMBER_SCORES.empty_table(), *tables])
     row_of = {path: row for row, path in enumerate(table["image_path"].to_pylist())}
     missing = [image for image in job.images if image.image_path not in row_of]
@@ -119,6 +127,7 @@ def _in_order(job: MemberJob, tables: Sequence[pa.Table], out: Store) -> pa.Tabl
 
 
 def _own_entries(bank_index: Sequence[dict[str, Any]]) -> OwnEntries:
+    """Group the rows of a bank index by image."""
     own: dict[str, list[tuple[int, int, int]]] = {}
     for entry, row in enumerate(bank_index):
         own.setdefault(row["image_path"], []).append((row["row"], row["col"], entry))
@@ -126,7 +135,7 @@ def _own_entries(bank_index: Sequence[dict[str, Any]]) -> OwnEntries:
 
 
 def _own_rows(shard: Shard, own: OwnEntries) -> np.ndarray:
-    """The bank entry that each of a shard's patches is itself, -1 where it is none (leave-one-out)."""
+    """Return the bank entry that each patch of a shard became, -1 for none, to exclude it from its own comparison."""
     rows = np.full((len(shard.image_paths), *shard.grid), -1, np.int64)
     for number, path in enumerate(shard.image_paths):
         for row, col, entry in own.get(path, ()):

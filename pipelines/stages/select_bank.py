@@ -1,4 +1,4 @@
-"""Select the members' memory banks: a greedy coreset of the fit images' patches, one Ray task a member."""
+"""Selection of the members' memory banks as greedy coresets of the fit images' patches, one Ray task per member."""
 
 from __future__ import annotations
 
@@ -21,12 +21,18 @@ from reconpatch.neighbors.coreset import farthest_first
 
 
 def select_member(job: MemberJob, context: RunContext, progress: Progress) -> StageResult:
-    """Write a greedy coreset of all fit patches' f(p), and where each of its entries came from.
+    """Select the memory bank of a member and write it with its index.
+
+    The bank is a greedy coreset of the features f(p) of all patches of the fit images. The index has the image, row and
+    column of each bank entry.
 
     Args:
-        job: a member whose bank is due.
-        context: of the run.
-        progress: called after picks.
+        job: Member whose bank is due.
+        context: Configuration and stores of the run.
+        progress: Called during the selection with (entries selected, total entries).
+
+    Returns:
+        Result of the job, whose detail has the numbers of patches and entries and the radius of the coreset.
     """
     config = context.config
     folder = context.out.below(model_folder(job.category))
@@ -48,10 +54,13 @@ def select_member(job: MemberJob, context: RunContext, progress: Progress) -> St
 
 
 def _embedded(job: MemberJob, context: RunContext) -> CategoryFeatures:
-    """The fit patches' f(p), computed image by image and always with the same threads: the same to the bit anywhere."""
+    """Return f(p) of the fit images' patches.
+
+    It is computed image by image with a fixed number of threads, so that it is bit-identical in every process.
+    """
     config = context.config
     weight = read_adapter(context.out.below(model_folder(job.category)), job.backbone) if job.member.adapted else None
-    # Without an adapter, float16 features stay what they are.
+    # Without an adapter the features stay float16.
     convert = None if weight is None else partial(embed, weight=weight, device=config.device)
     with threads_set(config.threads_per_unit):
         return read_category(context.scratch, job.fit_shards, convert)

@@ -1,1 +1,1 @@
-"""Files on local disks and in object stores."""
+"""Reading and writing of files on local disks and in object stores."""

@@ -1,4 +1,4 @@
-"""Removal of the partial files that killed processes leave."""
+"""Removal of the partial files that killed processes leave behind."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from pathlib import Path
 from pipelines.storage.paths import COMPARE, REPORT
 from pipelines.storage.store import PARTIAL_FILE, Store
 
-_WITHOUT_LEASE = (REPORT, COMPARE)  # another process may be writing to these folders now
+_WITHOUT_LEASE = (REPORT, COMPARE)  # commands without a lease may write to these folders at the same time
 
 
 def remove_partial_files(out: Store) -> None:
-    """Remove partial files from a folder that no other process writes to, but for those of reports and comparisons.
+    """Remove the partial files of a run directory, except those of reports and comparisons.
 
-    An object store has none: an object that is not uploaded whole does not exist.
+    In an object store there are none: an object does not exist until its upload is complete.
+
+    Args:
+        out: Run directory to which no other process writes.
     """
     if not out.is_local:
         return

@@ -1,4 +1,4 @@
-"""Feature shards: the patch features of a batch of images, uncompressed, so that local files can be memory-mapped."""
+"""Feature shards: files with the patch features of a batch of images, uncompressed to allow memory mapping."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ SHARD = pa.schema([("image_path", pa.string()), ("features", pa.large_binary())]
 
 @dataclass(frozen=True)
 class Shard:
-    """The patch features of a batch of images.
+    """Patch features of a batch of images.
 
     Attributes:
-        image_paths: of the images.
-        features: one array an image, (H·W, C') float16.
-        grid: H and W.
+        image_paths: Paths of the images.
+        features: One array per image, (H·W, C') float16.
+        grid: Height H and width W of the patch grid.
     """
 
     image_paths: list[str]
@@ -33,14 +33,14 @@ class Shard:
 def write_shard(
     store: Store, name: str, image_paths: Sequence[str], features: Sequence[np.ndarray], *, grid: tuple[int, int]
 ) -> None:
-    """Write a shard as Arrow IPC.
+    """Write a shard as an Arrow IPC file.
 
     Args:
-        store: the folder.
-        name: of the file in it.
-        image_paths: of the images.
-        features: one array an image, (H·W, C'), which is stored as float16.
-        grid: H and W.
+        store: Folder of the file.
+        name: Name of the file below the folder.
+        image_paths: Paths of the images.
+        features: One array per image, (H·W, C'); stored as float16.
+        grid: Height H and width W of the patch grid.
     """
     cells = pa.array([array.astype(np.float16, copy=False).tobytes() for array in features], pa.large_binary())
     channels = features[0].shape[1] if features else 0
@@ -53,7 +53,15 @@ def write_shard(
 
 
 def read_shard(store: Store, name: str) -> Shard:
-    """Return a shard: mapped from a local disk, fetched from an object store."""
+    """Read a shard: map it from a local disk, or fetch it from an object store.
+
+    Args:
+        store: Folder of the file.
+        name: Name of the file below the folder.
+
+    Returns:
+        Images of the shard and their features; the arrays are read-only.
+    """
     source = pa.memory_map(store.path(name)) if store.is_local else pa.BufferReader(store.read(name))
     with source:
         table = pa.ipc.open_file(source).read_all()
@@ -66,12 +74,12 @@ def read_shard(store: Store, name: str) -> Shard:
 
 @dataclass(frozen=True)
 class CategoryFeatures:
-    """The patch features of several shards in one array.
+    """Patch features of all images of a category, in one array.
 
     Attributes:
-        image_paths: of the images, in the order of their features.
-        features: (n, D) with n = images · H·W.
-        grid: H and W.
+        image_paths: Paths of the images, in the order of their features.
+        features: (n, D) with n = number of images · H·W; memory-mapped and read-only.
+        grid: Height H and width W of the patch grid.
     """
 
     image_paths: list[str]
@@ -82,18 +90,22 @@ class CategoryFeatures:
 def read_category(
     store: Store, names: Sequence[str], convert: Callable[[np.ndarray], np.ndarray] | None = None
 ) -> CategoryFeatures:
-    """Return the features of several shards as one array that is mapped from a file and takes no memory of its own.
+    """Read several shards into one array that is memory-mapped, so that it need not fit in memory.
 
-    The file is on the disk of local shards, else in the node's temporary folder. It has no name, so that it is deleted
-    with the array even if the process is killed.
+    The array is backed by a temporary file in the folder of local shards, or else in the node's temporary folder. The
+    file has no name, so that it is deleted with the array even if the process is killed.
 
     Args:
-        store: the folder of the shards.
-        names: of the shards.
-        convert: from an image's (H·W, C') float16 features to the rows of the array; None for no conversion.
+        store: Folder of the shards.
+        names: Names of the shards below the folder.
+        convert: Function from the (H·W, C') float16 features of an image to its (H·W, D) rows of the array; None for
+            no conversion.
+
+    Returns:
+        Images of all shards and their features.
 
     Raises:
-        ValueError: no shard holds an image.
+        ValueError: The shards contain no image.
     """
     image_paths: list[str] = []
     rows = np.empty((0, 0), np.float16)
@@ -114,7 +126,7 @@ def read_category(
 
 
 def _cells(column: pa.LargeBinaryArray, channels: int) -> list[np.ndarray]:
-    """Return views of the column's own bytes: a scalar of Arrow's would be a copy."""
+    """Return one (H·W, C') view per cell into the bytes of the column; Arrow's scalars would copy them."""
     _, offsets, data = column.buffers()
     bounds = np.frombuffer(offsets, np.int64)[column.offset : column.offset + len(column) + 1]
     values = np.frombuffer(data, np.float16)

@@ -1,6 +1,7 @@
-"""The lease of a run directory, so that one process at a time works in it.
+"""Lease of a run directory, which allows only one process at a time to work in it.
 
-A lease file names the process. It is void when that process is gone or has not renewed it for minutes.
+The lease is a file that identifies its process. It expires if the process has ended, or if a process on another host
+has not renewed it for five minutes.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ _SETTLE_SECONDS = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class _Holder:
-    """Who holds a lease.
+    """Process that holds a lease.
 
     Attributes:
-        token: differs between two leases of one process.
-        host: name of the machine.
-        pid: of the process.
-        started: when the process started, as the kernel says it; None where it does not.
-        renewed: seconds since the epoch.
+        token: Identifier of the lease; two leases of the same process differ.
+        host: Name of the machine.
+        pid: Process ID.
+        started: Start time of the process as reported by the kernel; None if it is not available.
+        renewed: Time of the last renewal, in seconds since the epoch.
     """
 
     token: str | None
@@ -61,7 +62,11 @@ class _Holder:
 
     @classmethod
     def read(cls, out: Store) -> Self | None:
-        """Return who holds the lease of a folder; None where nobody does, or the file is damaged."""
+        """Return the holder of a folder's lease; None if there is no lease or the file is damaged.
+
+        Args:
+            out: Run directory.
+        """
         try:
             lease = out.read_json(LEASE)
             return cls(
@@ -71,11 +76,11 @@ class _Holder:
                 started=lease.get("started"),
                 renewed=float(lease["renewed"]),
             )
-        except (ValueError, TypeError, LookupError, OverflowError, AttributeError):  # half written by a killed process
+        except (ValueError, TypeError, LookupError, OverflowError, AttributeError):  # cut off by a killed process
             return None
 
     def to_bytes(self) -> bytes:
-        """Return the lease file, renewed now."""
+        """Return the contents of the lease file, renewed now."""
         return (json.dumps({**asdict(self), "renewed": time.time()}, indent=2) + "\n").encode()
 
     @property
@@ -84,7 +89,7 @@ class _Holder:
         if self.host == socket.gethostname():
             started = _process_start(self.pid)
             return started is None or started != self.started
-        # A time far in the future voids it as well: clocks differ by less.
+        # A renewal time far in the future also makes the lease void: clocks differ by less than that.
         return not abs(time.time() - self.renewed) <= VOID_SECONDS
 
 
@@ -92,15 +97,18 @@ class _Holder:
 def leased(out: Store, *, wait: bool = False) -> Iterator[None]:
     """Hold the lease of a run directory while the block runs.
 
-    The lease is renewed every minute. Partial files of killed processes are removed before and after.
+    A thread renews the lease every minute. Partial files of killed processes are removed before and after the block.
 
     Args:
-        out: the run directory.
-        wait: whether to wait until another process that holds the lease is done.
+        out: Run directory.
+        wait: Whether to wait until another process releases the lease, instead of raising UsageError.
+
+    Yields:
+        Nothing; the lease is held inside the block.
 
     Raises:
-        UsageError: another process holds the lease, or has taken it over while this one did not renew it; the message
-            names its host and process.
+        UsageError: Another process holds the lease, or took it over because this process did not renew it. The message
+            contains host and ID of the other process.
     """
     lease = _Holder.this_process()
     while True:
@@ -121,8 +129,8 @@ def leased(out: Store, *, wait: bool = False) -> Iterator[None]:
         if not is_lost.is_set():
             raise
         raise UsageError(
-            f"{out.uri} was taken over by {_process(_Holder.read(out))}, because this process had not renewed its "
-            f"lease for {VOID_SECONDS:.0f} seconds. It stops; what it has finished stays."
+            f"{out.uri} was taken over by {_process(_Holder.read(out))}, because this process did not renew its "
+            f"lease for {VOID_SECONDS:.0f} seconds. This process stops; its finished results are kept."
         ) from None
     finally:
         is_over.set()
@@ -134,25 +142,27 @@ def leased(out: Store, *, wait: bool = False) -> Iterator[None]:
 
 
 def _take(out: Store, lease: _Holder) -> None:
+    """Write the lease file; raise UsageError if another process holds the lease."""
     holder = _Holder.read(out)
     if holder is not None and not holder.is_void:
         raise _in_use(out, holder)
-    is_there = out.exists(LEASE)
+    lease_exists = out.exists(LEASE)
     if out.is_local:
         path = Path(out.path(LEASE))
         path.parent.mkdir(parents=True, exist_ok=True)
-        if is_there:
+        if lease_exists:
             path.unlink(missing_ok=True)
         try:
-            with path.open("xb") as file:  # of two processes that create it at once, one fails
+            with path.open("xb") as file:  # if two processes create it at once, one fails
                 file.write(lease.to_bytes())
         except FileExistsError:
             raise _in_use(out, _Holder.read(out)) from None
-        if not is_there:
+        if not lease_exists:
             return
     else:
         out.write(LEASE, lease.to_bytes())
-    # Two processes that take over the same void lease, or write to an object store at once, have both written by now.
+    # Two processes may take over the same void lease, or write to an object store, at the same time. After this pause
+    # both have written, and the file contains the lease of only one of them.
     time.sleep(_SETTLE_SECONDS)
     holder = _Holder.read(out)
     if holder is None or holder.token != lease.token:
@@ -160,7 +170,8 @@ def _take(out: Store, lease: _Holder) -> None:
 
 
 def _in_use(out: Store, holder: _Holder | None) -> UsageError:
-    return UsageError(f"{out.uri} is in use by {_process(holder)}; wait until it is done, or stop it.")
+    """Return the error for a run directory whose lease another process holds."""
+    return UsageError(f"{out.uri} is in use by {_process(holder)}. Wait until that process ends, or stop it.")
 
 
 def _process(holder: _Holder | None) -> str:
@@ -168,21 +179,22 @@ def _process(holder: _Holder | None) -> str:
 
 
 def _renew(out: Store, lease: _Holder, is_over: threading.Event, is_lost: threading.Event) -> None:
+    """Renew the lease until `is_over`; interrupt this process if another process has taken the lease over."""
     while not is_over.wait(RENEW_SECONDS):
         try:
             holder = _Holder.read(out)
-            # A machine that slept finds another process's lease.
+            # Another process may have taken the lease over while this machine was suspended.
             if holder is not None and holder.token not in (None, lease.token):
                 is_lost.set()
                 os.kill(os.getpid(), signal.SIGINT)
                 return
             out.write(LEASE, lease.to_bytes())
-        except OSError:  # a full disk or an unavailable store: there are five attempts before the lease is void
+        except OSError:  # disk full or store unavailable: several renewals can fail before the lease is void
             continue
 
 
 def _process_start(pid: int) -> str | None:
-    """Return when a process of this machine started, as the kernel says it; None where there is no such process."""
+    """Return the start time of a process on this machine as reported by the kernel; None if it does not exist."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -192,5 +204,5 @@ def _process_start(pid: int) -> str | None:
             os.kill(pid, 0)
         except (OSError, OverflowError):
             return None
-        return "alive"  # without /proc nothing more is known
+        return "alive"  # without /proc the start time is not available
     return stat.rpartition(")")[2].split()[19]

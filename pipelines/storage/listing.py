@@ -1,4 +1,7 @@
-"""Listing of folders; local ones without pyarrow, which fails at names that are not UTF-8 and at links upward."""
+"""Listing of folders.
+
+Local folders are listed without pyarrow, which fails on names that are not UTF-8 and on links to a parent folder.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,14 @@ _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLON
 
 @dataclass(frozen=True)
 class Contents:
-    """The contents of a folder, each tuple sorted by path.
+    """Contents of a folder; each tuple is sorted by path.
 
     Attributes:
-        files: those with a usable name.
-        folders: those with a usable name.
-        unnamable: paths that cannot be used as names, because they are not UTF-8 or have '..' in them.
-        loops: paths of links to a folder that contains them. They are among the folders, without their contents.
+        files: Files with a valid name.
+        folders: Folders with a valid name.
+        unnamable: Paths whose name is not valid, because it is not UTF-8 or contains the component '..'.
+        loops: Paths of links that point to a folder that contains them. They are also in `folders`, but their contents
+            are not listed.
     """
 
     files: tuple[pafs.FileInfo, ...] = ()
@@ -31,17 +35,27 @@ class Contents:
 
 
 def is_absent(error: OSError) -> bool:
-    """Return whether an error means that there is nothing by that name, one too long for any file included."""
+    """Return whether an error means that a file or folder does not exist.
+
+    Args:
+        error: Error of the operating system. A name that is too long for any file counts as absent.
+
+    Returns:
+        False for other errors, such as missing permission.
+    """
     return error.errno in _ABSENT
 
 
 def contents_of(filesystem: pafs.FileSystem, folder: str, *, recursive: bool) -> Contents:
-    """List a folder; one that does not exist is empty.
+    """List a folder; a folder that does not exist counts as empty.
 
     Args:
-        filesystem: pyarrow's.
-        folder: its path there.
-        recursive: whether files and folders at any depth are listed, or only those directly in the folder.
+        filesystem: pyarrow file system.
+        folder: Path of the folder in the file system.
+        recursive: Whether to list files and folders at any depth, or only those directly in the folder.
+
+    Returns:
+        Files, folders and paths that cannot be used.
     """
     if isinstance(filesystem, pafs.LocalFileSystem):
         return _local(folder, recursive=recursive)
@@ -74,7 +88,7 @@ def _local(top: str, *, recursive: bool) -> Contents:
             except OSError as error:
                 if not is_absent(error):
                     raise
-                continue  # a link without target, or a file that was just removed
+                continue  # a link without a target, or a file that has just been removed
             kind = stat.S_IFMT(status.st_mode)
             if kind == stat.S_IFREG:
                 size, time = status.st_size, status.st_mtime_ns
@@ -101,7 +115,7 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
 
 
 def _ancestors(folder: str) -> frozenset[tuple[int, int]]:
-    """Return the identities of a folder and of all that contain it, by its path and by its real path."""
+    """Return the identities of a folder and of its parents, along its path and along its real path."""
     ends = {Path(folder), Path(os.path.realpath(folder))}
     paths = {path for end in ends for path in (end, *end.parents)}
     return frozenset(_identity(os.stat(path)) for path in paths if os.path.exists(path))

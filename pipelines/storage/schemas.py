@@ -1,6 +1,6 @@
-"""Schemas of the Parquet files, and the rows of those whose fields are known as dataclasses beside them.
+"""Schemas of the Parquet files, and dataclasses for the rows of some of them.
 
-`pipelines.storage.parquet.write_rows` writes such rows as well as dicts. The row of the image index is
+`pipelines.storage.parquet.write_rows` writes these rows as well as dicts. The row of the image index is
 `pipelines.data.records.ImageRecord`.
 """
 
@@ -36,13 +36,13 @@ _PEAK: list[tuple[str, pa.DataType]] = [
 ]
 
 
-# The column of a field of a row with a type.
+# Type of a field -> type of its column.
 _COLUMN_TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
 
 @dataclass(frozen=True)
 class Row:
-    """Base of rows with a type: its fields are the columns of a Parquet file."""
+    """Base class of typed rows; the fields of a subclass are the columns of a Parquet file."""
 
     def row(self) -> dict[str, Any]:
         """Return the row as a dict, column by column."""
@@ -53,16 +53,26 @@ class Row:
         """Return the row of a Parquet file as an object.
 
         Args:
-            row: has a value for every field; other columns are ignored.
+            row: Column -> value, with a value for every field. Other columns are ignored.
+
+        Returns:
+            Instance of the class.
 
         Raises:
-            KeyError: a column is missing.
+            KeyError: A column is missing.
         """
         return cls(**{field.name: row[field.name] for field in fields(cls)})
 
 
 def schema_of(row: type[Row]) -> pa.Schema:
-    """Return the schema of a row whose fields are text, numbers, flags or None: a column a field, in their order."""
+    """Return the schema of a typed row, with one column per field, in the order of the fields.
+
+    Args:
+        row: Class whose fields have the type str, int, float or bool, each optionally with None.
+
+    Returns:
+        Schema of the Parquet file.
+    """
     hints = get_type_hints(row)
     kinds = {field.name: get_args(hints[field.name]) or (hints[field.name],) for field in fields(row)}
     return pa.schema([(name, _COLUMN_TYPES[kind[0]]) for name, kind in kinds.items()])
@@ -70,18 +80,25 @@ def schema_of(row: type[Row]) -> pa.Schema:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Which run scored a row, and when; every scored row carries it beside the version of its model.
+    """Origin of scores: every row with scores contains it, together with the model version.
 
     Attributes:
-        run_id: 32 hexadecimal digits.
-        scored_at: when the run began, UTC.
+        run_id: Identifier of the run that scored the row, 32 hexadecimal digits.
+        scored_at: Start time of the run, UTC.
     """
 
     run_id: str
     scored_at: datetime
 
     def columns(self, model_version: str) -> dict[str, Any]:
-        """Return the columns of a row scored by a model of that version."""
+        """Return the columns of a row that record its origin.
+
+        Args:
+            model_version: Version of the model that scored the row.
+
+        Returns:
+            Values of the columns `run_id`, `model_version` and `scored_at`.
+        """
         return {"run_id": self.run_id, "model_version": model_version, "scored_at": self.scored_at}
 
 
@@ -142,14 +159,17 @@ MAPS = pa.schema(
 
 @dataclass(frozen=True, kw_only=True)
 class MetricsRow(Row):
-    """Metrics of a category's labelled test images, of one member or of the ensemble; a row of metrics.parquet.
+    """Metrics of one member or of the ensemble on the labeled test images of a category; a row of metrics.parquet.
 
     Attributes:
-        category: the category.
-        model: a backbone, or 'ensemble'.
-        image_auroc, image_ap, image_f1max, d_prime: metrics of image scores; None where a kind of image is missing.
-        pixel_auroc, pixel_ap, pixel_f1max, aupro: metrics of pixel scores; None without masks.
-        n_good, n_defect: numbers of good and of defective test images.
+        category: Name of the category.
+        model: Name of the member's backbone, or 'ensemble'.
+        image_auroc, image_ap, image_f1max: Area under the ROC curve, average precision and largest F1 of the anomaly
+            scores, 0 to 1; None without good or without defective test images.
+        d_prime: Separation d' of good and defective scores, equation 12, 0 or more; None as for `image_auroc`.
+        pixel_auroc, pixel_ap, pixel_f1max, aupro: The same metrics of the anomaly maps' pixels, and the area under the
+            per-region overlap curve, 0 to 1; None without masks.
+        n_good, n_defect: Numbers of good and of defective test images.
     """
 
     category: str
@@ -171,14 +191,14 @@ METRICS = schema_of(MetricsRow)
 
 @dataclass(frozen=True, kw_only=True)
 class FailureRow(Row):
-    """An image that was left out or a category without scores; a row of failures.parquet.
+    """An image that could not be read or a category without scores; a row of failures.parquet.
 
     Attributes:
-        category: the category.
-        backbone: the member that failed; None where the failure is not one member's.
-        stage: in which it failed.
-        image_path: the image that could not be read; None where a whole category failed.
-        error: one line, without credentials.
+        category: Name of the category.
+        backbone: Backbone of the member that failed; None if the failure does not belong to one member.
+        stage: Stage in which the failure occurred.
+        image_path: Path of the image that could not be read; None if the whole category failed.
+        error: Reason in one line, without credentials.
     """
 
     category: str
@@ -193,16 +213,16 @@ FAILURES = schema_of(FailureRow)
 
 @dataclass(frozen=True, kw_only=True)
 class DriftRow(Row):
-    """Scores of new images beside those of the model's held-out good images; a row of drift.parquet.
+    """Comparison of the scores of new images with those of the calibration images; a row of drift.parquet.
 
     Attributes:
-        category: the category.
-        run_id, model_version, scored_at: see `Provenance`.
-        images, holdout: numbers of scored and of held-out images.
-        quantiles, holdout_quantiles: of their scores, at 10, 50 and 90 %.
-        ks, ks_p_value: Kolmogorov-Smirnov distance of the two distributions, and its p-value.
-        above_threshold: share of images above the threshold; None without a threshold.
-        rare: share of images with a p-value below 0.05.
+        category: Name of the category.
+        run_id, model_version, scored_at: Origin of the scores, see `Provenance`.
+        images, holdout: Numbers of new images and of calibration images.
+        quantiles, holdout_quantiles: 10, 50 and 90 % quantiles of their scores.
+        ks, ks_p_value: Kolmogorov-Smirnov distance of the two distributions, 0 to 1, and its p-value.
+        above_threshold: Share of new images that score above the threshold, 0 to 1; None without a threshold.
+        rare: Share of new images with a p-value below 0.05, 0 to 1; None without p-values.
     """
 
     category: str
@@ -237,17 +257,19 @@ DRIFT = pa.schema(
 
 @dataclass(frozen=True, kw_only=True)
 class FusedRow(Row):
-    """What an ensemble says of an image; a row of scores/fused.
+    """Score and verdict of the ensemble for an image; a row of scores/fused.
 
     Attributes:
-        category, image_path, split, part, defect, label: as in the image index.
-        score: fused image score.
-        p_value, threshold, is_anomaly: the verdict; None for training images, and where nothing is held out.
-        peak_row, peak_col: the image's own pixel under the center of the highest-scoring patch.
-        nearest_backbone: the member whose normalized score is largest there.
-        nearest_image, nearest_row, nearest_col: the good patch that this member compared it with.
-        member_scores: backbone -> the member's largest normalized score; a column score_<backbone> each.
-        run_id, model_version, scored_at: provenance.
+        category, image_path, split, part, defect, label: As in the image index, see `ImageRecord`.
+        score: Anomaly score of the ensemble.
+        p_value, threshold, is_anomaly: p-value of the score, threshold, and whether the image is flagged; None for
+            training images and without calibration images.
+        peak_row, peak_col: Pixel of the original image at the center of the highest-scoring patch.
+        nearest_backbone: Backbone of the member with the largest normalized score at this patch.
+        nearest_image, nearest_row, nearest_col: Good image, and row and column in its patch grid, of the bank entry
+            with which this member compared the patch; None if there is no such entry.
+        member_scores: Backbone -> largest normalized score of the member, stored as a column score_<backbone> each.
+        run_id, model_version, scored_at: Origin of the score, see `Provenance`.
     """
 
     category: str
@@ -282,7 +304,11 @@ def fused_schema(backbones: Sequence[str]) -> pa.Schema:
     """Return the schema of scores/fused for an ensemble.
 
     Args:
-        backbones: of the members, in order; each has a column score_<backbone>, the member's largest normalized score.
+        backbones: Backbones of the members, in order. Each has a column score_<backbone> with the largest normalized
+            score of the member.
+
+    Returns:
+        Schema of the Parquet file.
     """
     return pa.schema(
         [

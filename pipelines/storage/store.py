@@ -1,4 +1,4 @@
-"""Folders on local disks and in object stores. A file that is written to one appears whole or not at all."""
+"""Folders on local disks and in object stores. A file is written completely or not at all."""
 
 from __future__ import annotations
 
@@ -23,22 +23,23 @@ from pipelines.storage.redaction import redact
 from pipelines.storage.retry import with_retries
 
 _PART = ".part"
-PARTIAL_FILE = re.compile(r"\..+\.[a-z0-9_]{8}\.part")  # the name of a file while it is written
-# Errors of an object store contain one of these; errors of the Parquet reader do not.
+PARTIAL_FILE = re.compile(r"\..+\.[a-z0-9_]{8}\.part")  # name of a file during writing
+# Messages of object store errors contain one of these texts; messages of the Parquet reader do not.
 _STORE_ERRORS = ("AWS Error", "google::cloud::Status", "Azure Error")
-_PARALLEL_REQUESTS = 32
+_PARALLEL_REQUESTS = 32  # each request to an object store takes tens of milliseconds
 _LIST_SUFFIXES = (".csv", ".parquet")
-_MAX_IMAGE_BYTES = 2_000_000_000  # 200 megapixels of four channels of 16 bits are 1.6 GB
-# How object stores report, through pyarrow, that there is no such file, where pyarrow does not raise FileNotFoundError.
+_MAX_IMAGE_BYTES = 2_000_000_000  # 200 megapixels with four 16-bit channels take 1.6 GB
+# Messages for files that do not exist, from object stores for which pyarrow does not raise FileNotFoundError.
 _NO_SUCH_FILE = ("AWS Error NO_SUCH_KEY", "AWS Error RESOURCE_NOT_FOUND", "Status(NOT_FOUND")
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 
 def is_unavailable(error: BaseException) -> bool:
-    """Return whether a disk or an object store did not return a file that may be intact.
+    """Return whether an error means that a disk or an object store did not return a file, which may be intact.
 
-    pyarrow raises OSError for damaged files as well; of those the answer is False.
+    Args:
+        error: Error while reading a file; False is returned if the file does not exist or is damaged.
     """
     if isinstance(error, StoreUnavailableError):
         return True
@@ -49,15 +50,16 @@ def is_unavailable(error: BaseException) -> bool:
 
 @dataclass(frozen=True)
 class Store:
-    """A folder on a local disk or in an object store, given by a path or a URI of pyarrow's filesystems.
+    """A folder on a local disk or in an object store, given by a path or a URI that pyarrow supports.
 
-    Names below it are '/'-separated. Objects of this class travel to Ray's workers.
+    Instances are sent to Ray workers. Names below the folder use '/' as separator. Methods that take a name raise
+    UsageError if it has the component '..', which can lead out of the folder: names may come from untrusted files.
 
     Attributes:
-        filesystem: pyarrow's.
-        root: path of the folder in the filesystem.
-        uri: the path or URI that it was given by, without credentials.
-        listed: of a data root, the file in it that lists the images; empty where the images are found by their folders.
+        filesystem: pyarrow file system.
+        root: Path of the folder in the file system.
+        uri: Path or URI of the folder, without credentials.
+        listed: For a data root, name of the file in it that lists the images; empty if the images are found in folders.
     """
 
     filesystem: pafs.FileSystem
@@ -67,13 +69,13 @@ class Store:
 
     @classmethod
     def of(cls, where: str) -> Store:
-        """Return the folder that a path or URI names.
+        """Return the folder at a path or URI; it need not exist.
 
         Args:
-            where: a path is made absolute, since Ray's workers have working directories of their own.
+            where: Path or URI. A path is made absolute, because Ray workers have other working directories.
 
         Raises:
-            UsageError: pyarrow does not understand the URI, or the name is not UTF-8.
+            UsageError: pyarrow does not support the URI, or the name is not valid UTF-8.
         """
         if "://" not in where:
             path = _utf8(str(Path(where).resolve()))
@@ -81,22 +83,19 @@ class Store:
         try:
             filesystem, root = pafs.FileSystem.from_uri(_utf8(where))
         except UnicodeDecodeError:
-            raise UsageError(f"{redact(where)}: is not UTF-8; rename it.") from None
+            raise UsageError(f"{redact(where)} is not valid UTF-8. Rename it.") from None
         except (pa.ArrowInvalid, OSError, NotImplementedError) as error:
-            # The URI could not be parsed: everything before an '@' may be a secret, and pyarrow's message repeats it.
+            # In a URI that cannot be parsed, all text before an '@' may be a secret, and pyarrow's message repeats it.
             shown = redact(re.sub(r"://.*@", "://***@", where, flags=re.DOTALL))
             raise UsageError(f"{shown}: {one_line(str(error).replace(where, shown))[:200]}") from None
         return cls(with_retries(filesystem), root.rstrip("/"), redact(where))
 
     @classmethod
     def of_data(cls, where: str) -> Store:
-        """Return the data root that a path or URI names.
+        """Return the data root at a path or URI.
 
         Args:
-            where: a folder of images, or a list of images (a CSV or Parquet file), whose folder is the root then.
-
-        Raises:
-            UsageError: as `of`.
+            where: Folder with images, or list of images (a CSV or Parquet file), whose folder is the root.
         """
         path, mark, options = where.partition("?") if "://" in where else (where, "", "")
         folder, slash, name = path.rpartition("/")
@@ -107,42 +106,50 @@ class Store:
 
     @property
     def is_local(self) -> bool:
-        """Whether the folder is on a disk of this machine, or one that is mounted."""
+        """Whether the folder is on a local or mounted disk."""
         return isinstance(self.filesystem, pafs.LocalFileSystem)
 
     def below(self, name: str) -> Store:
-        """Return a folder in this one. Raises UsageError as `path`."""
+        """Return a folder below this one; it need not exist.
+
+        Args:
+            name: Name of the folder below this one.
+        """
         return Store(self.filesystem, self.path(name), f"{self.uri.partition('?')[0].rstrip('/')}/{name}")
 
     def path(self, name: str = "") -> str:
-        """Return the path of a file or folder in the filesystem.
+        """Return the path of a file or folder in the file system.
 
         Args:
-            name: below this folder; empty for the folder itself.
-
-        Raises:
-            UsageError: the name leads out of the folder. Some names come from files that others have written.
+            name: Name below this folder; empty for the folder itself.
         """
         if ".." in name and ".." in name.split("/"):
-            raise UsageError(f"{name!a}: a name with '..' leads out of {self.uri}; it is not followed.")
+            raise UsageError(f"{name!a}: a name with the component '..' can lead out of {self.uri}. Rename it.")
         return f"{self.root}/{name}" if name else self.root
 
     def read(self, name: str) -> bytes:
-        """Return the contents of a file. Raises OSError where it is not there or cannot be read."""
+        """Return the contents of a file; raise OSError if it does not exist or cannot be read.
+
+        Args:
+            name: Name of the file below this folder.
+        """
         with self.filesystem.open_input_file(self.path(name)) as file:
             data: bytes = file.read()
         return data
 
     def read_picture(self, name: str) -> bytes:
-        """Return the contents of an image file, which anybody may have put there: pipes and huge files are rejected.
+        """Return the contents of an image file; pipes, devices and files above 2 GB are rejected.
+
+        Args:
+            name: Name of the file below this folder.
 
         Raises:
-            StoreUnavailableError: the object store could not return the file.
-            OSError: the file is not there, cannot be read, or is too large.
+            StoreUnavailableError: The object store could not return the file.
+            OSError: The file does not exist, cannot be read or is too large.
         """
         path = self.path(name)
         if self.is_local and os.path.exists(path) and not os.path.isfile(path):
-            raise OSError("It is no file but a folder, a pipe or a device; put the picture there.")
+            raise OSError("It is not a file but a folder, a pipe or a device. Replace it with an image file.")
         try:
             with self.filesystem.open_input_file(path) as file:
                 size = file.size()
@@ -151,37 +158,44 @@ class Store:
             if self.is_local or isinstance(error, FileNotFoundError):
                 raise
             if any(words in str(error) for words in _NO_SUCH_FILE):
-                raise FileNotFoundError(f"There is no such file any more: {error}") from error
+                raise FileNotFoundError(f"The file no longer exists: {error}") from error
             raise StoreUnavailableError(
-                f"The object store could not return the file; retry when it is reachable. It reports: {error}"
+                f"The object store could not return the file. Retry when it is reachable. It reported: {error}"
             ) from error
         if size > _MAX_IMAGE_BYTES:
             raise OSError(
-                f"The file has {size / 1e9:.1f} GB, above the limit of {_MAX_IMAGE_BYTES / 1e9:g} GB; scale the "
-                "picture down or cut it into tiles."
+                f"The file has {size / 1e9:.1f} GB, above the limit of {_MAX_IMAGE_BYTES / 1e9:g} GB. Scale the image "
+                "down or cut it into tiles."
             )
         return data
 
     def read_json(self, name: str) -> Any:
-        """Return the JSON value that a file holds, or None where there is no such file.
+        """Return the JSON value in a file; None if the file does not exist.
+
+        Args:
+            name: Name of the file below this folder.
 
         Raises:
-            UsageError: the file is no JSON.
+            UsageError: The file does not contain valid JSON.
         """
         if not self.exists(name):
             return None
         if not self.is_local:
-            # An object that is replaced between the request for its size and that for its bytes comes torn: read again.
+            # If the object is replaced between the requests for its size and for its bytes, the read bytes are invalid.
             with suppress(ValueError, RecursionError):
                 return json.loads(self.read(name))
         try:
             return json.loads(self.read(name))
         except (ValueError, RecursionError) as error:
-            sentence = f"{self.below(name).uri}: is no JSON, or a damaged one ({error}); put it back from a copy."
+            sentence = f"{self.below(name).uri} is damaged or not a JSON file ({error}). Restore it from a backup."
             raise UsageError(sentence) from error
 
     def exists(self, name: str) -> bool:
-        """Return whether there is a file of that name; a folder is none."""
+        """Return whether a file exists; a folder does not count as a file.
+
+        Args:
+            name: Name of the file below this folder.
+        """
         try:
             is_file: bool = self.filesystem.get_file_info(self.path(name)).type == pafs.FileType.File
         except OSError as error:
@@ -196,29 +210,47 @@ class Store:
         return bool(self.filesystem.get_file_info(selector))
 
     def files(self, folder: str = "", *, recursive: bool = True) -> list[pafs.FileInfo]:
-        """Return the files below a folder, sorted by path; none where there is no such folder.
+        """Return the files below a folder, sorted by path; none if the folder does not exist.
 
         Args:
-            folder: below this one; empty for this one.
-            recursive: whether files at any depth are returned, or only those directly in the folder.
+            folder: Name of the folder below this one; empty for this one.
+            recursive: Whether to return files at any depth, or only those directly in the folder.
         """
         return list(self.contents(folder, recursive=recursive).files)
 
     def folders(self, folder: str = "") -> list[str]:
-        """Return the names of the folders directly in a folder, sorted."""
+        """Return the names of the folders directly in a folder, sorted, without the path to them.
+
+        Args:
+            folder: Name of the folder below this one; empty for this one.
+        """
         return [info.base_name for info in self.contents(folder, recursive=False).folders]
 
     def contents(self, folder: str = "", *, recursive: bool = True) -> Contents:
-        """Return files and folders as `files`, with those that cannot be read by name."""
+        """Return the files and folders below a folder, including those whose names cannot be used.
+
+        Args:
+            folder: Name of the folder below this one; empty for this one.
+            recursive: Whether to list files and folders at any depth, or only those directly in the folder.
+        """
         return contents_of(self.filesystem, self.path(folder), recursive=recursive)
 
     def name_of(self, info: pafs.FileInfo) -> str:
-        """Return the name, below this folder, of a file that it has listed."""
+        """Return the name of a file below this folder.
+
+        Args:
+            info: File information from `files` or `contents`.
+        """
         name: str = info.path[len(self.root) + 1 :]
         return name
 
     def write(self, name: str, data: bytes | pa.Buffer) -> None:
-        """Write a file whole: locally under another name, fsync, rename; to an object store in one upload."""
+        """Write a file completely or not at all: a local file under a temporary name, an object in one upload.
+
+        Args:
+            name: Name of the file below this folder; its folders are created.
+            data: Contents of the file.
+        """
         if not self.is_local:
             with self.filesystem.open_output_stream(self.path(name)) as stream:
                 stream.write(data)
@@ -238,48 +270,59 @@ class Store:
             raise
 
     def write_json(self, name: str, value: Mapping[str, Any] | Sequence[Any]) -> None:
-        """Write a value as indented JSON, as `write`."""
+        """Write a value as indented JSON, in the same way as `write`.
+
+        Args:
+            name: Name of the file below this folder.
+            value: Value that `json.dumps` accepts.
+        """
         self.write(name, json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n")
 
     def remove(self, name: str) -> None:
-        """Remove a file, if there is one of that name."""
+        """Remove a file, if it exists.
+
+        Args:
+            name: Name of the file below this folder.
+        """
         if self.exists(name):
             self.filesystem.delete_file(self.path(name))
 
     def remove_folder(self, name: str = "") -> None:
-        """Remove a folder and everything in it, if there is one of that name."""
+        """Remove a folder and everything in it, if it exists.
+
+        Args:
+            name: Name of the folder below this one; empty for this one.
+        """
         if self.filesystem.get_file_info(self.path(name)).type == pafs.FileType.Directory:
             self.filesystem.delete_dir(self.path(name))
 
 
 def _utf8(where: str) -> str:
-    """Return a path or URI unchanged; raise UsageError where it is not UTF-8."""
+    """Return a path or URI unchanged; raise UsageError if it is not valid UTF-8."""
     try:
         where.encode()
     except UnicodeEncodeError:
-        raise UsageError(f"{redact(where)!a}: is not UTF-8; rename it.") from None
+        raise UsageError(f"{redact(where)!a} is not valid UTF-8. Rename it.") from None
     return where
 
 
 def side_by_side(work: Callable[[_T], _R], items: Sequence[_T]) -> list[_R]:
-    """Return the results of work that waits for files, done for many items at once.
-
-    An object store answers each request after tens of milliseconds, however many requests there are.
+    """Return the results of a function for many items, called concurrently.
 
     Args:
-        work: called with an item, in one of many threads.
-        items: one a call.
+        work: Function of one item that waits for files; it is called in several threads.
+        items: Arguments of the calls; the results have the same order.
     """
     with ThreadPoolExecutor(_PARALLEL_REQUESTS) as pool:
         return list(pool.map(work, items))
 
 
 def named_below(where: str, name: str) -> str:
-    """Return the path or URI of a folder in another one.
+    """Return the path or URI of a folder in another folder.
 
     Args:
-        where: the other folder; the options of a URI, credentials included, are kept.
-        name: of the folder in it.
+        where: Path or URI of the other folder. The options of a URI, including credentials, are kept.
+        name: Name of the folder in it.
     """
     path, mark, options = where.partition("?") if "://" in where else (where, "", "")
     return f"{path.rstrip('/')}/{name}{mark}{options}"

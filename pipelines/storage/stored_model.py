@@ -1,6 +1,6 @@
-"""A stored model: model.json, and beside it the adapter, the memory bank and the bank index of each member.
+"""Reading of a stored model: model.json, and the adapter, memory bank and bank index of each member.
 
-A module of its own: it loads torch, which `pipelines.storage.store` does not.
+This module is separate from `pipelines.storage.store` because it imports torch.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from reconpatch.neighbors.memory_bank import MemoryBank
 
 @dataclass(frozen=True)
 class StoredModel:
-    """A category's model and the folder that holds it; travels to Ray's workers.
+    """Model of a category and the folder in which it is stored. Instances are sent to Ray workers.
 
     Attributes:
-        model: what model.json says.
-        folder: of a run, models/<category>; of a registry, <category>/<version>.
+        model: Contents of model.json.
+        folder: Folder of the model: models/<category> in a run directory, <category>/<version> in a registry.
     """
 
     model: Model
@@ -33,31 +33,40 @@ class StoredModel:
 
     @classmethod
     def load(cls, folder: Store) -> StoredModel:
-        """Read model.json from a model's folder.
+        """Read model.json from the folder of a model.
+
+        Args:
+            folder: Folder of the model.
+
+        Returns:
+            The model; adapters and memory banks are not read.
 
         Raises:
-            ModelError: it is damaged or of a later format.
-            OSError: it is not there or cannot be read.
+            ModelError: model.json is damaged or has a later format.
+            OSError: model.json does not exist or cannot be read.
         """
         return cls(from_json(folder.read(MODEL_FILE)), folder)
 
     @property
     def category(self) -> str:
-        """The category that the model is of."""
+        """Category of the model."""
         return self.model.category
 
     @property
     def backbones(self) -> list[str]:
-        """The backbones of the members, in order."""
+        """Names of the members' backbones, in the order of the members."""
         return [member.backbone for member in self.model.members]
 
 
 def read_adapter(folder: Store, backbone: str) -> np.ndarray:
-    """Return the weight (D, C') of a member's adapter f, float32; the identity is not stored.
+    """Return the weight of a member's adapter f. An adapter that is the identity has no file.
 
     Args:
-        folder: of the category's model.
-        backbone: of the member.
+        folder: Folder of the model.
+        backbone: Name of the member's backbone.
+
+    Returns:
+        (D, C') float32.
     """
     return read_tensors(folder, adapter_name(backbone))["f.weight"]
 
@@ -66,14 +75,24 @@ def read_bank(folder: Store, backbone: str, *, score_neighbors: int, device: str
     """Return the memory bank of a member.
 
     Args:
-        folder: of the category's model.
-        backbone: of the member.
-        score_neighbors: b of equation 10.
-        device: torch's name of the device on which queries run.
+        folder: Folder of the model.
+        backbone: Name of the member's backbone.
+        score_neighbors: Number of neighbors b in equation 10.
+        device: Device on which queries run, as torch names it, such as 'cpu' or 'cuda'.
+
+    Returns:
+        Memory bank that is ready for queries.
     """
     return MemoryBank(read_tensors(folder, bank_name(backbone))["entries"], score_neighbors, device)
 
 
 def read_bank_indices(stored: StoredModel) -> list[dict[str, list[Any]]]:
-    """Return where the entries of each member's bank came from: per member, columns of `BANK_INDEX` by name."""
+    """Return the origin of the entries of each member's bank.
+
+    Args:
+        stored: Model with its folder.
+
+    Returns:
+        For each member, column name of `BANK_INDEX` -> values, one per bank entry.
+    """
     return [read_table(stored.folder, bank_index_name(backbone)).to_pydict() for backbone in stored.backbones]

@@ -1,4 +1,4 @@
-"""Tensors as safetensors files, with the cache key of what they were computed from."""
+"""Reading and writing of tensors as safetensors files, with the cache key of their inputs."""
 
 from __future__ import annotations
 
@@ -12,34 +12,46 @@ from pipelines.storage.store import Store
 
 
 def write_tensors(store: Store, name: str, tensors: Mapping[str, np.ndarray], key: str) -> None:
-    """Write tensors as one file.
+    """Write tensors as one safetensors file.
 
     Args:
-        store: the folder.
-        name: of the file in it.
-        tensors: by name.
-        key: of what they were computed from. It is the only metadata: safetensors writes several in random order.
+        store: Folder of the file.
+        name: Name of the file below the folder.
+        tensors: Name -> tensor.
+        key: Cache key of the inputs from which the tensors were computed. It is the only metadata entry, because
+            safetensors writes several entries in random order and the file must be reproducible.
     """
     contiguous = {tensor_name: np.ascontiguousarray(tensor) for tensor_name, tensor in tensors.items()}
     store.write(name, save(contiguous, metadata={"key": key}))
 
 
 def read_tensors(store: Store, name: str) -> dict[str, np.ndarray]:
-    """Return the tensors of a safetensors file by name.
+    """Return the tensors of a safetensors file.
+
+    Args:
+        store: Folder of the file.
+        name: Name of the file below the folder.
+
+    Returns:
+        Name -> tensor.
 
     Raises:
-        OSError: the file is not there or cannot be read.
-        SafetensorError: it is no safetensors file, or a damaged one.
+        OSError: The file does not exist or cannot be read.
+        SafetensorError: The file is damaged or is not a safetensors file.
     """
     tensors: dict[str, np.ndarray] = load(store.read(name))
     return tensors
 
 
 def tensors_key(store: Store, name: str) -> str | None:
-    """Return the cache key of a file of tensors, from its header and size alone.
+    """Return the cache key of a file with tensors; only its header and size are read.
+
+    Args:
+        store: Folder of the file.
+        name: Name of the file below the folder.
 
     Returns:
-        None where the file is not there, not whole, or no safetensors file.
+        The key; None if the file does not exist, is incomplete or is not a safetensors file.
     """
     if not store.exists(name):
         return None
@@ -51,6 +63,6 @@ def tensors_key(store: Store, name: str) -> str | None:
         header = json.loads(text)
         key = header.pop("__metadata__")["key"]
         end = 8 + length + max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
-    except (AttributeError, LookupError, RecursionError, TypeError, ValueError):  # some other JSON
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError):  # not the header of such a file
         return None
     return key if end == size and isinstance(key, str) else None

@@ -1,1 +1,1 @@
-"""What a run reports: run.json and the terminal."""
+"""Records of a run: run.json, the failures and metrics files, and the terminal output."""

@@ -1,4 +1,4 @@
-"""The terminal output of a run: one progress bar per stage, or one line per stage where output is piped."""
+"""The terminal output of a run: a progress bar per stage, or one line per stage if the output is piped."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from rich import box
 from rich.console import Console as RichConsole
 from rich.progress import (
     BarColumn,
@@ -25,17 +26,27 @@ from rich.text import Text
 from pipelines.errors import one_line
 from pipelines.storage.redaction import redact
 
-_PIPED_WIDTH = 180
-_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # not tab and newline, which sentences have
+_PIPED_WIDTH = 10_000  # columns; tables in files and pipes are never cut or wrapped
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # all control characters except tab and newline
 
 
 def printable(text: str) -> str:
-    """Return text as a terminal may get it: a file name may hold control characters, or bytes that are no text."""
+    """Return a text that is safe to print on a terminal: control characters are escaped.
+
+    File names can contain control characters and bytes that are not valid text.
+
+    Args:
+        text: Any text; tabs and line breaks are kept.
+    """
     return _CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def safe_line(text: str) -> str:
-    """Return text in one line, without credentials and control characters."""
+    """Return a text as one line, with credentials redacted and control characters escaped.
+
+    Args:
+        text: Text of any number of lines.
+    """
     return printable(redact(one_line(text)))
 
 
@@ -43,58 +54,76 @@ class ProgressBar:
     """The progress of a running stage.
 
     Attributes:
-        done: units of work that are done.
+        done: Number of finished units of work.
     """
 
     def __init__(self, bars: Progress | None, task: TaskID | None) -> None:
-        """Start at 0.
+        """Create a bar at 0.
 
         Args:
-            bars: rich's display; None where output is piped.
-            task: the bar's id in it.
+            bars: rich's display; None if the output is piped.
+            task: Id of the bar in the display; None if the output is piped.
         """
         self._bars, self._task = bars, task
         self.done = 0.0
 
     def advance(self, amount: float = 1.0) -> None:
-        """Add units that are done."""
+        """Add finished units of work.
+
+        Args:
+            amount: Number of units to add.
+        """
         self.reach(self.done + amount)
 
     def reach(self, done: float) -> None:
-        """Set the number of units that are done."""
+        """Set the number of finished units of work.
+
+        Args:
+            done: Number of finished units.
+        """
         self.done = done
         if self._bars is not None and self._task is not None:
             self._bars.update(self._task, completed=done)
 
 
 class Console:
-    """Where a run writes to: progress and results to standard output, warnings to standard error."""
+    """The output of a run: progress and results on standard output, warnings on standard error."""
 
     def __init__(self) -> None:
-        # Piped output has no width of its own; tables must not be cut there.
         width = None if sys.stdout.isatty() else _PIPED_WIDTH
-        # Names of files and categories are shown as they are: [b] in one is no markup, :star: no star.
+        # Names of files and categories are printed unchanged, even if they look like markup ([b]) or emoji (:star:).
         self._output = RichConsole(file=sys.stdout, highlight=False, markup=False, emoji=False, width=width)
         self._errors = RichConsole(file=sys.stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
     def say(self, sentence: str) -> None:
-        """Write text to standard output, in as many lines as it has."""
+        """Write a text to standard output.
+
+        Args:
+            sentence: Text of any number of lines; control characters are escaped.
+        """
         self._output.print(printable(sentence), soft_wrap=True)
 
     def warn(self, sentence: str) -> None:
-        """Write a warning to standard error, in one line, without credentials."""
+        """Write a warning to standard error, in one line.
+
+        Args:
+            sentence: Text of the warning; credentials are redacted and control characters are escaped.
+        """
         self._errors.print(f"warning: {safe_line(sentence)}")
 
     @contextmanager
     def progress(self, name: str, total: int, unit: str) -> Iterator[ProgressBar]:
         """Show the progress of a stage while the block runs.
 
-        In a terminal that is a bar with rate and remaining time, elsewhere one line at the end.
+        A terminal shows a bar with the rate and the remaining time. Piped output gets one line at the end.
 
         Args:
-            name: of the stage.
-            total: units of work.
-            unit: what is counted, in the plural.
+            name: Name of the stage.
+            total: Number of units of work.
+            unit: Name of the units, in the plural ("images").
+
+        Yields:
+            The bar, which the block advances.
         """
         start = time.perf_counter()
         if self._output.is_terminal:
@@ -120,14 +149,17 @@ class Console:
     def table(self, header: Sequence[str], lines: Sequence[Sequence[str]], *, names: int = 1) -> None:
         """Write a table to standard output; control characters in cells are escaped.
 
+        A terminal that is too narrow breaks the cells of the left columns into several lines and keeps figures whole.
+
         Args:
-            header: the columns' names.
-            lines: rows of cells; a row without cells is a rule.
-            names: number of columns, from the left, that are left-aligned and never wrapped.
+            header: Names of the columns.
+            lines: Rows of cells; a row without cells is printed as an empty line.
+            names: Number of columns, from the left, that hold names; they are left-aligned, all others right-aligned.
         """
-        table = Table(title=None, pad_edge=False)
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
         for position, name in enumerate(header):
-            table.add_column(name, justify="left" if position < names else "right", no_wrap=position < names)
+            is_name = position < names
+            table.add_column(name, justify="left" if is_name else "right", no_wrap=not is_name, overflow="fold")
         for line in lines:
             if line:
                 table.add_row(*map(printable, line))
@@ -137,14 +169,14 @@ class Console:
 
 
 class _Rate(TextColumn):
-    """A column with the rate, as measured by the bar."""
+    """A column with the rate that rich measures."""
 
     def render(self, task: Any) -> Any:
         return Text(_rate(task.speed) if task.speed else "", style="progress.percentage")
 
 
 def _rate(per_second: float) -> str:
-    """Return the rate in units per second, or in seconds per unit where that is the larger number."""
+    """Return the rate as text: in units per second, or in seconds per unit if it is below one per second."""
     if per_second >= 1 or per_second == 0:
         return f"{per_second:,.1f}/s"
     return f"{1 / per_second:,.1f} s each"

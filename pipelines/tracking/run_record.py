@@ -1,19 +1,17 @@
-"""What a run reports: run.json, failures.parquet, the metrics, and the last lines in the terminal."""
+"""The record of a running run, from which run.json, failures.parquet, the metrics files and a summary are written."""
 
 from __future__ import annotations
 
 import platform
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from enum import StrEnum
 from importlib.metadata import version
 from typing import Any
 
 from pipelines.config.networks import Network
 from pipelines.config.run_config import RunConfig
-from pipelines.errors import UsageError
 from pipelines.storage.parquet import write_rows
 from pipelines.storage.paths import FAILURES_FILE, FUSED_FOLDER, METRICS_CSV, METRICS_FILE, MODELS_FOLDER, RUN
 from pipelines.storage.redaction import redact
@@ -21,173 +19,30 @@ from pipelines.storage.schemas import FAILURES, METRICS, FailureRow, MetricsRow
 from pipelines.storage.store import Store
 from pipelines.tracking.console import Console
 from pipelines.tracking.metrics_table import csv_of, show_metrics
+from pipelines.tracking.run_info import RunInfo, RunStatus, StageCost, Weights
 
 _PACKAGES = ("reconpatch-ray", "ray", "torch", "timm", "adamp", "pyarrow", "numpy")
 
 
-class RunStatus(StrEnum):
-    """How far a run is: 'partial' means that it ended, but a category failed or an image was not returned."""
-
-    RUNNING = "running"
-    COMPLETE = "complete"
-    PARTIAL = "partial"
-    INTERRUPTED = "interrupted"
-
-
-@dataclass(frozen=True)
-class Weights:
-    """Where the weights of a backbone came from.
-
-    Attributes:
-        source: a package, or the file's path.
-        sha256: of the weights.
-    """
-
-    source: str
-    sha256: str
-
-
-@dataclass(frozen=True)
-class StageCost:
-    """What a stage of a run took.
-
-    Attributes:
-        seconds: wall time.
-        peak_bytes: largest resident size of any one of its processes.
-    """
-
-    seconds: float = 0.0
-    peak_bytes: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunInfo:
-    """The contents of run.json.
-
-    Attributes:
-        run_id: 32 hexadecimal digits.
-        status: how far the run is.
-        started_at: UTC in ISO 8601.
-        seconds: wall time.
-        command: the words of the command line, without credentials.
-        config: of the run, without credentials; `pipelines.config.run_config.stored_config` reads it.
-        weights: by backbone.
-        versions: of Python and of packages, by name.
-        stages: by the stage's name.
-        units: "category/backbone" -> stage -> seconds and what else the stage reports.
-        failed: category -> why it has no scores.
-        origin: where what does not lie in the run's folder came from: 'models' (a run or registry), 'images'.
-        warnings: of the run.
-    """
-
-    run_id: str
-    status: RunStatus
-    started_at: str
-    seconds: float
-    command: list[str]
-    config: dict[str, Any]
-    weights: dict[str, Weights]
-    versions: dict[str, str]
-    stages: dict[str, StageCost]
-    units: dict[str, dict[str, dict[str, Any]]]
-    failed: dict[str, str]
-    origin: dict[str, str]
-    warnings: list[str]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the JSON object that `from_json` reads."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: Any) -> RunInfo:
-        """Return what run.json holds.
-
-        Args:
-            value: its JSON.
-
-        Raises:
-            UsageError: a field is missing, unknown or of another type than it should be.
-        """
-        if not isinstance(value, dict):
-            raise UsageError("it is no JSON object")
-        names = {field.name for field in fields(cls)}
-        if missing := sorted(names - value.keys()):
-            raise UsageError(f"it lacks {', '.join(missing)}")
-        if unknown := sorted(value.keys() - names):
-            raise UsageError(f"it has the unknown field {', '.join(unknown)}")
-        kinds: dict[str, type | tuple[type, ...]] = {"seconds": (int, float), "command": list, "warnings": list}
-        kinds |= dict.fromkeys(("run_id", "status", "started_at"), str)
-        for name in sorted(names):
-            if not isinstance(value[name], kinds.get(name, dict)):
-                raise UsageError(f"the value of {name} is of another type than it should be")
-        try:
-            status = RunStatus(value["status"])
-            weights = {name: Weights(**weights) for name, weights in value["weights"].items()}
-            stages = {name: StageCost(**cost) for name, cost in value["stages"].items()}
-        except (TypeError, ValueError) as error:
-            raise UsageError(f"a value in status, weights or stages is not understood ({error})") from error
-        return cls(**{**value, "status": status, "weights": weights, "stages": stages})
-
-
-def read_run(store: Store) -> RunInfo | None:
-    """Read run.json of a folder; return None where there is none.
-
-    Raises:
-        UsageError: it is damaged, or that of another program or version.
-    """
-    value = store.read_json(RUN)
-    if value is None:
-        return None
-    try:
-        return RunInfo.from_json(value)
-    except UsageError as error:
-        raise UsageError(f"{store.below(RUN).uri}: is not a run's, {error}; give another folder.") from error
-
-
-@dataclass(frozen=True)
-class IndexOrigin:
-    """How the images of an index were read.
-
-    Attributes:
-        data: the data root, without credentials.
-        bit_depth: significant bits per channel of images with more than 8.
-    """
-
-    data: str
-    bit_depth: int
-
-
-def read_index_origin(store: Store) -> IndexOrigin | None:
-    """Return how the images of a folder's index were read, whether a run or nightly runs work in it.
-
-    Returns:
-        None where run.json does not say so, or is damaged.
-    """
-    try:
-        config = store.read_json(RUN)["config"]
-        return IndexOrigin(config["data"], config["bit_depth"])
-    except (ValueError, TypeError, LookupError):
-        return None
-
-
 @dataclass
 class RunRecord:
-    """What a run has to report so far.
+    """The warnings, failures and costs of a run so far.
 
     Attributes:
-        config: of the run.
-        out: the folder that run.json is written to.
-        console: where warnings and results are shown.
-        networks: backbone -> where its weights came from.
-        run_id: 32 hexadecimal digits.
-        started_at: UTC.
-        warnings: sentences, without credentials.
-        failures: rows of failures.parquet.
-        failed: category -> why it has no scores.
-        stages: what each stage took, by name.
-        units: "category/backbone" -> stage -> seconds and what else the stage reports.
-        origin: as of `RunInfo`.
-        before: run.json before this call, where the call only evaluates the run: command and times stay the run's.
+        config: Run configuration.
+        out: Run directory, to which the files are written.
+        console: Console for warnings and results.
+        networks: Name of the backbone -> source of its weights.
+        run_id: Id of the run, 32 hexadecimal digits.
+        started_at: Start time, UTC.
+        warnings: Warnings without credentials.
+        failures: Rows of failures.parquet.
+        failed: Category without scores -> reason.
+        stages: Name of the stage -> resources that it used.
+        units: "category/backbone" -> name of the stage -> 'seconds' and further values that the stage reports.
+        origin: URIs of inputs outside the run directory, as in `RunInfo`.
+        before: Contents of run.json before this call if the call only evaluates an earlier run; the command and the
+            times in run.json are then kept. None for a new run.
     """
 
     config: RunConfig
@@ -207,18 +62,22 @@ class RunRecord:
     _store_unavailable: bool = False
 
     def warn(self, sentence: str) -> None:
-        """Show a warning and keep it for run.json."""
+        """Print a warning and record it for run.json.
+
+        Args:
+            sentence: Text of the warning; credentials in it are redacted.
+        """
         self.warnings.append(redact(sentence))
         self.console.warn(sentence)
 
     def category_failed(self, category: str, stage: str, error: str, backbone: str | None = None) -> None:
-        """Record that a category ends without scores.
+        """Record that a category ends without scores, and print a warning.
 
         Args:
-            category: the category.
-            stage: in which it failed.
-            error: one line.
-            backbone: the member that failed, where it is one member's failure.
+            category: Name of the category.
+            stage: Name of the stage that failed.
+            error: Error in one line.
+            backbone: Name of the backbone if one member failed; None if the whole category failed.
         """
         self._add_failure(FailureRow(category=category, backbone=backbone, stage=stage, error=error))
         self.failed.setdefault(category, f"{stage}: {redact(error)}")
@@ -227,14 +86,14 @@ class RunRecord:
     def image_unreadable(
         self, category: str, stage: str, image_path: str, error: str, *, store_unavailable: bool = False
     ) -> None:
-        """Record that an image is left out: it has no score, and a row of failures.parquet says why.
+        """Record that an image cannot be read and gets no score, and print a warning.
 
         Args:
-            category: the category.
-            stage: in which the image was read.
-            image_path: of the image; one that was recorded before is not recorded again.
-            error: one line.
-            store_unavailable: whether an object store did not return the image: the run is partial then.
+            category: Name of the category.
+            stage: Name of the stage that read the image.
+            image_path: Path of the image, relative to the dataset. Each image is recorded once.
+            error: Error in one line.
+            store_unavailable: Whether an object store did not return the image. The run is then partial.
         """
         self._store_unavailable |= store_unavailable
         if image_path not in self._unreadable:
@@ -247,38 +106,52 @@ class RunRecord:
 
     @property
     def ended(self) -> RunStatus:
-        """The status at the end."""
+        """Status of the run at its end."""
         return RunStatus.PARTIAL if self.failed or self._store_unavailable else RunStatus.COMPLETE
 
     @property
     def exit_code(self) -> int:
-        """1 if the run is partial or, with `--strict`, an image could not be read; else 0."""
+        """Exit code: 1 if the run is partial or, with `--strict`, an image could not be read; else 0."""
         unreadable = any(row.image_path is not None for row in self.failures)
         return 1 if self.ended is RunStatus.PARTIAL or (self.config.strict and unreadable) else 0
 
     def cost(self, stage: str, peak_bytes: int) -> None:
-        """Record the largest resident size of one of a stage's processes; the maximum is kept."""
+        """Record the peak memory of a process of a stage; the maximum over all processes is kept.
+
+        Args:
+            stage: Name of the stage.
+            peak_bytes: Peak resident memory of the process, in bytes.
+        """
         known = self.stages.get(stage, StageCost())
         self.stages[stage] = replace(known, peak_bytes=max(known.peak_bytes, peak_bytes))
 
     def took(self, stage: str, seconds: float) -> None:
-        """Add wall time to a stage."""
+        """Add wall time to a stage.
+
+        Args:
+            stage: Name of the stage.
+            seconds: Wall time in seconds.
+        """
         known = self.stages.get(stage, StageCost())
         self.stages[stage] = replace(known, seconds=round(known.seconds + seconds, 3))
 
     def note(self, member: tuple[str, str], stage: str, seconds: float, detail: Mapping[str, Any]) -> None:
-        """Record what a stage of a member took and reports.
+        """Record the time of a member in a stage, and the values that the stage reports.
 
         Args:
-            member: category and backbone.
-            stage: the stage's name.
-            seconds: wall time.
-            detail: what else run.json shows of it.
+            member: Category and backbone.
+            stage: Name of the stage.
+            seconds: Wall time in seconds.
+            detail: Further values for run.json, which can be stored as JSON.
         """
         self.units.setdefault("/".join(member), {})[stage] = {"seconds": round(seconds, 3), **detail}
 
     def save(self, status: RunStatus) -> None:
-        """Write run.json."""
+        """Write run.json.
+
+        Args:
+            status: Status of the run to store.
+        """
         seconds = (datetime.now(UTC) - self.started_at).total_seconds()
         info = RunInfo(
             run_id=self.run_id,
@@ -301,10 +174,11 @@ class RunRecord:
         self.out.write_json(RUN, info.to_json())
 
     def close(self, metrics: Sequence[MetricsRow] | None = None) -> None:
-        """Write the last files and show the metrics and where the results are.
+        """Write the failures, the metrics and run.json, and print the metrics and the locations of the results.
 
         Args:
-            metrics: rows of metrics.parquet; None for a call that makes neither metrics nor models.
+            metrics: Rows of metrics.parquet, grouped by category; None for a command that creates neither metrics nor
+                models.
         """
         write_rows(self.out, FAILURES_FILE, self.failures, FAILURES)
         if metrics is not None:

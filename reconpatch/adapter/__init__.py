@@ -1,4 +1,4 @@
-"""Training the linear adapter (section 3.2 of the paper, equations 1 to 8)."""
+"""Training of the linear adapter (section 3.2 of the paper, eqs. 1 to 8)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Detection of collapse: training after which all patches are embedded alike.
+"""Detection of collapse: a training after which all patches have almost the same embedding.
 
-The teacher follows the student, and the teacher labels the student's pairs: the two can converge to one point. All
-values are then finite and the loss is small, so the spread of the embeddings is checked explicitly.
+The teacher follows the student, and the student is trained on similarities that the teacher computes. Both can
+therefore converge to a single point. The loss is then small and all values are finite, so nothing else reveals the
+collapse; the spread of the embeddings is measured to detect it.
 """
 
 from __future__ import annotations
@@ -13,19 +14,20 @@ import torch
 from reconpatch.adapter.similarity import neighbor_scale, pairwise_similarity
 from reconpatch.neighbors.distances import squared_distances
 
-_ALIKE = 0.9  # mean pairwise weight above which a batch counts as one point
-_CLOSER = 1e-2  # share of the first step's distance below which a batch counts as one point
-_DIRECTIONS = 1.5  # effective rank below which a batch counts as a line
+_ALIKE = 0.9  # a batch with a larger mean pairwise similarity counts as a single point
+_CLOSER = 1e-2  # a batch whose mean distance is below this share of the first batch's counts as a single point
+_DIRECTIONS = 1.5  # a batch with a smaller effective rank counts as a line
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Spread of the z̄ of a batch.
+    """Spread of the teacher's embeddings z̄ of one batch.
 
     Attributes:
-        weight: mean of eq. 1 over pairs of different patches, in [0, 1].
-        distance: mean squared distance of two patches, as a share of the mean squared length of z̄.
-        rank: effective rank of the batch, exp of the entropy of its covariance's spectrum (Roy and Vetterli 2007).
+        weight: mean pairwise similarity (eq. 1) over all pairs of different patches, in [0, 1].
+        distance: mean squared distance between two patches, divided by the mean squared length of z̄; 0 or more.
+        rank: effective rank of the batch, at least 1: the exponential of the entropy of the covariance's normalized
+            eigenvalues (Roy and Vetterli 2007, The Effective Rank).
     """
 
     weight: float
@@ -35,12 +37,15 @@ class Spread:
 
 @torch.no_grad()
 def spread(z_bar: torch.Tensor, sigma: float | None, k: int) -> Spread:
-    """Return the spread of a batch.
+    """Return the spread of a batch of embeddings.
 
     Args:
-        z_bar: (N, D), N at least 2.
-        sigma: width of eq. 1; None for the batch's own scale.
-        k: neighbors of eqs. 2-5.
+        z_bar: (N, D) float tensor of embeddings, N at least 2.
+        sigma: Kernel width of eq. 1, above 0, in units of a squared distance. None uses `neighbor_scale(z_bar, k)`.
+        k: Number of neighbors in eqs. 2-5, at least 1; used only where sigma is None.
+
+    Returns:
+        The spread, computed in float64 except for eq. 1.
     """
     n = len(z_bar)
     weights = pairwise_similarity(z_bar, neighbor_scale(z_bar, k) if sigma is None else sigma)
@@ -58,27 +63,28 @@ def spread(z_bar: torch.Tensor, sigma: float | None, k: int) -> Spread:
 
 
 def require_spread(now: Spread, start: Spread, step: int) -> None:
-    """Compare a batch's spread with that of the first batch.
+    """Raise ValueError if the embeddings have collapsed since the first step.
 
-    A category whose patches are alike from the first step (a blank background) has not collapsed.
+    Patches that are almost equal from the first step on (a blank background) are not a collapse.
 
     Args:
-        now: spread of this step's batch.
-        start: spread of the first step's batch.
-        step: number of this step, from 1.
+        now: Spread of the current step's batch.
+        start: Spread of the first step's batch.
+        step: Number of the current step, counted from 1, for the message.
 
     Raises:
-        ValueError: the first batch was spread and this one is not; the message says by which measure.
+        ValueError: By at least one measure, `now` is a single point or a line and `start` is not. The message lists
+            these measures.
     """
     signs = []
     if now.weight > _ALIKE > start.weight:
-        signs.append(f"the mean pairwise similarity went from {start.weight:.3f} to {now.weight:.3f}")
+        signs.append(f"the mean pairwise similarity rose from {start.weight:.3f} to {now.weight:.3f}")
     if now.distance < _CLOSER * start.distance:
-        signs.append(f"the mean distance fell to {now.distance / start.distance:.2g} of its start")
+        signs.append(f"the mean distance fell to {now.distance / start.distance:.2g} of its initial value")
     if now.rank < _DIRECTIONS < start.rank / 2:
-        signs.append(f"the effective rank went from {start.rank:.1f} to {now.rank:.1f}")
+        signs.append(f"the effective rank fell from {start.rank:.1f} to {now.rank:.1f}")
     if signs:
         raise ValueError(
-            f"Training has collapsed at step {step}: {'; '.join(signs)}. Try a lower lr, a larger margin, a smaller "
-            f"sigma, or z̄ as it is instead of normalized."
+            f"Training collapsed at step {step}: {'; '.join(signs)}. Reduce lr or sigma, increase margin, or turn "
+            f"normalize off."
         )

@@ -1,7 +1,8 @@
-"""Initial values of f: linear maps of the patch features, in closed form.
+"""Initialization of f: linear maps of the patch features, in closed form.
 
-f is linear, and so is its product with a matrix. The paper does not specify f's initial values; the distances before
-the first step matter as much as the training does.
+f is linear, so its product with a matrix is linear too, and the map becomes part of f. The paper does not specify
+f's initial values, but the distances between the patches before the first step affect the result as much as the
+training.
 """
 
 from __future__ import annotations
@@ -15,14 +16,21 @@ from reconpatch.neighbors.distances import nearest_rows
 
 INITIALIZATIONS = ("raw", "standard", "white", "neighbors")
 
-_MOMENTS = 1 << 16  # patches used for channel statistics
-_ANCHORS = 1 << 13  # patches whose nearest patch of another image is searched
-_POOL = 1 << 15  # patches that are searched
-_SHRINKAGE = 0.01
+_MOMENTS = 1 << 16  # largest number of patches from which channel statistics are computed
+_ANCHORS = 1 << 13  # largest number of patches whose nearest patch of another image is searched
+_POOL = 1 << 15  # largest number of patches that are searched
+_SHRINKAGE = 0.01  # share of the mean eigenvalue that is added to every eigenvalue of a covariance
 
 
 def current_initialization(name: str) -> str:
-    """Return the present name of an initialization; an old one is accepted for one release, with a warning."""
+    """Return the current name of an initialization. An old name is accepted for one release, with a warning.
+
+    Args:
+        name: Current or old name of an initialization; other names are returned unchanged.
+
+    Returns:
+        The current name.
+    """
     if name == "neighbours":
         warn_renamed("The initialization 'neighbours' is now 'neighbors'.", stacklevel=3)
         return "neighbors"
@@ -30,31 +38,38 @@ def current_initialization(name: str) -> str:
 
 
 def initial_map(features: np.ndarray, kind: str, *, per_image: int, seed: int = 0) -> npt.NDArray[np.float32]:
-    """Return a (C', C') matrix A; training begins at the distances of A · p.
+    """Return the matrix A of an initialization: training starts with the distances between the A · p.
 
-    'raw': the identity. 'standard': every channel divided by its standard deviation. 'white': Σ^(-1/2), Σ the
-    channels' covariance (PCA whitening, turned back). 'neighbors': S^(-1/2), S the mean of d dᵀ over differences d
-    between a patch and its nearest patch of another image: the directions in which like patches differ count less.
-    That is the attracting half of eq. 7 in closed form: of all A with the same volume it makes the mean squared
-    distance of such pairs least (within-class whitening, as in relevant component analysis). Covariances are shrunk
-    by 1 % of their mean eigenvalue. A is scaled so that the features' total variance stays what it was.
+    * 'raw': A is the identity.
+    * 'standard': A divides every channel by its standard deviation.
+    * 'white': A is Σ^(-1/2), with Σ the covariance of the channels (ZCA whitening).
+    * 'neighbors': A is S^(-1/2), with S the mean of d dᵀ over the differences d between a patch and its nearest patch
+      of another image. Directions in which similar patches differ are scaled down. This is the attracting half of
+      eq. 7 in closed form: among all A with the same determinant, it minimizes the mean squared distance of such
+      pairs (within-class whitening, as in relevant component analysis).
+
+    Σ and S are regularized: 1 % of the mean eigenvalue is added to each eigenvalue. A is scaled so that the total
+    variance of the features does not change.
 
     Args:
-        features: (n, C') float16 or float32, rows grouped by image; only a sample is read.
-        kind: one of `INITIALIZATIONS`.
-        per_image: rows per image, which tell a patch's own image from others. With a single image, every second row
-            counts as another image's.
-        seed: seed of the sample.
+        features: (n, C') float16 or float32 array of patch features, rows grouped by image. Only a sample is read.
+        kind: One of `INITIALIZATIONS`.
+        per_image: Number of rows per image, at least 1; it identifies the image of each row. If there is only one
+            image, every second row is treated as a patch of another image.
+        seed: Seed of the sample, 0 or more.
+
+    Returns:
+        (C', C') float32 matrix A.
 
     Raises:
-        ValueError: the kind is unknown, or the rows are not whole images.
+        ValueError: The kind is unknown, or the number of rows is not a multiple of per_image.
     """
     kind = current_initialization(kind)
     if kind not in INITIALIZATIONS:
-        raise ValueError(f"The init is '{kind}'; give one of {', '.join(INITIALIZATIONS)}.")
+        raise ValueError(f"Unknown init '{kind}'. Use one of {', '.join(INITIALIZATIONS)}.")
     n, channels = features.shape
     if per_image < 1 or n % per_image:
-        raise ValueError(f"{n} rows are not a whole number of images of {per_image} patches.")
+        raise ValueError(f"Got {n} rows with per_image {per_image}; pass the same number of patches for every image.")
     if kind == "raw":
         return np.eye(channels, dtype=np.float32)
     random = np.random.default_rng(seed)
@@ -76,9 +91,9 @@ def _neighbor_scatter(features: np.ndarray, per_image: int, random: np.random.Ge
     """Return the mean of d dᵀ over differences between sampled patches and their nearest patches of other images."""
     images = len(features) // per_image
     rows = np.arange(len(features))
-    first = random.permutation(images)[: images // 2]  # anchors come from these images, and the pool from the others
+    first = random.permutation(images)[: images // 2]  # anchors are taken from these images, the pool from the rest
     anchored = np.isin(rows // per_image, first) if images > 1 else rows % 2 == 0
-    if anchored.all():  # a lone patch has no neighbor
+    if anchored.all():  # with a single patch there is no neighbor
         return torch.zeros(features.shape[1], features.shape[1], dtype=torch.float64)
     anchors = _rows(features, rows[anchored], _ANCHORS, random).float()
     pool = _rows(features, rows[~anchored], _POOL, random).float()
@@ -89,10 +104,10 @@ def _neighbor_scatter(features: np.ndarray, per_image: int, random: np.random.Ge
 
 
 def _inverse_root(matrix: torch.Tensor) -> torch.Tensor:
-    """Return the symmetric M^(-1/2), M shrunk towards the identity."""
+    """Return the symmetric M^(-1/2) of a covariance M, shrunk towards a multiple of the identity."""
     shrunk = matrix + torch.eye(len(matrix), dtype=matrix.dtype) * (_SHRINKAGE * matrix.diagonal().mean())
     values, vectors = torch.linalg.eigh(shrunk)
-    if not values[-1] > 0.0:  # all patches are equal: there is no direction to even out
+    if not values[-1] > 0.0:  # all patches are equal, so there is no variance to normalize
         return torch.eye(len(matrix), dtype=matrix.dtype)
     roots = values.clamp(min=float(values[-1]) * 1e-12).rsqrt()
     root: torch.Tensor = vectors @ torch.diag(roots) @ vectors.T
@@ -100,5 +115,6 @@ def _inverse_root(matrix: torch.Tensor) -> torch.Tensor:
 
 
 def _rows(features: np.ndarray, rows: np.ndarray, most: int, random: np.random.Generator) -> torch.Tensor:
+    """Return the given rows as float64, or a random sample of `most` of them."""
     chosen = rows if len(rows) <= most else np.sort(random.choice(rows, most, replace=False))
     return torch.from_numpy(np.asarray(features[chosen])).double()

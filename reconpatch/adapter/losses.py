@@ -14,40 +14,46 @@ _SMALLEST_MEAN = 1e-12
 
 
 def relaxed_contrastive_loss(z: Array, weights: Array, margin: float = 1.0) -> Array:
-    """L = (1/N) Σ_i Σ_j [w_ij δ_ij² + (1 - w_ij) max(m - δ_ij, 0)²], δ_ij = ‖z_i - z_j‖ / mean_n ‖z_i - z_n‖ (eq. 7).
+    """Return the relaxed contrastive loss of a batch (eq. 7).
 
-    The mean counts the zero distance of i to itself and the sum the diagonal. The gradient flows
-    through the mean too, and is finite everywhere: pairs of equal rows have none.
+    L = (1/N) Σ_i Σ_j [w_ij δ_ij² + (1 - w_ij) max(m - δ_ij, 0)²] with δ_ij = ‖z_i - z_j‖ / mean_n ‖z_i - z_n‖.
+
+    The mean includes the zero distance of row i to itself, and the sum includes the diagonal. The gradient includes
+    the derivative of the mean. It is finite everywhere; a pair of equal rows contributes no gradient.
 
     Args:
-        z: (N, D) array or tensor, the student's embeddings g(f(p)).
-        weights: (N, N) array or tensor, w in [0, 1].
-        margin: m, in units of the mean distance.
+        z: (N, D) array or tensor of the student's embeddings g(f(p)).
+        weights: (N, N) array or tensor of similarities w in [0, 1], see `similarity`.
+        margin: Margin m, 0 or more, in units of the mean distance. Dissimilar rows repel below it.
 
     Returns:
-        A scalar: a 0-d tensor for a tensor, a NumPy scalar for an array.
+        The loss: a 0-d tensor if z is a tensor, a NumPy scalar if it is an array.
 
     Raises:
-        ValueError: z is not a matrix with rows, or weights are not (N, N).
+        ValueError: z is not a matrix with at least one row, or weights are not (N, N).
 
-    Example:
+    Examples:
+        Two pairs of equal rows. The loss is small if equal rows are similar (weight 1) and different rows are not:
+
         >>> import numpy as np
         >>> from reconpatch import relaxed_contrastive_loss
-        >>> float(relaxed_contrastive_loss(np.array([[0.0], [1.0]]), np.ones((2, 2))))
-        4.0
+        >>> z = np.array([[0.0], [0.0], [1.0], [1.0]])
+        >>> good = np.array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1]])
+        >>> float(relaxed_contrastive_loss(z, good)), float(relaxed_contrastive_loss(z, 1 - good))
+        (0.0, 10.0)
     """
     x = as_tensor(z)
     w = as_tensor(weights).to(x)
     if x.ndim == 2 and w.shape != (len(x), len(x)):
-        raise ValueError(f"weights must be {(len(x), len(x))}, one for each pair; they are {tuple(w.shape)}.")
+        raise ValueError(f"weights must have shape {(len(x), len(x))}, one per pair of rows; got {tuple(w.shape)}.")
     loss = like(_RelaxedContrastive.apply(x, w, margin), z)
     return loss if isinstance(loss, torch.Tensor) else loss[()]
 
 
 class _RelaxedContrastive(torch.autograd.Function):
-    """Equation 7 and its gradient by matrix products; no array is N x N x D.
+    """Equation 7 and its gradient, computed by matrix products without an (N, N, D) array.
 
-    A square root has no slope at 0: there the gradient is 0, as for torch.cdist.
+    The square root is not differentiable at 0; the gradient is defined as 0 there, as in torch.cdist.
     """
 
     @staticmethod
@@ -57,7 +63,7 @@ class _RelaxedContrastive(torch.autograd.Function):
         relative = distances / means.clamp(min=_SMALLEST_MEAN)
         short = (margin - relative).clamp_(min=0.0)
         ctx.save_for_backward(z, weights, distances, means, relative, short)
-        # w δ² + (1 - w) short², summed: short² + w (δ² - short²)
+        # w δ² + (1 - w) short² is computed as short² + w (δ² - short²).
         repel = short.square()
         return torch.addcmul(repel, weights, relative.square() - repel).sum() / len(z)
 
@@ -67,12 +73,12 @@ class _RelaxedContrastive(torch.autograd.Function):
         z: torch.Tensor
         z, weights, distances, means, relative, short = ctx.saved_tensors
         n = len(z)
-        # ∂L/∂δ = 2/N (w δ - (1 - w) short); δ has the distance in it, and the mean of its row.
+        # ∂L/∂δ = 2/N (w δ - (1 - w) short). δ depends on the distance and on the mean of its row.
         slope = torch.addcmul(-short, weights, relative + short).mul_(2.0 / n * grad)
         through_mean = (slope * relative).mean(1, keepdim=True).masked_fill_(means < _SMALLEST_MEAN, 0.0)
         slope = slope.sub_(through_mean).div_(means.clamp(min=_SMALLEST_MEAN))
-        # Σ_j a_ij (z_i - z_j), a_ij = (G_ij + G_ji) / d_ij. The two products cancel for rows that are close
-        # to each other: in float64 that does not matter.
+        # The gradient is Σ_j a_ij (z_i - z_j) with a_ij = (G_ij + G_ji) / d_ij. Its two products cancel for rows that
+        # are close to each other, so float32 would lose too many digits here.
         pull = (slope + slope.T).div_(distances).masked_fill_(distances == 0.0, 0.0).double()
         centered = z.double()
         centered = centered - centered.mean(0)

@@ -1,4 +1,4 @@
-"""Training the representation layer f on one category's patch features (section 3.2, eqs. 7 and 8)."""
+"""Training of the representation layer f on one category's patch features (section 3.2, eqs. 7 and 8)."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from reconpatch.adapter.training_state import State, initial_state, state_of, te
 from reconpatch.arrays import Array, as_tensor
 from reconpatch.deprecated_arguments import renamed_arguments
 
-LOOK_EVERY = 100  # steps between two measurements of the spread
+LOOK_EVERY = 100  # number of steps between two measurements of the spread
 KEEP_EVERY = 30.0  # seconds between two checkpoints
-_BLOCK = 1 << 14  # rows that `embed` processes at a time
+_BLOCK = 1 << 14  # number of rows that `embed` processes at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +30,11 @@ class TrainingVariant:
     """Replacements for parts of the paper's training step, for experiments.
 
     Attributes:
-        draw: function from a step's number, from 0, to the rows of its batch. By default every epoch visits every row
-            once or, with `batch_images`, every step draws images and patches at random.
-        weigh: function from (N, D) z̄ to (N, N) ω; by default eq. 6.
+        draw: Function that takes the number of a step, counted from 0, and returns the (N,) integer row numbers of its
+            batch. None uses every row once per epoch or, with `batch_images`, draws images and patches at random in
+            every step.
+        weigh: Function that takes the teacher's (N, D) embeddings z̄ and returns their (N, N) similarities in [0, 1].
+            None uses `similarity` (eq. 6).
     """
 
     draw: Callable[[int], np.ndarray] | None = None
@@ -41,13 +43,16 @@ class TrainingVariant:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingProgress:
-    """Reporting of a training, and its checkpoints.
+    """Callbacks and checkpoint of a training.
 
     Attributes:
-        on_step: called after each step with its number, from 1, and the number of steps.
-        checkpoint: what `save_checkpoint` was given in an interrupted training of the same features and configuration
-            on the same kind of device. The training resumes there and returns the same f.
-        save_checkpoint: called every `KEEP_EVERY` seconds with the arrays that are sufficient to resume.
+        on_step: Function that is called after each step with the number of the step, counted from 1, and the total
+            number of steps. None calls nothing.
+        checkpoint: Arrays that `save_checkpoint` received in an interrupted training with the same features,
+            configuration and kind of device. The training resumes there and returns the same f as without the
+            interruption. None starts a new training.
+        save_checkpoint: Function that is called every `KEEP_EVERY` seconds with the arrays that are needed to resume
+            the training, by name. None saves no checkpoints.
     """
 
     on_step: Callable[[int, int], None] | None = None
@@ -55,7 +60,7 @@ class TrainingProgress:
     save_checkpoint: Callable[[dict[str, np.ndarray]], None] | None = None
 
 
-_GROUPED = {  # arguments of version 0.1
+_GROUPED = {  # names of the arguments in version 0.1
     "draw": "variant.draw",
     "weigh": "variant.weigh",
     "on_step": "progress.on_step",
@@ -66,15 +71,25 @@ _GROUPED = {  # arguments of version 0.1
 
 @dataclass(frozen=True)
 class Adapter:
-    """A trained representation layer.
+    """A trained representation layer f.
 
     Attributes:
-        weight: (min(D, C'), C') float32, for `embed`. Where D > C' it is not f's own weight but the R of its QR
-            decomposition, which gives the same distances in C' dimensions. The initial map is part of it; with epochs
-            0 it is the initial map alone, (C', C').
-        schedule: steps, learning rate and gamma of the training.
-        losses: (steps,) float32, eq. 7 before each step. They may rise: the teacher, and with it the target, moves.
-        spreads: step → spread of the teacher's z̄, every `LOOK_EVERY` steps and before the last.
+        weight: (min(D, C'), C') float32 weight for `embed`, including the initial map. If D > C', it is the factor R
+            of the QR decomposition of f's weight, which gives the same distances in C' dimensions. If epochs is 0, it
+            is the (C', C') initial map.
+        schedule: Number of steps, learning rate and gamma of the training.
+        losses: (steps,) float32 loss of eq. 7 before each step. It may increase, because the teacher and therefore
+            the target changes.
+        spreads: Spread of the teacher's z̄ by the number of the step, counted from 1: every `LOOK_EVERY` steps and at
+            the last step.
+
+    Examples:
+        >>> import numpy as np
+        >>> from reconpatch import AdapterConfig, train_adapter
+        >>> features = np.random.default_rng(0).normal(size=(64, 8)).astype(np.float32)
+        >>> adapter = train_adapter(features, AdapterConfig(dim=4, epochs=2, batch_size=16))
+        >>> adapter.weight.shape, adapter.losses.shape, adapter.schedule.steps
+        ((4, 8), (8,), 8)
     """
 
     weight: np.ndarray
@@ -96,34 +111,43 @@ def train_adapter(
     """Train f on the patch features of one category. The same seed on the same device gives the same f.
 
     Args:
-        features: (n, C') float16 or float32 array, in memory or memory-mapped; only the rows of a batch are read.
-        config: training options.
-        per_image: patches per image, rows grouped by image; used by `init` 'neighbors' and by `batch_images`. None
-            treats all rows as one image.
-        device: device of the computation.
-        variant: replacements for parts of the training step; None for none.
-        progress: reporting and checkpoints; None for none.
+        features: (n, C') float16 or float32 array of patch features, in memory or memory-mapped. Only the rows of a
+            batch are read at a time.
+        config: Options of the training.
+        per_image: Number of patches per image, at least 1; the rows are grouped by image. It is used by the
+            initialization 'neighbors' and by `batch_images`. None treats all rows as one image.
+        device: torch device of the computation.
+        variant: Replacements for parts of the training step. None trains as in the paper.
+        progress: Callbacks and checkpoint. None reports nothing and saves no checkpoints.
 
     Returns:
         The trained layer.
 
     Raises:
-        ValueError: there are no features, epochs is 0 with `init` 'raw' (the identity adapter needs no training:
-            `embed(features, None)`), the loss is not finite, or training has collapsed (see `require_spread`).
+        ValueError: features is not a matrix with at least one row, epochs is 0 and init is 'raw' (the identity
+            adapter needs no training: use `embed(features, None)`), the loss is not finite, or the training
+            collapses (see `require_spread`).
 
-    Example:
+    Examples:
+        Four images of 16 patches with 8 channels, embedded in 4 dimensions:
+
         >>> import numpy as np
         >>> from reconpatch import AdapterConfig, train_adapter
-        >>> features = np.random.default_rng(0).normal(size=(64, 8)).astype(np.float32)
-        >>> train_adapter(features, AdapterConfig(dim=4, epochs=1, batch_size=16)).weight.shape
-        (4, 8)
+        >>> features = np.random.default_rng(0).normal(size=(4 * 16, 8)).astype(np.float32)
+        >>> config = AdapterConfig(dim=4, epochs=1, batch_size=16, init="neighbors")
+        >>> adapter = train_adapter(features, config, per_image=16)
+        >>> embeddings = features @ adapter.weight.T
+        >>> embeddings.shape
+        (64, 4)
     """
     variant, progress = variant or TrainingVariant(), progress or TrainingProgress()
     features = np.asarray(features)
     if features.ndim != 2:
-        raise ValueError(f"features must be (n, C'), one patch a row; their shape is {features.shape}.")
+        raise ValueError(f"features must have shape (n, C'), one row per patch; got shape {features.shape}.")
     if config.epochs == 0 and config.init == "raw":
-        raise ValueError("epochs is 0: the identity adapter is not trained; embed the features with weight None.")
+        raise ValueError(
+            "epochs 0 with init 'raw' leaves nothing to train. For the identity adapter, pass weight None to embed."
+        )
     plan = schedule(len(features), config)
     initial = None
     per_image = per_image or len(features)
@@ -154,22 +178,22 @@ def train_adapter(
 
 
 def embed(features: Array, weight: np.ndarray | None, device: str | torch.device = "cpu") -> Array:
-    """Return f(p), the target-oriented features.
+    """Return the embeddings f(p) of patch features (the paper's target-oriented features).
 
     Args:
-        features: (n, C') array or tensor, any real dtype.
-        weight: (D, C') as in `Adapter`; None is the identity, D = C'.
-        device: device of the computation for an array; a tensor stays on its own device.
+        features: (n, C') array or tensor of patch features, any real dtype.
+        weight: (D, C') float32 weight of an `Adapter`. None is the identity adapter, with D = C'.
+        device: torch device on which an array is embedded. A tensor is embedded on its own device.
 
     Returns:
-        (n, D) float32 of the features' kind and on their device, always a copy.
+        (n, D) float32 copy: an array or tensor like features, on the same device.
 
     Raises:
-        ValueError: the widths do not agree.
+        ValueError: features is not a matrix, or its width is not that of the weight.
     """
     if features.ndim != 2 or (weight is not None and features.shape[1] != weight.shape[1]):
-        wanted = "(n, C')" if weight is None else f"(n, {weight.shape[1]})"
-        raise ValueError(f"features must be {wanted} for this adapter; their shape is {tuple(features.shape)}.")
+        expected = "(n, C')" if weight is None else f"(n, {weight.shape[1]})"
+        raise ValueError(f"features must have shape {expected} for this adapter; got {tuple(features.shape)}.")
     if isinstance(features, torch.Tensor):
         if weight is None:
             return features.to(torch.float32, copy=True)
@@ -178,25 +202,25 @@ def embed(features: Array, weight: np.ndarray | None, device: str | torch.device
         return np.array(features, dtype=np.float32)
     projection = torch.from_numpy(weight).to(device, torch.float32).T
     embedded = np.empty((len(features), len(weight)), dtype=np.float32)
-    for start in range(0, len(features), _BLOCK):  # a memory-mapped category need not fit in memory as float32
+    for start in range(0, len(features), _BLOCK):  # memory-mapped features may not fit in memory as float32
         block = as_tensor(features[start : start + _BLOCK]).to(device, torch.float32)
         embedded[start : start + _BLOCK] = (block @ projection).cpu().numpy()
     return embedded
 
 
 def _batches(n: int, config: AdapterConfig, steps: range) -> Iterator[np.ndarray]:
-    """Yield the rows of each step. An epoch's order depends on the seed and its number alone."""
+    """Yield the row numbers of each step. The order of an epoch depends only on the seed and its number."""
     per_epoch = math.ceil(n / config.batch_size)
     for step in steps:
         epoch, batch = divmod(step, per_epoch)
         if batch == 0 or step == steps.start:
             order = np.random.default_rng((config.seed, epoch)).permutation(n)
-        # The loss does not see the order within a batch; a memory-mapped file is read faster forwards.
+        # The loss does not depend on the order within a batch, and a memory-mapped file is read faster in file order.
         yield np.sort(order[batch * config.batch_size : (batch + 1) * config.batch_size])
 
 
 def _of_images(n: int, per_image: int, config: AdapterConfig, step: int) -> np.ndarray:
-    """Return equally many rows of each of a few images, so that a batch contains similar patches."""
+    """Return the same number of rows from each of a few images, so that a batch contains similar patches."""
     random = np.random.default_rng((config.seed, step))
     images = n // per_image
     drawn_images = min(config.batch_images, images)
@@ -215,9 +239,10 @@ def _step(
     plan: Schedule,
     weigh: Callable[[torch.Tensor], torch.Tensor],
 ) -> None:
-    """Do one step: the teacher's similarities, the student's loss, AdamP, and the teacher's update (eq. 8)."""
+    """Execute one step: compute similarities and loss, update the student by AdamP and the teacher by eq. 8."""
     with torch.no_grad():
-        # Copies of a patch are ties, so their z̄ must be bit-identical, which a matrix product does not guarantee.
+        # Copies of a patch are ties in eqs. 2-5, so their z̄ must be bit-identical. A matrix product does not guarantee
+        # this, so each distinct patch is embedded once.
         distinct, copy_of = torch.unique(patches, dim=0, return_inverse=True)
         z_bar = (distinct @ state.f_bar.T @ state.g_bar.T)[copy_of]
         if config.normalize:
@@ -244,15 +269,16 @@ def _step(
 
 
 def _not_finite(patches: torch.Tensor, step: int, plan: Schedule) -> str:
-    where = f"The loss is not finite at step {step} of {plan.steps}"
+    """Return the error message for a loss that is not finite."""
+    fact = f"The loss is not finite at step {step} of {plan.steps}"
     if not torch.isfinite(patches).all():
-        return f"{where}: the patch features hold NaN or infinite values; extract them again."
+        return f"{fact}: the patch features contain NaN or infinite values. Extract them again."
     largest = float(patches.abs().max())
-    return f"{where}: try a lower lr than {plan.lr:g}, or smaller patch features (up to {largest:g} in this batch)."
+    return f"{fact}. Reduce lr (now {plan.lr:g}) or scale the patch features down (up to {largest:g} in this batch)."
 
 
 def _narrowest(weight: torch.Tensor) -> np.ndarray:
-    """Return the weight, or its R where that has fewer rows: with W = QR, ‖Wp - Wq‖ = ‖Rp - Rq‖."""
+    """Return the weight W, or R of W = QR if it has fewer rows; the distances are equal: ‖Wp - Wq‖ = ‖Rp - Rq‖."""
     if weight.shape[0] > weight.shape[1]:
         weight = torch.linalg.qr(weight.double(), mode="r").R.float()
     return weight.cpu().numpy()

@@ -1,4 +1,4 @@
-"""The state of a training: initialized, or restored from the checkpoint of an interrupted training."""
+"""State of a training, initialized or restored from the checkpoint of an interrupted training."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from adamp import AdamP
 from reconpatch.adapter.collapse import Spread
 from reconpatch.adapter.schedule import AdapterConfig
 
-_MOMENTS = ("exp_avg", "exp_avg_sq")  # AdamP's, of each layer
+_MOMENTS = ("exp_avg", "exp_avg_sq")  # keys of AdamP's moments of a layer
 
 
 @dataclass(frozen=True)
 class State:
-    """State of a training after len(losses) steps; with configuration and features it is sufficient to resume.
+    """State of a training after len(losses) steps. With the configuration and the features it is enough to resume.
 
     Attributes:
-        f: (D, C') weights of the student's representation layer.
-        g: (D, D) weights of the student's projection layer.
-        f_bar: the teacher's representation layer, the exponential moving average of f.
-        g_bar: the teacher's projection layer, likewise.
-        optimizer: AdamP over f and g.
-        losses: eq. 7 before each step.
-        spreads: how far apart the teacher's z̄ were, by the step.
+        f: (D, C') float32 weight of the student's representation layer.
+        g: (D, D) float32 weight of the student's projection layer.
+        f_bar: (D, C') float32 weight of the teacher's representation layer, the exponential moving average of f.
+        g_bar: (D, D) float32 weight of the teacher's projection layer, the exponential moving average of g.
+        optimizer: AdamP optimizer of f and g.
+        losses: Loss of eq. 7 before each step.
+        spreads: Spread of the teacher's z̄ by the number of the step, counted from 1.
     """
 
     f: torch.Tensor
@@ -40,12 +40,15 @@ class State:
 
 
 def initial_state(width: int, config: AdapterConfig, device: torch.device) -> State:
-    """Return a state with semi-orthogonal layers; for D ≥ C', f preserves the distances of the features.
+    """Return a state with semi-orthogonal layers. If D ≥ C', f preserves the distances between the features.
 
     Args:
-        width: C', the width of the patch features.
-        config: D, seed and optimizer options.
-        device: device of the layers.
+        width: C', the number of channels of the patch features, at least 1.
+        config: Training options, of which D, the seed, lr and weight decay are used.
+        device: torch device of the layers.
+
+    Returns:
+        The state before the first step; teacher and student are equal.
     """
     generator = torch.Generator().manual_seed(config.seed)
     f, g = (
@@ -56,7 +59,15 @@ def initial_state(width: int, config: AdapterConfig, device: torch.device) -> St
 
 
 def tensors_of(state: State) -> dict[str, np.ndarray]:
-    """Return a state as arrays by name, for a file: bit-identical copies."""
+    """Return a state as arrays by name, for a checkpoint file.
+
+    Args:
+        state: State after at least one step.
+
+    Returns:
+        Bit-identical copies of the layers and of AdamP's moments (float32), the losses (float64) and the spreads
+        (float64, one row per measurement).
+    """
     tensors = {name: getattr(state, name).detach() for name in ("f", "g", "f_bar", "g_bar")}
     for name in ("f", "g"):
         for moment in _MOMENTS:
@@ -68,7 +79,16 @@ def tensors_of(state: State) -> dict[str, np.ndarray]:
 
 
 def state_of(arrays: Mapping[str, np.ndarray], config: AdapterConfig, device: torch.device) -> State:
-    """Return the state whose arrays `tensors_of` returned."""
+    """Restore the state from which `tensors_of` made the arrays.
+
+    Args:
+        arrays: Arrays by name, as `tensors_of` returns them.
+        config: Options of the interrupted training.
+        device: torch device of the layers.
+
+    Returns:
+        The state, bit-identical on the same device.
+    """
     tensors = {name: torch.from_numpy(array).clone().to(device) for name, array in arrays.items()}
     state = _with_optimizer((tensors["f"], tensors["g"]), (tensors["f_bar"], tensors["g_bar"]), config)
     for name in ("f", "g"):
@@ -82,7 +102,7 @@ def state_of(arrays: Mapping[str, np.ndarray], config: AdapterConfig, device: to
 def _with_optimizer(
     student: tuple[torch.Tensor, torch.Tensor], teacher: tuple[torch.Tensor, torch.Tensor], config: AdapterConfig
 ) -> State:
-    """Return a state without steps; student and teacher are their representation and projection layers."""
+    """Return a state before the first step; student and teacher are pairs of representation and projection layer."""
     parameters = [layer.requires_grad_() for layer in student]
     optimizer = AdamP(parameters, lr=config.lr, weight_decay=config.weight_decay)
     return State(*student, *teacher, optimizer)

@@ -1,4 +1,4 @@
-"""Fusion (equation 11), thresholds, stored models and scoring one image in process."""
+"""Fusion of the members' scores (eq. 11), thresholds, stored models, and scoring of single images."""
 
 from __future__ import annotations
 

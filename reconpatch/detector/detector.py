@@ -1,4 +1,4 @@
-"""Scoring one image in process, without Ray, by the functions that a run uses."""
+"""Scoring of single images in the current process, without Ray, by the functions that a run uses."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from reconpatch.imaging.geometry import Geometry
 from reconpatch.imaging.images import preprocess, read_image
 from reconpatch.neighbors.memory_bank import MemoryBank, PatchScores
 
-# The columns of bank_index.parquet that a verdict contains.
+# The columns of bank_index.parquet that a verdict uses.
 _BANK_INDEX = pa.schema(
     [
         pa.field("image_path", pa.string(), nullable=False),
@@ -37,27 +37,32 @@ _BANK_INDEX = pa.schema(
 
 @dataclass(frozen=True)
 class Verdict:
-    """A model's prediction for one image; the columns of scores/fused.
+    """A model's prediction for one image, with the same content as a row of scores/fused and the anomaly map.
 
     Attributes:
-        score: fused image score, eq. 11.
-        p_value: conformal p-value; None where the model has no held-out images.
-        threshold: the model's threshold; None likewise.
-        is_anomaly: whether the score is above the threshold; None likewise.
-        map: (height, width) float32 anomaly map on the image's own pixels, NaN outside of the center crop.
-        peak_row: row of the image's pixel under the center of the patch with the largest fused score.
-        peak_col: its column.
-        nearest_backbone: the member with the highest score there.
-        nearest_image: training image with the bank entry that this patch was compared with.
-        nearest_row: row of that entry on the member's grid.
-        nearest_col: its column.
-        member_scores: backbone → its largest modified z-score.
+        score: Anomaly score of the image: the fused score of eq. 11, in robust standard deviations.
+        p_value: Conformal p-value in (0, 1]; None if the model has no calibration images.
+        threshold: Threshold of the model; None if it has no calibration images.
+        is_anomaly: Whether the image is flagged (score above the threshold); None without a threshold.
+        map: (H, W) float32 anomaly map at the size of the image, NaN outside the center crop.
+        peak_row: Row, in pixels of the image, of the center of the patch with the highest fused score.
+        peak_col: Column of that center, in pixels of the image.
+        nearest_backbone: Backbone of the member with the highest score at the peak.
+        nearest_image: Path of the training image that contains the nearest bank entry of this member's patch.
+        nearest_row: Row of that entry on the member's patch grid.
+        nearest_col: Column of that entry on the member's patch grid.
+        member_scores: Largest modified z-score of each member, by backbone.
 
-    Example:
+    Examples:
+        Run this in a checkout of the repository, whose test data contain a run directory:
+
         >>> from reconpatch import Detector
-        >>> verdict = Detector.load("run/models/bolt").score("bolt/test/bent/000.png")  # doctest: +SKIP
-        >>> verdict.score, verdict.is_anomaly  # doctest: +SKIP
-        (7.31, True)
+        >>> detector = Detector.load("tests/data/first_round/run/models/cloth")
+        >>> verdict = detector.score("tests/data/first_round/data/cloth/test/blot/000.png")
+        >>> verdict.map.shape, verdict.peak_row, verdict.peak_col
+        ((64, 56), 24, 35)
+        >>> sorted(verdict.member_scores)
+        ['tf_efficientnet_lite0', 'tf_efficientnet_lite1']
     """
 
     score: float
@@ -76,13 +81,13 @@ class Verdict:
 
 @dataclass(frozen=True)
 class LoadedMember:
-    """One network of a loaded model.
+    """One member of a loaded model.
 
     Attributes:
-        backbone: the network, with its weights.
-        weight: (D, C') float32, its adapter; None for the identity.
-        bank: memory bank with entries (M, D).
-        bank_index: origin of each entry: image_path, row and col, M of each.
+        backbone: Backbone with its pretrained weights.
+        weight: (D, C') float32 weight of the adapter; None for the identity.
+        bank: Memory bank with (M, D) entries.
+        bank_index: Origin of each bank entry: lists of length M by the names image_path, row and col.
     """
 
     backbone: Backbone
@@ -95,12 +100,24 @@ class LoadedMember:
 
 @dataclass(frozen=True, eq=False)
 class Detector:
-    """A category's loaded model: `Detector.load(path).score(image)`.
+    """A category's model, loaded and ready to score images.
 
     Attributes:
-        model: members, statistics and threshold.
-        chunk: images of a forward pass, see `load`.
-        members: the loaded networks, in the order of the model's members.
+        model: Description of the members, their statistics and the threshold.
+        chunk: Number of images per forward pass, see `load`.
+        members: Loaded members, in the order of the model's members.
+
+    Examples:
+        Run this in a checkout of the repository, whose test data contain a run directory:
+
+        >>> from reconpatch import Detector
+        >>> detector = Detector.load("tests/data/first_round/run/models/cloth")
+        >>> good = detector.score("tests/data/first_round/data/cloth/test/good/000.png")
+        >>> defective = detector.score("tests/data/first_round/data/cloth/test/blot/000.png")
+        >>> round(good.score), round(defective.score), round(detector.model.threshold)
+        (4, 97, 8)
+        >>> good.is_anomaly, defective.is_anomaly
+        (False, True)
     """
 
     judge = RenamedAttribute("predict")
@@ -113,26 +130,33 @@ class Detector:
     def load(
         cls, path: str | Path, weights: str | Path | None = None, *, chunk: int = 1, device: str = "cpu"
     ) -> Detector:
-        """Load models/<category> of a run.
+        """Load the model of a category from a run directory or a registry.
 
         Args:
-            path: folder that contains model.json.
-            weights: folder with the backbones' weights; without it an installed weight package, then timm's hub.
-            chunk: images of a forward pass; all but the first are black. With the model's own chunk, on the same
-                machine, scores are bit-identical to a run's; with 1 they agree up to rounding and take a fraction of
-                the time.
-            device: device of the networks and memory banks.
+            path: Folder that contains model.json: `models/<category>` of a run directory or `<category>/<version>` of a
+                registry.
+            weights: Folder with the weights of the backbones. None uses an installed weight package, or timm's hub if
+                there is no such package.
+            chunk: Number of images per forward pass, at least 1. The images after the first are black. With the
+                model's own chunk, scores on the same machine are bit-identical to those of a run; with 1, they differ
+                by rounding and are computed several times faster.
+            device: torch device of the backbones and memory banks.
+
+        Returns:
+            The loaded model.
 
         Raises:
-            ModelError: there is no model, it is damaged or of a later format, or the weights are not those it was
-                fitted with.
-            BackboneError: a backbone has no weights.
+            ModelError: The folder contains no model, the model is damaged or of another version, or the weights are
+                not those with which it was fitted.
+            BackboneError: There are no weights for a backbone.
         """
         folder = Path(path)
         try:
             model = from_json((folder / MODEL_FILE).read_bytes())
         except (FileNotFoundError, NotADirectoryError):
-            raise ModelError(f"{folder}: there is no {MODEL_FILE}; give models/<category> of a run.") from None
+            raise ModelError(
+                f"{folder} contains no {MODEL_FILE}. Pass the folder models/<category> of a run directory."
+            ) from None
         members = []
         for member in model.members:
             backbone = load_backbone(
@@ -146,7 +170,9 @@ class Detector:
                 bank = MemoryBank(entries, model.score_neighbors, device)
             except (OSError, KeyError, ValueError, TypeError, SafetensorError, pa.ArrowException) as error:
                 reason = " ".join(str(error).split())[:200]
-                raise ModelError(f"{member_folder}: the model is not whole ({reason}); fit it again.") from error
+                raise ModelError(
+                    f"{member_folder}: the model is incomplete or damaged ({reason}). Fit it again."
+                ) from error
             members.append(LoadedMember(backbone, weight, bank, bank_index))
         return cls(model, chunk, tuple(members))
 
@@ -154,11 +180,14 @@ class Detector:
         """Score one image.
 
         Args:
-            image: path or bytes of an image file, or (H, W, 3) float32 in [0, 1].
+            image: Path or content of an image file, or an (H, W, 3) float32 array in [0, 1].
+
+        Returns:
+            Score, p-value, threshold, anomaly map and peak of the image.
 
         Raises:
-            ImageError: the file cannot be read.
-            ValueError: the array has another shape or is of integers.
+            ImageError: The file cannot be decoded.
+            ValueError: The array has another shape or an integer dtype.
         """
         if isinstance(image, str | Path):
             image = Path(image).read_bytes()
@@ -197,13 +226,14 @@ class Detector:
         )
 
     def network_input(self, image: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], Geometry]:
-        """Return the networks' input for an image, and how the image's pixels map to it.
+        """Return the input batch of the backbones for an image, and the geometry of its resize and crop.
 
         Args:
-            image: (H, W, 3) float32 in [0, 1].
+            image: (H, W, 3) float32 array in [0, 1].
 
         Returns:
-            (chunk, 3, S, S) float32, the image first and the others black, and the geometry of the mapping.
+            (chunk, 3, S, S) float32 batch in [0, 1] with the image first and black images after it, and the geometry
+            that maps the pixels of the image to the batch.
         """
         geometry = self.model.geometry(*image.shape[:2])
         batch = np.zeros((self.chunk, 3, self.model.image_size, self.model.image_size), np.float32)
@@ -213,14 +243,15 @@ class Detector:
     def predict(
         self, features: Sequence[npt.NDArray[np.floating]], grids: Sequence[tuple[int, int]]
     ) -> tuple[Prediction, list[PatchScores]]:
-        """Score an image's patch features: eqs. 9 to 11.
+        """Score the patch features of one image (eqs. 9 to 11).
 
         Args:
-            features: one (H·W, C') array per member, rounded to float16 as `extract_features` returns them.
-            grids: (H, W) of each member.
+            features: One (H·W, C') array of patch features per member, rounded to float16 as `extract_features`
+                returns them.
+            grids: Patch grid (H, W) of each member.
 
         Returns:
-            The prediction of a batch of one, and each member's patch scores.
+            The prediction for a batch of one image, and the patch scores of each member.
         """
         patch_scores = [
             member.bank.query(embed(of_member, member.weight, member.bank.entries.device))
@@ -236,19 +267,19 @@ class Detector:
 def _read_member(
     folder: Path, channels: int, *, adapted: bool
 ) -> tuple[npt.NDArray[np.float32] | None, npt.NDArray[np.float32], dict[str, list[object]]]:
-    """Return a member's adapter, bank entries and bank index.
+    """Return a member's adapter weight, bank entries and bank index.
 
     Args:
-        folder: folder of the member's files.
-        channels: C' of its patch features.
-        adapted: whether it has an adapter.
+        folder: Folder of the member's files.
+        channels: C', the number of channels of its patch features.
+        adapted: Whether it has an adapter.
 
     Raises:
-        ValueError: the files do not belong together. Damaged files raise what their readers raise.
+        ValueError: The files do not belong together. For damaged files, the exceptions of their readers are raised.
     """
     weight = load_file(folder / ADAPTER_FILE)["f.weight"] if adapted else None
     entries = load_file(folder / BANK_FILE)["entries"]
-    # Not by path: pyarrow takes a folder name like a=b for a partition.
+    # The file is opened here because pyarrow interprets a folder name such as a=b as a partition.
     with (folder / BANK_INDEX_FILE).open("rb") as file:
         bank_index = pq.read_table(file).select(_BANK_INDEX.names).cast(_BANK_INDEX).to_pydict()
     for name, array, width in (
@@ -258,7 +289,10 @@ def _read_member(
         if array is None:
             continue
         if array.dtype != np.float32 or array.ndim != 2 or array.shape[1] != width or not np.isfinite(array).all():
-            raise ValueError(f"the {name}, {array.dtype} {array.shape}, is not of finite float32 and width {width}")
+            raise ValueError(
+                f"the {name} must contain finite float32 values and have width {width}; "
+                f"it has dtype {array.dtype} and shape {array.shape}"
+            )
     if len(bank_index["row"]) != len(entries):
-        raise ValueError(f"the bank has {len(entries)} entries, and its index {len(bank_index['row'])}")
+        raise ValueError(f"the bank has {len(entries)} entries, but its index has {len(bank_index['row'])} rows")
     return weight, entries, bank_index

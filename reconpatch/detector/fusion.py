@@ -1,4 +1,4 @@
-"""Fusing the members of an ensemble (ReConPatch section 3.3, equation 11)."""
+"""Fusion of the members of an ensemble (section 3.3 of the paper, eq. 11)."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F  # noqa: N812 (torch's own name for it)
+import torch.nn.functional as F  # noqa: N812 (the conventional name)
 
 from reconpatch.arrays import Array, as_tensor, like
 
-BETA = 1.4826  # makes the MAD of a normal distribution its standard deviation
-_BETA_OF_MEAN = 1.2533  # √(π/2): the same for the mean absolute deviation
-_NARROW = 1e-3  # a MAD below this share of the 99th percentile says nothing about the spread
+BETA = 1.4826  # converts the MAD of a normal distribution to its standard deviation
+_BETA_OF_MEAN = 1.2533  # √(π/2); converts the mean absolute deviation of a normal distribution to the same
+_NARROW = 1e-3  # a MAD below this share of the 99th percentile is not a usable measure of the spread
 
 
 @dataclass(frozen=True)
 class ScoreStatistics:
-    """Statistics of a member for equation 11: s̄ = (s - median) / (beta · mad).
+    """Statistics of a member's scores for eq. 11: s̄ = (s - median) / (beta · mad).
 
     Attributes:
-        median: s̃ of the scores.
-        mad: their median absolute deviation from it; with `fallback` their mean absolute deviation from it.
-        beta: 1.4826; with `fallback` 1.2533.
-        fallback: whether the median absolute deviation was too small to divide by.
+        median: Median s̃ of the scores.
+        mad: Median absolute deviation from the median, above 0; with `fallback`, the mean absolute deviation.
+        beta: 1.4826; with `fallback`, 1.2533.
+        fallback: Whether the median absolute deviation was too small and the mean absolute deviation replaces it.
     """
 
     median: float
@@ -35,26 +35,27 @@ class ScoreStatistics:
 
 
 def score_statistics(scores: Array) -> ScoreStatistics:
-    """Return median and MAD of a category's scores, for equation 11.
+    """Return the median and the MAD of a category's scores, for eq. 11.
 
-    Where more than half of the patches score alike (a black background), the MAD is close to 0 although the scores
-    vary: below 1e-3 of the scores' 99th percentile it is replaced by the mean absolute deviation.
+    If more than half of the patches have almost the same score (a black background), the MAD is close to 0 although
+    the scores vary. A MAD below 1e-3 of the 99th percentile of the scores is therefore replaced by the mean absolute
+    deviation.
 
     Args:
-        scores: any shape, NumPy array or tensor; NaN (a patch without a score) is left out.
+        scores: Array or tensor of scores, any shape. NaN marks a patch without a score and is ignored.
 
     Returns:
         The statistics, computed in float64.
 
     Raises:
-        ValueError: no score is left, one is infinite, or all are equal.
+        ValueError: There is no score, a score is infinite, or all scores are equal.
     """
     values = as_tensor(scores).detach().cpu().numpy().astype(np.float64).ravel()
     values = values[~np.isnan(values)]
     if len(values) == 0:
-        raise ValueError("There is no score to take the median of; fit more than one patch.")
+        raise ValueError("There are no scores to compute the median from. Fit the model on more than one patch.")
     if not np.isfinite(values).all():
-        raise ValueError("A score is infinite; check the features that it was computed from.")
+        raise ValueError("At least one score is infinite. Check the patch features for very large values.")
     median = float(np.median(values))
     deviations = np.abs(values - median)
     mad = float(np.median(deviations))
@@ -62,50 +63,55 @@ def score_statistics(scores: Array) -> ScoreStatistics:
         return ScoreStatistics(median, mad, BETA, fallback=False)
     mad = float(deviations.mean())
     if mad == 0.0:
-        raise ValueError(f"All {len(values)} scores are {median}: they have no spread to normalize by.")
+        raise ValueError(
+            f"All {len(values)} scores are {median}; without spread they cannot be normalized. Use more varied images."
+        )
     return ScoreStatistics(median, mad, _BETA_OF_MEAN, fallback=True)
 
 
 def modified_z_score(scores: Array, median: float, mad: float, beta: float = BETA) -> Array:
-    """Return modified z-scores (s - s̃) / (β · MAD), equation 11.
+    """Return the modified z-scores (s - s̃) / (β · MAD) of scores s (eq. 11).
 
     Args:
-        scores: any shape, NumPy array or tensor; NaN stays NaN.
-        median: s̃, of `score_statistics`.
-        mad: the MAD, above 0.
-        beta: the constant β, above 0.
+        scores: Array or tensor of scores, any shape; NaN stays NaN.
+        median: Median s̃ of the reference scores, see `score_statistics`.
+        mad: MAD of the reference scores, above 0.
+        beta: Constant β, above 0. The default makes β · MAD of a normal distribution its standard deviation.
 
     Returns:
-        The scores' shape, kind and dtype (half precision becomes float32).
+        Array or tensor like the scores, with their shape and dtype (half precision becomes float32).
 
     Raises:
-        ValueError: β · MAD is not a positive number.
+        ValueError: β · MAD is not positive and finite.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from reconpatch import modified_z_score
         >>> modified_z_score(np.array([2.0, 5.0]), median=2.0, mad=1.0, beta=1.5)
         array([0., 2.])
     """
     if not 0.0 < beta * mad < float("inf"):
-        raise ValueError(f"beta · MAD is {beta * mad}; a modified z-score needs a positive one.")
+        raise ValueError(f"beta · mad must be positive and finite; got {beta * mad}.")
     return like((as_tensor(scores) - float(median)) / (float(beta) * float(mad)), scores)
 
 
 def fuse_maps(maps: Sequence[Array]) -> Array:
-    """Return the mean of the members' maps, on the finest of their grids.
+    """Return the mean of the members' maps on the finest of their grids (eq. 11).
 
     Args:
-        maps: one (B, H, W) array or tensor of modified z-scores per member; grids may differ.
+        maps: One (B, H, W) array or tensor of modified z-scores per member. H and W may differ between members.
 
     Returns:
-        (B, H, W) on the grid with the most cells (the first of equals), of the first map's kind; coarser maps are
-        upsampled bilinearly (align_corners=False). float32, or float64 where a map is.
+        (B, H, W) mean on the grid with the most cells (the first of several): an array or tensor like the first map,
+        float64 if any map is float64, otherwise float32. Other maps are resized to this grid bilinearly
+        (align_corners=False).
 
     Raises:
-        ValueError: there are no maps, or they are of another rank, of different B or without cells.
+        ValueError: There are no maps, a map is not (B, H, W) with H and W above 0, or the maps differ in B.
 
-    Example:
+    Examples:
+        A map on a 4 x 4 grid and one on a 2 x 2 grid:
+
         >>> import numpy as np
         >>> from reconpatch import fuse_maps
         >>> fuse_maps([np.ones((1, 4, 4), np.float32), np.zeros((1, 2, 2), np.float32)])[0, 0]
@@ -113,9 +119,11 @@ def fuse_maps(maps: Sequence[Array]) -> Array:
     """
     tensors = [as_tensor(member) for member in maps]
     if not tensors or any(member.ndim != 3 or 0 in member.shape[1:] for member in tensors):
-        raise ValueError("Fusion needs at least one map of shape (B, H, W) with cells.")
+        shapes = [tuple(member.shape) for member in tensors]
+        raise ValueError(f"Fusion needs at least one map, and maps of shape (B, H, W) with H, W > 0; got {shapes}.")
     if any(member.shape[0] != tensors[0].shape[0] for member in tensors):
-        raise ValueError(f"The maps are of {sorted({len(member) for member in tensors})} images; give the same images.")
+        numbers = sorted({len(member) for member in tensors})
+        raise ValueError(f"All maps must have the same number of images; got maps of {numbers} images.")
     finest = max(tensors, key=lambda member: member.shape[1] * member.shape[2])
     dtype = torch.float64 if any(member.dtype == torch.float64 for member in tensors) else torch.float32
     total = torch.zeros(finest.shape, dtype=dtype, device=finest.device)
@@ -132,10 +140,10 @@ class Peaks:
     """Location of the maximum of each fused map, and the member with the highest score there.
 
     Attributes:
-        row: (B,) int64 row of the maximum on the fused grid; ties go to the first in row order.
-        col: (B,) int64 column of the maximum.
-        member: (B,) int64, the member with the highest score there; ties go to the first.
-        member_row: (B,) int64 row of the cell on that member's grid under the center of the peak.
+        row: (B,) int64 row of the maximum on the fused grid. Of equal maxima, the first in row-major order is used.
+        col: (B,) int64 column of the maximum on the fused grid.
+        member: (B,) int64 number of the member with the highest score at the maximum, the first of equal members.
+        member_row: (B,) int64 row, on that member's grid, of the cell that contains the center of the fused cell.
         member_col: (B,) int64 column of that cell.
     """
 
@@ -147,7 +155,14 @@ class Peaks:
 
 
 def largest_scores(maps: Array) -> Array:
-    """Return the (B,) largest patch scores of (B, H, W) maps, ignoring NaN; NaN where no patch has a score."""
+    """Return the largest patch score of each image.
+
+    Args:
+        maps: (B, H, W) array or tensor of patch scores; NaN marks a patch without a score and is ignored.
+
+    Returns:
+        (B,) array or tensor like the maps; NaN for an image without any score.
+    """
     flat = as_tensor(maps).flatten(1)
     largest = flat.masked_fill(flat.isnan(), -torch.inf).amax(1)
     return like(torch.where(flat.isnan().all(1), torch.nan, largest), maps)
@@ -156,15 +171,16 @@ def largest_scores(maps: Array) -> Array:
 def image_scores(
     fused: npt.NDArray[np.floating], members: Sequence[npt.NDArray[np.floating]], fusion: str
 ) -> npt.NDArray[np.float64]:
-    """Return image scores: the maximum of the fused map, or the mean of the maxima of the members' maps.
+    """Return the anomaly scores of images.
 
     Args:
-        fused: (B, H, W), of `fuse_maps`.
-        members: the members' maps that it was fused from.
-        fusion: 'patch', or 'image', for which the members' maps are normalized by their image scores.
+        fused: (B, H, W) fused maps, as `fuse_maps` returns them.
+        members: One (B, H, W) array per member: the maps that were fused.
+        fusion: 'patch' uses the maximum of the fused map. 'image' uses the mean of the maxima of the members' maps,
+            which must then be normalized by the statistics of image scores.
 
     Returns:
-        (B,) float64; NaN where no patch has a score.
+        (B,) float64 scores; NaN for an image without any patch score.
     """
     if fusion == "patch":
         return np.asarray(largest_scores(fused), np.float64)
@@ -172,14 +188,14 @@ def image_scores(
 
 
 def find_peaks(fused: Array, members: Sequence[Array]) -> Peaks:
-    """Return the peak of each fused map, and the corresponding patch of the member with the highest score.
+    """Return the peak of each fused map, and the corresponding patch of the member with the highest score there.
 
     Args:
-        fused: (B, H, W), of `fuse_maps`.
-        members: what it was fused from.
+        fused: (B, H, W) array or tensor of fused maps, as `fuse_maps` returns them.
+        members: One (B, H, W) array or tensor per member: the maps that were fused.
 
     Returns:
-        Peaks, of the fused maps' kind.
+        The peaks, in arrays or tensors like the fused maps.
     """
     tensor = as_tensor(fused)
     height, width = tensor.shape[1:]
@@ -189,7 +205,7 @@ def find_peaks(fused: Array, members: Sequence[Array]) -> Peaks:
     values, rows, cols = [], [], []
     for maps in members:
         own = as_tensor(maps).to(tensor)
-        # (cell + 1/2) · own / fused, in integers: a center that falls on a border of cells must not be rounded.
+        # ⌊(cell + 1/2) · own / fused⌋, in integers, because a center on the border of two cells must not be rounded.
         rows.append((2 * row + 1) * own.shape[1] // (2 * height))
         cols.append((2 * col + 1) * own.shape[2] // (2 * width))
         values.append(own[image, rows[-1], cols[-1]].nan_to_num(nan=-torch.inf))

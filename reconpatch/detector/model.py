@@ -1,6 +1,7 @@
-"""A category's model: its members, the statistics and threshold of their scores, and what it predicts of images.
+"""Model of a category: its members, the statistics of their scores, the threshold, and the prediction for images.
 
-`reconpatch.detector.model_json` stores it; adapters and memory banks are safetensors files beside it.
+`reconpatch.detector.model_json` writes the model to model.json. Adapters and memory banks are safetensors files in the
+same folder.
 """
 
 from __future__ import annotations
@@ -26,32 +27,32 @@ from reconpatch.detector.thresholds import conformal_threshold, p_values
 from reconpatch.exceptions import ModelError
 from reconpatch.imaging.geometry import Geometry
 
-# Version of the numbers that this code computes: raised with a change after which older features or scores do not
-# compare with new ones.
+# Version of the computation. It is raised by every change after which new features or scores are no longer comparable
+# with older ones.
 CODE_VERSION = 2
 FUSIONS = ("patch", "image")
-# A model's folder holds the first; the others are in one folder per member, named like its backbone.
+# MODEL_FILE is in the folder of the model. The other files are in one subfolder per member, named after its backbone.
 MODEL_FILE = "model.json"
 ADAPTER_FILE, BANK_FILE, BANK_INDEX_FILE = "adapter.safetensors", "memory_bank.safetensors", "bank_index.parquet"
 
 
 @dataclass(frozen=True)
 class MemberModel:
-    """One network of a category's model.
+    """Description of one member of a category's model.
 
     Attributes:
-        backbone: timm's name of the network.
-        layers: layers of the network whose feature maps are used (timm's `out_indices`).
-        patch_size: side of a patch in cells of the feature map, odd.
-        aggregation: how patch features are pooled, one of `AGGREGATIONS`.
+        backbone: timm name of the backbone.
+        layers: Layers of the backbone whose feature maps are used (timm's `out_indices`).
+        patch_size: Side of a patch in cells of the feature map; odd, at least 1.
+        aggregation: Method that makes patch features of the feature maps, one of `AGGREGATIONS`.
         dim: D, the width of the adapter's output; 0 for the identity.
-        weights: where the backbone's weights came from.
-        weights_sha256: digest of the backbone's weights.
-        key: SHA-256 of everything that adapter and bank depend on.
-        median: s̃ of equation 11, over the fit images; None until they are scored.
-        mad: MAD of equation 11, likewise.
-        beta: β of equation 11, likewise.
-        grid: rows and columns of patches, to which an entry's row and column refer; None until then.
+        weights: Source of the backbone's weights, as `Backbone.weights_source`.
+        weights_sha256: SHA-256 of the backbone's weights (hexadecimal).
+        key: Cache key: SHA-256 of everything that the adapter and the memory bank depend on (hexadecimal).
+        median: Median s̃ of eq. 11 over the training images; None before `normalize`.
+        mad: MAD of eq. 11 over the training images, above 0; None before `normalize`.
+        beta: β of eq. 11, above 0; None before `normalize`.
+        grid: Patch grid (rows, columns) to which the rows and columns of bank entries refer; None before `normalize`.
     """
 
     backbone: str
@@ -68,41 +69,41 @@ class MemberModel:
     grid: tuple[int, int] | None = None
 
     def require_weights(self, source: str, sha256: str) -> None:
-        """Check that weights are those that this member was fitted with.
+        """Raise ModelError unless the weights are those with which this member was fitted.
 
         Args:
-            source: where the weights came from, as `Backbone.weights_source`.
-            sha256: their digest, as `Backbone.weights_sha256`.
+            source: Source of the weights, as `Backbone.weights_source`; for the message.
+            sha256: SHA-256 of the weights, as `Backbone.weights_sha256`.
 
         Raises:
-            ModelError: they are different weights.
+            ModelError: The weights are different.
         """
         if sha256 != self.weights_sha256:
             raise ModelError(
                 f"{self.backbone}: the weights from {source} have SHA-256 {sha256[:12]}, but the model was fitted with "
-                f"{self.weights_sha256[:12]} from {self.weights}; name the folder that holds those as the weights."
+                f"{self.weights_sha256[:12]} from {self.weights}. Pass the folder with those weights."
             )
 
 
 @dataclass(frozen=True)
 class Model:
-    """A category's model.
+    """Model of a category, as stored in model.json.
 
     Attributes:
-        category: name of the category.
-        version: version of this model, written into every row that it scores.
-        members: its networks.
-        image_size: side of the networks' input, in pixels.
-        full_frame: whether images are resized without a center crop.
-        bit_depth: significant bits per channel of images with more than 8 bits.
-        chunk: images of a forward pass.
-        fusion: 'patch' or 'image': which scores equation 11 normalizes.
-        score_neighbors: b of equation 10.
-        false_alarms: target false-positive rate.
-        code_version: `CODE_VERSION` of the code that made it.
-        holdout_scores: fused image scores of the held-out good images, ascending.
-        threshold: see `conformal_threshold`; None where nothing is held out.
-        false_alarm_bound: guaranteed bound on the false-positive rate; None likewise.
+        category: Name of the category.
+        version: Model version; it is written to every row of scores.
+        members: Members of the model, at least one.
+        image_size: S, the side of the backbones' input in pixels, at least 32.
+        full_frame: Whether the whole image is resized; otherwise it is resized and center-cropped.
+        bit_depth: Significant bits per channel of images with more than 8 bits (9-16).
+        chunk: Number of images per forward pass, at least 1.
+        fusion: Scores that eq. 11 normalizes: 'patch' for patch scores, 'image' for image scores.
+        score_neighbors: b, the number of neighbors in eq. 10, at least 1.
+        false_alarms: Target false-positive rate, in (0, 1).
+        code_version: `CODE_VERSION` of the code that fitted the model.
+        holdout_scores: Anomaly scores of the calibration images, ascending.
+        threshold: Images scoring above it are flagged, see `conformal_threshold`; None without calibration images.
+        false_alarm_bound: Guaranteed bound on the false-positive rate; None without calibration images.
     """
 
     category: str
@@ -121,21 +122,29 @@ class Model:
     false_alarm_bound: float | None = None
 
     def geometry(self, height: int, width: int) -> Geometry:
-        """Return how an image of this height and width, in pixels, maps to the networks' input."""
+        """Return the resize and crop from an image to the backbones' input.
+
+        Args:
+            height: Height of the image in pixels.
+            width: Width of the image in pixels.
+
+        Returns:
+            The geometry, with this model's image size and crop.
+        """
         return Geometry.of(height, width, self.image_size, self.full_frame)
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Scores of a batch of B images.
+    """Prediction for a batch of B images.
 
     Attributes:
-        scores: (B,) float64 fused image scores, eq. 11.
-        fused: (B, H, W) float32 fused map of modified z-scores.
-        member_scores: (members, B) float64, each member's largest modified z-score.
-        peaks: location of the maximum of each fused map.
-        p_values: (B,) float64, or None where nothing is held out.
-        is_anomaly: (B,) bool, or None likewise.
+        scores: (B,) float64 anomaly scores of the images (eq. 11).
+        fused: (B, H, W) float32 fused maps of modified z-scores.
+        member_scores: (members, B) float64 largest modified z-score of each member.
+        peaks: Location of the maximum of each fused map.
+        p_values: (B,) float64 conformal p-values in (0, 1]; None without calibration images.
+        is_anomaly: (B,) bool, whether each image is flagged; None without a threshold.
     """
 
     scores: npt.NDArray[np.float64]
@@ -147,17 +156,19 @@ class Prediction:
 
 
 def normalize(model: Model, fit_maps: Sequence[npt.NDArray[np.float32]]) -> tuple[Model, list[ScoreStatistics]]:
-    """Compute each member's median and MAD over the fit images' scores.
+    """Return the model with each member's median and MAD over the scores of the training images.
 
     Args:
-        model: model whose members' statistics are replaced.
-        fit_maps: one (n, H, W) array of the fit images' patch scores per member.
+        model: Model whose members' statistics are replaced.
+        fit_maps: One (n, H, W) array of patch scores per member: those of the n training images from which adapter
+            and memory bank were made. NaN marks a patch without a score.
 
     Returns:
         The model with statistics, and the statistics of each member.
 
     Raises:
-        ValueError: the scores have no spread; the message names the category and the member.
+        ValueError: The scores of a member have no spread or are not finite. The message names the category and the
+            member.
     """
     members, statistics = [], []
     for member, maps in zip(model.members, fit_maps, strict=True):
@@ -172,14 +183,17 @@ def normalize(model: Model, fit_maps: Sequence[npt.NDArray[np.float32]]) -> tupl
 
 
 def calibrate(model: Model, holdout_scores: npt.ArrayLike) -> Model:
-    """Return the model with held-out scores, and the threshold and guaranteed bound computed from them.
+    """Return the model with the scores of the calibration images and the threshold computed from them.
 
     Args:
-        model: model with the target false-positive rate.
-        holdout_scores: (n,) fused image scores in any order; empty where nothing is held out.
+        model: Model with the target false-positive rate.
+        holdout_scores: (n,) anomaly scores of the calibration images, in any order; empty without calibration images.
+
+    Returns:
+        The model with scores, threshold and guaranteed bound.
 
     Raises:
-        ValueError: a score is not finite.
+        ValueError: A score is not finite.
     """
     scores = np.sort(np.asarray(holdout_scores, dtype=np.float64))
     threshold = conformal_threshold(scores, model.false_alarms)
@@ -192,35 +206,38 @@ def calibrate(model: Model, holdout_scores: npt.ArrayLike) -> Model:
 
 
 def with_false_alarms(model: Model, false_alarms: float) -> Model:
-    """Return the model with another target false-positive rate. No image is scored again.
+    """Return the model with another target false-positive rate, computed from the stored calibration scores.
 
     Args:
-        model: model with held-out scores.
-        false_alarms: target false-positive rate, in (0, 1).
+        model: Calibrated model.
+        false_alarms: Target false-positive rate, in (0, 1).
+
+    Returns:
+        The model with a new threshold and guaranteed bound.
 
     Raises:
-        ValueError: the rate is outside (0, 1).
+        ValueError: The rate is outside (0, 1).
     """
     return calibrate(replace(model, false_alarms=false_alarms), model.holdout_scores)
 
 
 def normalized_scores(model: Model, scores: Sequence[Array]) -> list[Array]:
-    """Return the members' patch scores as modified z-scores s̄, eq. 11.
+    """Return the members' patch scores as modified z-scores s̄ (eq. 11).
 
     Args:
-        model: model with its members' statistics.
-        scores: one array or tensor of any shape per member, in the members' order.
+        model: Model with the statistics of its members.
+        scores: One array or tensor of patch scores per member, in the order of the members, any shape.
 
     Returns:
-        Modified z-scores of the same number, shapes and kinds.
+        One array or tensor of modified z-scores per member, with the shapes of the scores.
 
     Raises:
-        ModelError: a member has no statistics.
+        ModelError: A member has no statistics.
     """
     normalized = []
     for member, member_scores in zip(model.members, scores, strict=True):
         if member.median is None or member.mad is None or member.beta is None:
-            raise ModelError(f"{model.category}, {member.backbone}: the model has no median and MAD; fit it again.")
+            raise ModelError(f"{model.category}, {member.backbone}: the model has no median and MAD. Fit it again.")
         normalized.append(modified_z_score(member_scores, member.median, member.mad, member.beta))
     return normalized
 
@@ -229,11 +246,15 @@ def predict(model: Model, maps: Sequence[npt.NDArray[np.float32]]) -> Prediction
     """Fuse the members' patch scores of a batch of images, and compare the image scores with the threshold.
 
     Args:
-        model: model with its members' statistics; without a threshold where it is not calibrated.
-        maps: one (B, H, W) array of patch scores per member, in the members' order; NaN where a patch has no score.
+        model: Model with the statistics of its members. It may have no threshold.
+        maps: One (B, H, W) array of patch scores per member, in the order of the members; NaN marks a patch without a
+            score.
+
+    Returns:
+        Scores, maps, peaks, p-values and verdicts of the images.
 
     Raises:
-        ModelError: a member has no statistics.
+        ModelError: A member has no statistics.
     """
     normalized = normalized_scores(model, maps)
     fused = fuse_maps(normalized)

@@ -1,1 +1,1 @@
-"""How well scores separate defective from good images, and how models compare."""
+"""Evaluation: metrics, comparison of models, the acceptance test, training outliers and drift."""

@@ -1,9 +1,10 @@
-"""The acceptance test: whether a candidate model may replace the active model, decided on good images alone.
+"""The acceptance test: whether a candidate may replace the active model, decided without labeled defects.
 
-Defects are rarely labeled, so the test uses what good images can show: that the candidate's scores are finite and
-differ, and that a threshold computed from half of the held-out images keeps its guaranteed bound on the other half.
-A model that no longer responds to defects passes both, so it must also separate copies with pasted defects from their
-originals about as well as the active model does. Labeled defects are compared too where there are any.
+Defects are rarely labeled, so the test uses the calibration images. It checks that the candidate's scores are finite
+and not all equal, and that a threshold computed from half of the calibration images keeps its guaranteed bound on the
+other half. A model that does not respond to defects passes both checks. The candidate must therefore also separate
+copies of the images with pasted defects from their originals, about as well as the active model does. If there are
+labeled defects, they are compared in the same way.
 """
 
 from __future__ import annotations
@@ -19,18 +20,19 @@ from reconpatch.deprecated_arguments import RenamedAttribute, renamed_arguments
 from reconpatch.detector.thresholds import conformal_threshold
 from reconpatch.evaluation.comparison import resampled_means, wins
 
-FEWEST = 20  # held-out images below which the test is inconclusive
-_UNLIKELY = 1e-3  # significance level of the threshold's check: one in a thousand sound candidates is rejected by it
+FEWEST = 20  # with fewer calibration images the test is inconclusive
+_UNLIKELY = 1e-3  # significance level of the check of the bound: it rejects one in a thousand sound candidates
 _SURE = 0.8  # share of resamples in which a candidate must be worse to be rejected
+_LABELED = "labelled"  # the stored value; messages use the American spelling
 
 
 class AcceptanceStatus(StrEnum):
     """Outcome of an acceptance test.
 
     Attributes:
-        PASSED: the candidate may replace the active model.
-        INCONCLUSIVE: too few images to tell; the candidate may replace the active model.
-        REJECTED: the active model stays.
+        PASSED: The candidate may replace the active model.
+        INCONCLUSIVE: There are too few images for a decision. The candidate may replace the active model.
+        REJECTED: The active model stays active.
     """
 
     PASSED = "passed"
@@ -39,18 +41,18 @@ class AcceptanceStatus(StrEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> AcceptanceStatus | None:
-        """Read the values that earlier versions stored."""
+        """Return the status for a value that an earlier version stored; None for any other value."""
         return {"unproven": cls.INCONCLUSIVE, "refused": cls.REJECTED}.get(str(value))
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """A model's scores of the images of an acceptance test.
+    """Anomaly scores of one model for the images of an acceptance test.
 
     Attributes:
-        good: (n,) fused image scores of held-out good images, in an order that does not depend on their contents.
-        copies: (n,) scores of their copies with pasted defects, in the same order.
-        real: (m,) scores of labeled test images; empty where there are no labeled defects.
+        good: (n,) float64 scores of the calibration images, in an order that does not depend on their content.
+        copies: (n,) float64 scores of their copies with pasted defects, in the same order.
+        real: (m,) float64 scores of the labeled test images; empty if no defects are labeled.
     """
 
     good: npt.NDArray[np.float64]
@@ -60,13 +62,14 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Comparison:
-    """How well candidate and active model separate defective from good images.
+    """AUROC of the candidate and of the active model on the same images.
 
     Attributes:
-        of: which defects are compared: 'pasted' or 'labelled'.
-        candidate: AUROC of the candidate.
-        active: AUROC of the active model.
-        worse: share of paired bootstrap resamples in which the candidate is worse by more than the margin.
+        of: Kind of defects: 'pasted' or 'labelled'.
+        candidate: AUROC of the candidate, in [0, 1].
+        active: AUROC of the active model, in [0, 1].
+        worse: Share of the paired bootstrap resamples in which the AUROC of the candidate is lower by more than the
+            margin, in [0, 1].
     """
 
     of: str
@@ -82,10 +85,10 @@ class AcceptanceResult:
     """Result of an acceptance test.
 
     Attributes:
-        status: whether the candidate passed.
-        reasons: sentences that say why it was rejected, or why the test is inconclusive.
-        images: number of held-out good images that were compared.
-        comparisons: comparisons with the active model; empty where there is none.
+        status: Outcome of the test.
+        reasons: Sentences that explain why the candidate was rejected or the test is inconclusive; empty if it passed.
+        images: Number of calibration images.
+        comparisons: Comparisons with the active model; empty without an active model.
     """
 
     status: AcceptanceStatus
@@ -106,42 +109,43 @@ def acceptance_test(
     """Decide whether a candidate may replace the active model.
 
     Args:
-        candidate: scores of the candidate.
-        active: scores of the active model on the same images; None for a category's first model.
-        labels: (m,) 0 good, 1 defective, of `Evidence.real`.
-        false_alarms: target false-positive rate, in (0, 1).
-        margin: AUROC by which a candidate may be worse than the active model.
+        candidate: Scores of the candidate.
+        active: Scores of the active model for the same images; None if the category has no active model.
+        labels: (m,) labels of `Evidence.real`: 0 good, 1 defective.
+        false_alarms: Target false-positive rate, in (0, 1).
+        margin: Largest accepted loss in AUROC of the candidate against the active model, 0 or more.
 
     Returns:
-        The result. A candidate whose scores are not finite or do not differ is rejected however few images there are.
+        The result. A candidate whose scores are not finite or all equal is rejected, even if there are few images.
 
     Raises:
-        ValueError: the scores are of different images.
+        ValueError: The numbers of scores and labels do not match.
     """
     truth = np.asarray(labels, np.int64)
     for evidence in (candidate, active or candidate):
         if evidence.good.shape != evidence.copies.shape or evidence.real.shape != truth.shape:
             raise ValueError(
-                f"Expected one copy per good image and one label per real image; got {evidence.good.shape} good images "
-                f"and {evidence.copies.shape} copies, {evidence.real.shape} real images and {truth.shape} labels."
+                f"Expected one copy per good image and one label per test image; got shapes {evidence.good.shape} "
+                f"(good), {evidence.copies.shape} (copies), {evidence.real.shape} (real) and {truth.shape} (labels)."
             )
     if active is not None and active.good.shape != candidate.good.shape:
         raise ValueError(
-            f"Candidate and active model have not scored the same images: {len(candidate.good)} and "
-            f"{len(active.good)} good ones."
+            f"Candidate and active model must score the same images; got scores of {len(candidate.good)} and "
+            f"{len(active.good)} good images."
         )
     n = len(candidate.good)
     reasons = _unusable(candidate)
     if reasons:
         return AcceptanceResult(AcceptanceStatus.REJECTED, tuple(reasons), n)
     if n < FEWEST:
-        few = f"{n} held-out good images, fewer than {FEWEST}: the test is inconclusive."
+        few = f"There are {n} calibration images; the acceptance test needs at least {FEWEST} to be conclusive."
         return AcceptanceResult(AcceptanceStatus.INCONCLUSIVE, (few,), n)
     reasons += _broken_bound(candidate.good, false_alarms)
     comparisons = [] if active is None else _comparisons(candidate, active, truth, margin)
     reasons += [
-        f"AUROC of {compared.of} defects {compared.candidate:.4f}, the active model's {compared.active:.4f}: worse by "
-        f"more than {margin:g} in {compared.worse:.0%} of resamples."
+        f"The AUROC for {'labeled' if compared.of == _LABELED else compared.of} defects is {compared.candidate:.4f} "
+        f"(active model: {compared.active:.4f}). In {compared.worse:.0%} of the bootstrap resamples, it is lower than "
+        f"that of the active model by more than {margin:g}."
         for compared in comparisons
         if compared.worse >= _SURE
     ]
@@ -151,31 +155,35 @@ def acceptance_test(
 
 @renamed_arguments({"suspects": "outliers"})
 def too_many_outliers(outliers: int, images: int, share: float) -> bool:
-    """Return whether there are so many training outliers that a model of these images is not to be trusted.
+    """Return whether there are too many training outliers to accept a model of these images.
 
     Args:
-        outliers: number of training outliers; a single one is never too many.
-        images: number of good images.
-        share: largest accepted share of outliers among the images.
+        outliers: Number of training outliers. A single outlier is always accepted.
+        images: Number of good images.
+        share: Largest accepted share of outliers among the good images, in [0, 1].
+
+    Returns:
+        True if there are more than max(1, share · images) outliers.
     """
     return outliers > max(1.0, share * images)
 
 
 def _unusable(evidence: Evidence) -> list[str]:
-    """Return what is wrong with scores, whatever the number of images."""
+    """Return the reason why scores are unusable for any number of images, or an empty list."""
     scores = np.concatenate([evidence.good, evidence.copies, evidence.real])
     if not np.isfinite(scores).all():
         return [f"{int((~np.isfinite(scores)).sum())} of {len(scores)} scores are not finite."]
     if len(evidence.good) > 1 and np.ptp(np.concatenate([evidence.good, evidence.copies])) == 0.0:
-        return [f"All images score {scores[0]:g}: the model does not separate any images."]
+        return [f"All images have the score {scores[0]:g}; the model does not separate any images."]
     return []
 
 
 def _broken_bound(good: npt.NDArray[np.float64], false_alarms: float) -> list[str]:
-    """Compute a threshold from every other image and check its bound on the images between.
+    """Compute a threshold from every second image and check its guaranteed bound on the other images.
 
-    Of exchangeable scores, the number in the second half above the r-th of the first half's n is beta-binomial with
-    n - r + 1 and r, for any distribution of the scores. The spread of the threshold itself is part of it.
+    The threshold is the r-th smallest of n scores. If all scores are exchangeable, the number of other scores above it
+    is beta-binomial with the parameters n - r + 1 and r, for any distribution of the scores. This includes the
+    variation of the threshold itself.
     """
     first, second = good[::2], good[1::2]
     threshold = conformal_threshold(first, false_alarms)
@@ -185,19 +193,20 @@ def _broken_bound(good: npt.NDArray[np.float64], false_alarms: float) -> list[st
     if chance >= _UNLIKELY:
         return []
     return [
-        f"A threshold from {len(first)} held-out images guarantees at most {threshold.false_alarm_bound:.1%} false "
-        f"positives; it flags {alarms} of {len(second)} on the others."
+        f"A threshold from {len(first)} calibration images guarantees a false-positive rate of at most "
+        f"{threshold.false_alarm_bound:.1%}, but it flags {alarms} of the other {len(second)}."
     ]
 
 
 def _comparisons(
     candidate: Evidence, active: Evidence, labels: npt.NDArray[np.int64], margin: float
 ) -> list[Comparison]:
+    """Return the comparisons on pasted and, if there are any, on labeled defects."""
     pasted = np.repeat([0, 1], len(candidate.good))
     candidate_scores, active_scores = (np.concatenate([model.good, model.copies]) for model in (candidate, active))
     scored = [("pasted", candidate_scores, active_scores, pasted)]
     if 0 < labels.sum() < len(labels):
-        scored.append(("labelled", candidate.real, active.real, labels))
+        scored.append((_LABELED, candidate.real, active.real, labels))
     comparisons = []
     for of, candidate_scores, active_scores, truth in scored:
         candidate_wins, active_wins = wins(candidate_scores, truth), wins(active_scores, truth)

@@ -1,6 +1,6 @@
-"""Drift: whether the scores of new images are distributed like those of held-out good images.
+"""Drift: whether the scores of new images are distributed like those of the calibration images.
 
-Drift is the first sign of an aging lamp or a changed part.
+An aging lamp or a changed product shows first as drift.
 """
 
 from __future__ import annotations
@@ -12,23 +12,26 @@ import numpy.typing as npt
 from scipy.stats import ks_2samp
 
 QUANTILES = (0.1, 0.5, 0.9)
-DRIFTED = 1e-3  # Kolmogorov-Smirnov p-value below which scores have drifted: one in a thousand without any change
-_RARE = 0.05  # p-values below it are one in twenty among images like the held-out ones
+# Scores have drifted if the Kolmogorov-Smirnov p-value is below this value. Without any change, this happens once in a
+# thousand comparisons.
+DRIFTED = 1e-3
+_RARE = 0.05  # without any change, one in twenty conformal p-values is below this value
 
 
 @dataclass(frozen=True)
 class Drift:
-    """New scores of a category compared with those of its held-out good images.
+    """Comparison of the scores of new images with the scores of the calibration images of the same category.
 
     Attributes:
-        images: number of new scores.
-        holdout: number of held-out scores.
-        quantiles: 10, 50 and 90 % quantiles of the new scores.
-        holdout_quantiles: the same quantiles of the held-out scores.
-        ks: Kolmogorov-Smirnov distance of the two distributions, in [0, 1].
-        ks_p_value: probability of at least this distance between samples of one distribution.
-        above_threshold: share of the new images that are flagged; None without a threshold.
-        rare: share of the new p-values below 0.05; 0.05 where nothing has changed and no part is defective.
+        images: Number of new images.
+        holdout: Number of calibration images.
+        quantiles: 10 %, 50 % and 90 % quantiles of the new scores.
+        holdout_quantiles: 10 %, 50 % and 90 % quantiles of the calibration scores.
+        ks: Kolmogorov-Smirnov distance between the two distributions, in [0, 1].
+        ks_p_value: Probability of at least this distance between two samples of the same distribution, in [0, 1].
+        above_threshold: Share of the new images that are flagged, in [0, 1]; None without a threshold.
+        rare: Share of the new conformal p-values below 0.05, in [0, 1]. About 0.05 is expected if nothing has changed
+            and no image is defective.
     """
 
     images: int
@@ -44,35 +47,35 @@ class Drift:
 def drift_of(
     scores: npt.ArrayLike, holdout_scores: npt.ArrayLike, threshold: float | None, p_values: npt.ArrayLike
 ) -> Drift | None:
-    """Compare fused image scores of new images with the held-out ones.
+    """Compare the anomaly scores of new images with those of the calibration images.
 
     Args:
-        scores: (m,) scores of the new images.
-        holdout_scores: (n,) held-out scores of the model.
-        threshold: threshold of the model; None for none.
-        p_values: (m,) p-values of the new images.
+        scores: (m,) finite scores of the new images.
+        holdout_scores: (n,) finite scores of the model's calibration images.
+        threshold: Threshold of the model; None if it has none.
+        p_values: (m,) conformal p-values of the new images, in (0, 1].
 
     Returns:
-        The comparison, or None where there are no new or no held-out scores.
+        The comparison, or None if m or n is 0.
 
     Raises:
-        ValueError: a score is not finite, or there is another number of p-values than of scores.
+        ValueError: A score is not finite, or the numbers of p-values and scores differ.
     """
-    today, before, rarity = (np.asarray(values, np.float64) for values in (scores, holdout_scores, p_values))
-    if len(today) == 0 or len(before) == 0:
+    new, reference, rarity = (np.asarray(values, np.float64) for values in (scores, holdout_scores, p_values))
+    if len(new) == 0 or len(reference) == 0:
         return None
-    if not (np.isfinite(today).all() and np.isfinite(before).all()):
-        raise ValueError("A score is not finite; drift compares finite ones.")
-    if rarity.shape != today.shape:
-        raise ValueError(f"There are {len(rarity)} p-values of {len(today)} scores; give one a score.")
-    test = ks_2samp(today, before)
+    if not (np.isfinite(new).all() and np.isfinite(reference).all()):
+        raise ValueError("Drift needs finite scores; at least one score is NaN or infinite.")
+    if rarity.shape != new.shape:
+        raise ValueError(f"Expected one p-value per score; got {len(rarity)} p-values and {len(new)} scores.")
+    test = ks_2samp(new, reference)
     return Drift(
-        images=len(today),
-        holdout=len(before),
-        quantiles=tuple(np.quantile(today, QUANTILES).tolist()),
-        holdout_quantiles=tuple(np.quantile(before, QUANTILES).tolist()),
+        images=len(new),
+        holdout=len(reference),
+        quantiles=tuple(np.quantile(new, QUANTILES).tolist()),
+        holdout_quantiles=tuple(np.quantile(reference, QUANTILES).tolist()),
         ks=float(test.statistic),
         ks_p_value=float(test.pvalue),
-        above_threshold=None if threshold is None else float((today > threshold).mean()),
+        above_threshold=None if threshold is None else float((new > threshold).mean()),
         rare=float((rarity < _RARE).mean()),
     )

@@ -1,7 +1,8 @@
-"""Training outliers: good images that the other good images do not explain. A hidden defect is one of them.
+"""Training outliers: good images that differ from all other good images, for example because of an unnoticed defect.
 
-A training image's own patches are in the memory bank, so its scores say little about it. Here each image is measured
-against the entries of the *other* images alone, and its largest distance is compared with those of all good images.
+The memory bank contains patches of the training image itself, so the image's scores are low even if it is unusual.
+Here, each image is compared only with the bank entries of *other* images, and its largest distance is compared with
+the largest distances of all good images.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from reconpatch.neighbors.memory_bank import MemoryBank
 
 @dataclass(frozen=True)
 class Unexplained:
-    """The patch of an image that the other images explain worst.
+    """The patch of an image that is farthest from the bank entries of other images.
 
     Attributes:
-        distance: eq. 9, to the nearest entry of another image; NaN where no other image has an entry.
-        patch: row of the patch among the image's patches.
-        entry: row of that entry in the bank; -1 where there is none.
+        distance: Euclidean distance (eq. 9) to the nearest entry of another image; NaN if there is no such entry.
+        patch: Number of the patch in the image, in row-major order.
+        entry: Row of the nearest entry in the bank; -1 if there is no entry of another image.
     """
 
     distance: float
@@ -35,16 +36,17 @@ class Unexplained:
 
 
 def unexplained(features: Array, nearest: Array, bank: MemoryBank, own: Array) -> Unexplained:
-    """Return an image's largest distance from the bank entries of other images.
+    """Return the patch of an image with the largest distance to the nearest bank entry of another image.
 
     Args:
-        features: (n, D) f(p) of the image's patches.
-        nearest: (n,) the entry that each patch was compared with, leave-one-out (`MemoryBank.query`); -1 for none.
-        bank: memory bank with entries (M, D).
-        own: (m,) entries that are the image's own patches; empty for an image that was held out.
+        features: (n, D) array or tensor of embeddings f(p) of the image's patches.
+        nearest: (n,) integer rows of the nearest bank entries from a leave-one-out query (`MemoryBank.query`); -1 marks
+            a patch without an entry.
+        bank: Memory bank with (M, D) entries.
+        own: (m,) integer rows of the bank entries that are patches of this image; empty for a calibration image.
 
     Returns:
-        The patch with the largest distance; ties go to the first.
+        The patch with the largest distance, the first of several.
     """
     rows = as_tensor(features).to(bank.entries)
     entries = torch.as_tensor(nearest, dtype=torch.int64, device=rows.device).clone()
@@ -66,10 +68,11 @@ class OutlierScores:
     """Outlier scores of n good images.
 
     Attributes:
-        scores: (n,) float64, the mean over the members of eq. 11's modified z-score, taken over images; NaN where a
-            member has no distance, and 0 for all where a member's distances have no spread.
-        members: (n,) int64, the member with the highest score.
-        is_outlier: (n,) bool, whether the score is above `outlier_threshold` of n images.
+        scores: (n,) float64 mean over the members of the modified z-score (eq. 11) of the image's largest distance
+            among all images. NaN if a member has no distance for the image. A member whose distances are all equal
+            contributes 0.
+        members: (n,) int64 number of the member with the highest score of the image.
+        is_outlier: (n,) bool, whether the score is above `outlier_threshold(n)`.
     """
 
     scores: npt.NDArray[np.float64]
@@ -80,10 +83,13 @@ class OutlierScores:
 
 
 def outlier_scores(distances: npt.ArrayLike) -> OutlierScores:
-    """Return how far each image's largest distance is from those of the others, in robust standard deviations.
+    """Return the outlier scores of images: modified z-scores of their largest distances, averaged over the members.
 
     Args:
-        distances: (members, n) of `unexplained`, NaN where there is none.
+        distances: (members, n) distances from `unexplained`; NaN marks an image without a distance.
+
+    Returns:
+        The scores, in robust standard deviations, and the images that are training outliers.
     """
     member_scores = []
     for of_member in np.asarray(distances, np.float64):
@@ -98,13 +104,16 @@ def outlier_scores(distances: npt.ArrayLike) -> OutlierScores:
 
 
 def outlier_threshold(n: int) -> float:
-    """Return the score above which one of n images is a training outlier: 5 · (1 + 6 / n).
+    """Return the outlier score above which one of n images is a training outlier: 5 · (1 + 6 / n).
 
-    The 3.5 of Iglewicz and Hoaglin (1993, How to Detect and Handle Outliers) assumes a normal distribution with known
-    median and MAD. The largest of many distances is rather Gumbel distributed, and median and MAD of few images are
-    uncertain. With this threshold two in a thousand ordinary images are flagged, from 10 images to 500.
+    The usual limit of 3.5 (Iglewicz and Hoaglin 1993, How to Detect and Handle Outliers) assumes a normal distribution
+    with known median and MAD. The largest of many distances is closer to a Gumbel distribution, and the median and MAD
+    of few images are uncertain. This threshold flags two in a thousand ordinary images for n between 10 and 500.
 
     Args:
-        n: number of good images.
+        n: Number of good images, 0 or more.
+
+    Returns:
+        The threshold, in robust standard deviations.
     """
     return 5.0 * (1.0 + 6.0 / max(n, 1))

@@ -1,1 +1,1 @@
-"""A model as one ONNX graph."""
+"""Export of a model as one ONNX graph."""

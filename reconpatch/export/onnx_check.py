@@ -1,10 +1,10 @@
-"""Comparison of an exported graph with the Detector that it was made from.
+"""Comparison of an exported graph with the Detector from which it was made.
 
-The method rounds patch features to float16. Two computations of a network differ in the seventh digit, so that one
-value in a hundred rounds differently and a patch's score changes by 1e-4 to 1e-3, as it does in the Detector with
-another `chunk`. A bound on the final scores would either fail for that reason or be too wide to detect an error.
-What comes before the rounding and what comes after it are therefore bounded separately: a graph that passes both
-differs from the Detector only in the direction of float16 roundings.
+The method rounds patch features to float16. Two computations of a backbone differ in the seventh digit, so one value in
+a hundred is rounded differently, and the score of a patch changes by 1e-4 to 1e-3. The same happens in the Detector
+with another `chunk`. A bound on the final scores would either be exceeded by this effect or be too wide to detect an
+error. The computations before and after the rounding are therefore bounded separately. A graph within both bounds
+differs from the Detector only in the direction in which single values are rounded.
 """
 
 from __future__ import annotations
@@ -23,22 +23,24 @@ from reconpatch.exceptions import ExportError
 from reconpatch.export.onnx_graph import OUTPUTS, without_features
 from reconpatch.features.patches import finest_grid, patch_features
 
-TOLERANCE = 1e-4
-_TIES = 0.01  # share of patches that may change their nearest entry; more cannot be explained by rounding
+TOLERANCE = 1e-4  # largest accepted value of `Differences.before` and `Differences.after`
+_TIES = 0.01  # largest share of patches whose nearest entry may change; rounding cannot explain a larger share
 
 
 @dataclass(frozen=True)
 class Differences:
-    """Largest |graph - Detector| / max(1, largest |Detector| of the image), in units of s̄ (eq. 11).
+    """Largest differences between graph and Detector over all images.
+
+    Each difference is |graph - Detector| / max(1, largest |Detector| of the image), in modified z-scores (eq. 11).
 
     Attributes:
-        pictures: number of images that were compared.
-        before: difference of the members' patch scores, both computed by the Detector, from the graph's unrounded
-            patch features and from its own: the contribution of resize, network and aggregation.
-        after: difference of score and map, computed by the graph and by the Detector from the graph's patch features:
-            the contribution of rounding, adapter, bank and fusion.
-        score: difference of the final scores, float16 rounding included.
-        map: difference of the final maps, likewise.
+        pictures: Number of images that were compared.
+        before: Difference caused before the rounding (resize, backbone, aggregation): between the members' patch
+            scores that the Detector computes from the graph's unrounded patch features and from its own.
+        after: Difference caused from the rounding on (rounding, adapter, bank, fusion): between score and map of the
+            graph and those that the Detector computes from the graph's patch features.
+        score: Difference of the final scores, including the effect of the rounding.
+        map: Difference of the final patch maps, including the effect of the rounding.
     """
 
     pictures: int
@@ -49,15 +51,18 @@ class Differences:
 
 
 def compare(detector: Detector, proto: Any, pictures: Sequence[npt.NDArray[np.float32]]) -> Differences:
-    """Compare the scores of images by the graph, in onnxruntime on the CPU, and by the Detector.
+    """Compare the scores that the graph (in onnxruntime, on the CPU) and the Detector compute for images.
 
     Args:
-        detector: the model, on the CPU.
-        proto: the graph that `reconpatch.export.onnx_graph.trace` returned.
-        pictures: at least one (H, W, 3) float32 image in [0, 1].
+        detector: Exported model, on the CPU.
+        proto: Graph from `reconpatch.export.onnx_graph.trace`.
+        pictures: Images, at least one: (H, W, 3) float32 in [0, 1]. Their sizes may differ.
+
+    Returns:
+        The largest differences.
 
     Raises:
-        ExportError: `before` or `after` is above `TOLERANCE`, or onnxruntime cannot run the graph.
+        ExportError: `before` or `after` is above `TOLERANCE` or not a number, or onnxruntime cannot run the graph.
     """
     whole, deployed = _session(proto.SerializeToString()), _session(without_features(proto))
     differences = []
@@ -67,27 +72,27 @@ def compare(detector: Detector, proto: Any, pictures: Sequence[npt.NDArray[np.fl
         score, fused = deployed.run(list(OUTPUTS), image)
         outputs = float(score[0]), fused[0]
         differences.append(_differences(detector, picture, [of_member[0] for of_member in features], outputs))
-    before, after, score, fused = np.max(differences, axis=0).tolist()  # NaN where any is NaN
+    before, after, score, fused = np.max(differences, axis=0).tolist()  # NaN if the difference of any image is NaN
     for value, where in ((before, "before"), (after, "after")):
         if not value <= TOLERANCE:
             raise ExportError(
-                f"The graph is not the Detector: what comes {where} patch features are rounded moves scores by "
-                f"{value:.1e} of their size, and {TOLERANCE:.0e} is allowed; nothing is written."
+                f"The graph does not match the Detector: the computation {where} the rounding of patch features "
+                f"changes scores by {value:.1e} of their size. The limit is {TOLERANCE:.0e}, so no file is written."
             )
     return Differences(len(pictures), before, after, score, fused)
 
 
 def trial_pictures(side: int) -> list[npt.NDArray[np.float32]]:
-    """Return six artificial images, always the same.
+    """Return six synthetic images for `compare`; every call returns the same images.
 
-    They are larger and smaller than the networks' input, upright and wide, gray and colored. None is uniform: its
-    scores would be so similar that float32 is too coarse to compare them.
+    They are larger and smaller than the backbones' input, in portrait and landscape format, gray and colored. None is
+    uniform, because the patch scores of a uniform image are too similar to be compared in float32.
 
     Args:
-        side: S, the side of the networks' input.
+        side: S, the side of the backbones' input in pixels.
 
     Returns:
-        (H, W, 3) float32 images in [0, 1].
+        (H, W, 3) float32 images in [0, 1], each of a different size.
     """
     random = np.random.default_rng(0)
 
@@ -115,6 +120,7 @@ def trial_pictures(side: int) -> list[npt.NDArray[np.float32]]:
 
 
 def _session(graph: bytes) -> Any:
+    """Return an onnxruntime session that runs the graph on the CPU."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -122,7 +128,7 @@ def _session(graph: bytes) -> Any:
     options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's exceptions have no base but this
+    except Exception as error:  # the exceptions of onnxruntime have no more specific base class
         raise ExportError(f"onnxruntime cannot run the graph: {' '.join(str(error).split())[:300]}") from error
 
 
@@ -135,10 +141,10 @@ def _differences(
     """Return `before`, `after`, `score` and `map` of one image.
 
     Args:
-        detector: the model that was exported.
-        picture: (H, W, 3) float32 in [0, 1].
-        features: (H·W, C') patch features per member, computed by the graph and not rounded.
-        outputs: score and map computed by the graph.
+        detector: Exported model.
+        picture: (H, W, 3) float32 image in [0, 1].
+        features: (H·W, C') patch features of each member, computed by the graph and not rounded.
+        outputs: Score and patch map computed by the graph.
     """
     images = torch.from_numpy(detector.network_input(picture)[0])
     own_features, grids = [], []
@@ -157,7 +163,8 @@ def _differences(
     )
     before = []
     for own_member, graph_member, reference, values in zip(own, graph, expected, computed, strict=True):
-        # Where two entries are equally near, the last digit decides whose neighbors eq. 10 counts, in any computation.
+        # If two entries are equally near, the last digit decides which is nearest and whose neighbors eq. 10 uses.
+        # These patches are not compared, provided that there are few of them.
         tied = own_member.nearest != graph_member.nearest
         before.append(_relative(values[~tied], reference[~tied]) if tied.mean() <= _TIES else np.inf)
     rounded, _ = detector.predict([of_member.astype(np.float16) for of_member in features], grids)
@@ -167,4 +174,5 @@ def _differences(
 
 
 def _relative(value: npt.ArrayLike, expected: npt.ArrayLike) -> float:
+    """Return the largest difference, relative to the largest expected value or 1."""
     return float(np.max(np.abs(np.subtract(value, expected))) / max(1.0, float(np.max(np.abs(expected)))))

@@ -1,9 +1,9 @@
-"""A category's model as one ONNX graph, from images to scores and patch maps.
+"""Export of a category's model as one ONNX graph that computes scores and patch maps from images.
 
-Networks, patch features, rounding, adapters and fusion are traced from the functions that score in Python. Two parts
-are implemented separately: the resize, because ONNX's antialiased one differs from torch's by 1e-5 of the pixels'
-range and products with torch's weights by 1e-7; and the nearest entry, whose number of candidates depends on the
-values while a graph's shapes must not. `reconpatch.export.onnx_check` compares graph and model.
+Backbones, patch features, rounding, adapters and fusion are traced from the functions that the Detector uses. Two parts
+are implemented separately. The antialiased resize of ONNX differs from that of torch by 1e-5 of the pixel range; the
+matrix products that are used instead differ by 1e-7. The search for the nearest entry uses a number of candidates that
+depends on the values, but the shapes in a graph must not. `reconpatch.export.onnx_check` compares graph and Detector.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from reconpatch.imaging.geometry import Geometry
 from reconpatch.neighbors.memory_bank import MemoryBank
 
 OUTPUTS = ("score", "map")
-_OPSET = 18  # torch's default grows with its versions, and the onnxruntime of a station may be old
-_FILE_LIMIT = 1 << 31  # bytes: one file of protocol buffers cannot be larger
-# Entries that the matrix product finds nearest, and whose differences decide. The product is wrong by 1e-6 of a
-# distance; five entries that near to each other, and the right one the last of them, do not happen.
+_OPSET = 18  # fixed, because torch's default may be too new for the onnxruntime where the graph runs
+_FILE_LIMIT = 1 << 31  # bytes; limit of a single protocol buffer file
+# Number of entries that the matrix product selects as candidates. Their exact distances decide which is nearest. The
+# product has a relative error of 1e-6, so the nearest entry is missed only if four other entries are within this error.
 _CANDIDATES = 4
 
 
@@ -35,11 +35,11 @@ class NearestEntries(torch.nn.Module):
     """`MemoryBank.query` without blocks, in a form that torch can trace.
 
     Attributes:
-        entries: (M, D) entries of the bank.
-        shift: (D,) their mean.
-        columns: (D, M) centered entries.
-        norms: (M,) squared norms of the centered entries.
-        neighbors: (M, min(b, M)) int64, N_b of every entry.
+        entries: (M, D) float32 entries of the bank.
+        shift: (D,) float32 mean of the entries.
+        columns: (D, M) float32 entries minus their mean, transposed.
+        norms: (M,) float32 squared norms of the centered entries.
+        neighbors: (M, min(b, M)) int64 rows of the b nearest entries of every entry, N_b of eq. 10.
     """
 
     entries: torch.Tensor
@@ -49,6 +49,11 @@ class NearestEntries(torch.nn.Module):
     neighbors: torch.Tensor
 
     def __init__(self, bank: MemoryBank) -> None:
+        """Create the module from a memory bank.
+
+        Args:
+            bank: Memory bank of a member, on the CPU.
+        """
         super().__init__()
         shift = bank.entries.mean(0)
         centered = bank.entries - shift
@@ -59,10 +64,17 @@ class NearestEntries(torch.nn.Module):
         self.register_buffer("neighbors", bank.neighbors[:, : bank.n_neighbors].contiguous())
 
     def forward(self, patches: torch.Tensor) -> torch.Tensor:
-        """Return (n,) patch scores s of equation 10, of patches (n, D) of the bank's dtype."""
+        """Return the patch scores s of eq. 10.
+
+        Args:
+            patches: (n, D) embeddings f(p) in the dtype of the bank.
+
+        Returns:
+            (n,) patch scores.
+        """
         products = self.norms - 2.0 * ((patches - self.shift) @ self.columns)
         count = min(_CANDIDATES, self.entries.shape[0])
-        # By ascending row, so that the first of equals is the lowest.
+        # Rows are sorted so that, of entries at the same distance, argmin selects the one with the lowest row.
         candidates = products.topk(count, dim=1, largest=False).indices.sort(dim=1).values
         distances = self._distances(patches, candidates)
         best = distances.argmin(1, keepdim=True)
@@ -73,30 +85,41 @@ class NearestEntries(torch.nn.Module):
         return (1.0 - torch.softmax(around, dim=1)[:, 0]) * raw
 
     def _distances(self, patches: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """Return (n, k) distances from each patch to its k rows, from the differences."""
+        """Return the (n, k) distances from each patch to its k entries, computed from the differences."""
         chosen = self.entries.index_select(0, rows.flatten()).view(-1, *rows.shape[1:], self.entries.shape[1])
         difference = chosen - patches[:, None, :]
         return (difference * difference).sum(2).sqrt()
 
 
 class ScoringGraph(torch.nn.Module):
-    """The computation of `Detector.score`, in a form that torch can trace."""
+    """The computation of `Detector.score`, in a form that torch can trace.
+
+    Attributes:
+        detector: Model that is exported.
+        networks: PyTorch modules of the backbones.
+        banks: Memory banks of the members, in the order of the members.
+    """
 
     def __init__(self, detector: Detector) -> None:
+        """Create the module from a loaded model.
+
+        Args:
+            detector: Model to export, on the CPU.
+        """
         super().__init__()
         self.detector = detector
         self.networks = torch.nn.ModuleList([member.backbone.network for member in detector.members])
         self.banks = torch.nn.ModuleList([NearestEntries(member.bank) for member in detector.members])
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Score images of one size.
+        """Score a batch of images of the same size.
 
         Args:
-            image: (B, H, W, 3) float32 in [0, 1], as `read_image` returns it.
+            image: (B, H, W, 3) float32 tensor in [0, 1]: images as `read_image` returns them.
 
         Returns:
-            (B,) fused image scores and the (B, H', W') fused patch map, float32; then each member's patch features
-            before rounding, (B, H'·W', C'), for the check.
+            (B,) float32 anomaly scores, (B, H', W') float32 fused patch maps, and the (B, H'·W', C') patch features of
+            each member before rounding, which `onnx_check` needs.
         """
         model = self.detector.model
         images = resized(image, model.geometry(1, 1))
@@ -116,7 +139,7 @@ class ScoringGraph(torch.nn.Module):
 
 
 def _largest(maps: torch.Tensor) -> torch.Tensor:
-    """Return the maximum of each map, NaN where any patch is NaN: a graph cannot raise errors as the Detector does."""
+    """Return the maximum of each map, or NaN if any patch is NaN; unlike the Detector, a graph cannot raise errors."""
     flat = maps.flatten(1)
     return torch.where(flat.isnan().any(1), torch.nan, flat.amax(1))
 
@@ -125,11 +148,11 @@ def resized(image: torch.Tensor, geometry: Geometry) -> torch.Tensor:
     """Resize and crop images of any height and width as `preprocess` does.
 
     Args:
-        image: (B, H, W, 3) in [0, 1].
-        geometry: resize and crop; its height and width are ignored.
+        image: (B, H, W, 3) float32 tensor in [0, 1].
+        geometry: Resize and crop. Its height and width are ignored.
 
     Returns:
-        (B, 3, S, S) in [0, 1].
+        (B, 3, S, S) float32 tensor in [0, 1].
     """
     rows, columns = (_antialiased(side, geometry) for side in image.shape[1:3])
     lines = (rows @ image.flatten(2)).reshape(-1, geometry.crop, image.shape[2], 3)
@@ -137,10 +160,10 @@ def resized(image: torch.Tensor, geometry: Geometry) -> torch.Tensor:
 
 
 def _antialiased(side: int, geometry: Geometry) -> torch.Tensor:
-    """Return (S, side): the weight of each pixel of the image in each pixel of the crop.
+    """Return the (S, side) weights of the pixels of the image, along one axis, in each pixel of the crop.
 
-    torch computes its triangles in float32, where positions of large pictures are off by as much as 1e-4 of a pixel;
-    to agree with it they are computed likewise.
+    torch computes the triangle filter in float32, in which positions in large images have errors up to 1e-4 of a pixel.
+    The weights are computed in the same way so that they have the same errors.
     """
     scale = torch.ones(()) * side / geometry.resize
     inverse = 1.0 / scale.clamp(min=1.0)
@@ -150,33 +173,36 @@ def _antialiased(side: int, geometry: Geometry) -> torch.Tensor:
 
 
 def trace(detector: Detector) -> Any:
-    """Trace a model as an `onnx.ModelProto`, for any number of images of one size; needs onnx and onnxscript.
+    """Trace a model as an `onnx.ModelProto` for batches of images of the same size. Needs onnx and onnxscript.
 
     Args:
-        detector: the model, on the CPU.
+        detector: Model to export, on the CPU.
 
     Returns:
-        A graph with the input `image`, the outputs `score`, `map` and one `features_<n>` per member (see
-        `ScoringGraph.forward`), and `metadata` as properties.
+        Graph with the input `image`, the outputs `score`, `map` and one `features_<n>` per member (see
+        `ScoringGraph.forward`), and the properties of `metadata`.
 
     Raises:
-        ExportError: the model does not fit one file, or torch cannot export a network.
-        ModelError: a member has no median and MAD.
+        ExportError: The model is too large for one file, or torch cannot export a backbone.
+        ModelError: A member has no median and MAD.
     """
     import onnx
 
     graph = ScoringGraph(detector).eval()
     size = sum(tensor.numel() * tensor.element_size() for tensor in (*graph.parameters(), *graph.buffers()))
     if 1.1 * size > _FILE_LIMIT:
-        raise ExportError(f"The model has {size / 1e9:.1f} GB, and one ONNX file holds 2; export fewer members.")
+        raise ExportError(
+            f"The model has {size / 1e9:.1f} GB, but an ONNX file is limited to 2 GB. Export one with fewer members."
+        )
     names = [f"features_{number}" for number in range(len(detector.members))]
     side = detector.model.image_size
     axes = {axis: torch.export.Dim(name) for axis, name in enumerate(("batch", "height", "width"))}
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
-            example = torch.zeros(2, side + 1, side + 2, 3)  # the tracer takes equal sides for one dimension
-            graph(example)  # fills caches with real tensors; while tracing, they would be filled with empty ones
+            # Sizes differ because the tracer treats equal sizes as one dimension.
+            example = torch.zeros(2, side + 1, side + 2, 3)
+            graph(example)  # fills caches with real tensors; during tracing they would be filled with empty tensors
             program = torch.onnx.export(
                 graph,
                 (example,),
@@ -188,7 +214,7 @@ def trace(detector: Detector) -> Any:
                 dynamic_shapes=(axes,),
             )
     except torch.onnx.errors.OnnxExporterError as error:
-        raise ExportError(f"torch cannot export these networks: {' '.join(str(error).split())[:300]}") from error
+        raise ExportError(f"torch cannot export the backbones: {' '.join(str(error).split())[:300]}") from error
     assert program is not None
     proto = program.model_proto
     _without_traces(proto)
@@ -199,10 +225,13 @@ def trace(detector: Detector) -> Any:
 
 
 def without_features(proto: Any) -> bytes:
-    """Return the content of the deployed file, with `score` and `map` as its only outputs.
+    """Return the content of the exported file, which has only the outputs `score` and `map`.
 
     Args:
-        proto: the graph that `trace` returned.
+        proto: Graph from `trace`.
+
+    Returns:
+        Serialized ONNX model.
     """
     import onnx
 
@@ -214,12 +243,14 @@ def without_features(proto: Any) -> bytes:
 
 
 def metadata(model: Model) -> dict[str, str]:
-    """Return the properties of a graph; numbers and lists are JSON.
-
-    `threshold` and `false_alarm_bound` are missing where the model has no held-out images.
+    """Return the properties that describe a model in its graph.
 
     Args:
-        model: the exported model.
+        model: Exported model.
+
+    Returns:
+        Values by name; strings as they are, numbers and lists as JSON. `threshold` and `false_alarm_bound` are missing
+        if the model has no calibration images.
     """
     geometry = model.geometry(1, 1)
     known = {

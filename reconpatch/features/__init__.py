@@ -1,1 +1,1 @@
-"""Pre-trained networks and the patch features taken from them (section 3.1 of the paper)."""
+"""Pretrained backbones, and the patch features that are computed from their feature maps (section 3.1)."""

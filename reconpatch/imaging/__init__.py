@@ -1,1 +1,1 @@
-"""From files to network input and back to pixels."""
+"""Image files, the input of a backbone, anomaly maps, and the mapping between their pixels."""

@@ -1,4 +1,4 @@
-"""Decoding of image files, with EXIF orientation; a damaged or unknown file is an ImageError of one sentence."""
+"""Decoding of image files, with EXIF orientation. Every damaged or unsupported file raises an ImageError."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from PIL import Image
 from reconpatch.arrays import Array
 from reconpatch.exceptions import ImageError
 
-# The only readers of Pillow's in use: some others decode while opening, or take seconds to reject a file.
+# The only readers of Pillow that are used. Some of the others decode an image while they open it, or take seconds to
+# reject a file.
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
+# Unsupported format → regular expression for the first bytes of its files, for the error message.
 _FOREIGN = {
     "GIF": rb"GIF8",
     "PPM": rb"P[1-7]\s",
@@ -28,11 +30,11 @@ _FOREIGN = {
     "HEIF": rb"....ftyp(?:hei|hev|mif|msf)",
 }
 _MEGAPIXELS = 200
-_SCANS = 500  # limit of a JPEG's scans, each a pass over all pixels; encoders write about ten
-_FRAMES = 1 << 16  # frames of a TIFF that are counted at most
-_TILE = (0x0142, 0x0143)  # TIFF tags of a tile's width and length
-_ORIENTATION = 0x0112  # tag of EXIF and of TIFF
-_UPRIGHT = {
+_SCANS = 500  # limit of scans in a JPEG; each is a pass over all pixels, and encoders write about ten
+_FRAMES = 1 << 16  # limit of frames that are counted in a TIFF
+_TILE = (0x0142, 0x0143)  # TIFF tags: width and length of a tile
+_ORIENTATION = 0x0112  # EXIF and TIFF tag
+_UPRIGHT = {  # EXIF orientation → the operation that undoes it
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -50,7 +52,7 @@ _pillow_limit: int | None = None
 
 @contextmanager
 def _limit_lifted() -> Iterator[None]:
-    """Turn off Pillow's global limit on pixels, which warns at 89 and raises at 179 megapixels."""
+    """Disable Pillow's global pixel limit, which warns at 89 and raises at 179 megapixels; restore it afterwards."""
     global _readers, _pillow_limit
     with _reading:
         if _readers == 0:
@@ -67,14 +69,19 @@ def _limit_lifted() -> Iterator[None]:
 
 @contextmanager
 def opened(data: bytes) -> Iterator[Image.Image]:
-    """Open an image, reading its header and not its pixels; Pillow's own limit on pixels is off meanwhile.
+    """Open an image as a context manager: read its header, but not its pixels.
+
+    Pillow's global pixel limit is disabled inside the context; the limits of this module apply instead.
 
     Args:
-        data: content of the file.
+        data: Content of the file.
+
+    Yields:
+        The opened image.
 
     Raises:
-        ImageError: the file is empty, not an image, of another format, above 200 megapixels, or stored in a way that
-            takes far more memory or time than its pixels.
+        ImageError: The file is empty, not an image, of an unsupported format, or above 200 megapixels, or decoding it
+            takes much more memory or time than its number of pixels requires.
     """
     if not data:
         raise ImageError("The file is empty; copy or export it again.")
@@ -83,12 +90,14 @@ def opened(data: bytes) -> Iterator[Image.Image]:
             picture: Image.Image = Image.open(BytesIO(data), formats=_FORMATS)
         except MemoryError:
             raise
-        except Exception as error:  # Pillow's readers raise nearly everything on a broken header
+        except Exception as error:  # for damaged headers, Pillow's readers raise exceptions of almost any type
             kind = next((name for name, start in _FOREIGN.items() if re.match(start, data, re.DOTALL)), None)
             if kind is not None:
-                raise ImageError(f"{kind} pictures are not read; save it as PNG, JPEG, BMP, TIFF or WebP.") from error
+                raise ImageError(
+                    f"{kind} images are not supported; convert the file to PNG, JPEG, BMP, TIFF or WebP."
+                ) from error
             raise ImageError(
-                "The file is not a picture that can be recognized, or it is cut off within its header; "
+                "The file is not an image of a known format, or its header is truncated; "
                 "export it again as PNG, JPEG, BMP, TIFF or WebP."
             ) from error
         with picture:
@@ -97,28 +106,32 @@ def opened(data: bytes) -> Iterator[Image.Image]:
 
 
 def _require_bounded(picture: Image.Image, data: bytes) -> None:
-    """Raise an ImageError where decoding would take far more memory or time than the pixels justify."""
+    """Raise ImageError if decoding would take much more memory or time than the number of pixels requires."""
     most = _MEGAPIXELS * 1_000_000
     width, height = picture.size
     if width * height > most:
         raise ImageError(
-            f"The picture has {width} x {height} pixels, above the limit of {_MEGAPIXELS} megapixels; "
+            f"The image has {width} x {height} pixels, above the limit of {_MEGAPIXELS} megapixels; "
             "scale it down or cut it into tiles."
         )
     if picture.format == "TIFF":
-        tile = [tiff_tag(picture, tag) for tag in _TILE]  # of any size, whatever the picture's is
+        tile = [tiff_tag(picture, tag) for tag in _TILE]  # a tile can be larger than its image
         if all(isinstance(side, int) for side in tile) and tile[0] * tile[1] > most:
             raise ImageError(
-                f"The picture is stored in tiles of {tile[0]} x {tile[1]} pixels, above the limit of {_MEGAPIXELS} "
+                f"The image is stored in tiles of {tile[0]} x {tile[1]} pixels, above the limit of {_MEGAPIXELS} "
                 "megapixels; save it without tiles."
             )
     if picture.format in ("JPEG", "MPO") and (scans := data.count(b"\xff\xda")) > _SCANS:
-        raise ImageError(f"The JPEG has {scans} scans, above the limit of {_SCANS}; save it again, not progressive.")
+        raise ImageError(f"The JPEG has {scans} scans, above the limit of {_SCANS}; save it as a baseline JPEG.")
 
 
 @contextmanager
 def damage_named() -> Iterator[None]:
-    """Turn what Pillow raises, except for a MemoryError, into an ImageError that says the file is damaged."""
+    """Convert any exception of Pillow, except MemoryError, into an ImageError about a damaged file.
+
+    Raises:
+        ImageError: The code inside the context raised an exception.
+    """
     try:
         yield
     except MemoryError:
@@ -126,16 +139,21 @@ def damage_named() -> Iterator[None]:
     except Exception as error:  # as in `opened`
         reason = str(error) or type(error).__name__
         raise ImageError(
-            f"The picture is damaged or cut off and cannot be decoded ({reason}); copy or export it again."
+            f"The image is damaged or truncated and cannot be decoded ({reason}); copy or export it again."
         ) from error
 
 
 def stored_bits(picture: Image.Image, data: bytes) -> int:
-    """Return the stored bits per channel; of 16-bit color Pillow reads only the high byte and reports RGB.
+    """Return the number of bits per channel that the file stores.
+
+    Pillow does not report this number for 16-bit color: it reads only the high bytes and reports the mode RGB.
 
     Args:
-        picture: the opened image.
-        data: content of its file.
+        picture: The opened image.
+        data: Content of its file.
+
+    Returns:
+        Bits per channel; the largest number if the channels differ.
     """
     if picture.format == "PNG" and data[12:16] == b"IHDR":
         return data[24]
@@ -145,20 +163,29 @@ def stored_bits(picture: Image.Image, data: bytes) -> int:
 
 
 def tiff_tag(picture: Image.Image, tag: int) -> Array:
-    """Return the value of a tag of a TIFF, one number or several; None where the tag is missing."""
+    """Return the value of a tag of a TIFF file.
+
+    Args:
+        picture: The opened TIFF image.
+        tag: Number of the tag.
+
+    Returns:
+        One number or a tuple of numbers; None if the tag is missing.
+    """
     return picture.tag_v2.get(tag)  # type: ignore[attr-defined]
 
 
 def frame_count(picture: Image.Image, data: bytes) -> int:
-    """Return the number of images in the file; of a TIFF at most 65,536 are counted.
+    """Return the number of images in the file, at least 1; in a TIFF, counting stops at 65,536.
 
     Args:
-        picture: the opened image.
-        data: content of its file.
+        picture: The opened image.
+        data: Content of its file.
     """
     if picture.format != "TIFF":
         return int(getattr(picture, "n_frames", 1))
-    # Pillow reads every directory completely, in a time quadratic in their number.
+    # Pillow reads each directory completely, and its time grows with the square of their number. This loop reads only
+    # the links between the directories.
     order, big = "<" if data[:2] == b"II" else ">", 43 in data[2:4]
     link, number, entry = (f"{order}Q", f"{order}Q", 20) if big else (f"{order}I", f"{order}H", 12)
     position, seen = 8 if big else 4, set[int]()
@@ -170,19 +197,19 @@ def frame_count(picture: Image.Image, data: bytes) -> int:
             (entries,) = struct.unpack_from(number, data, start)
             position = start + struct.calcsize(number) + entry * entries
             seen.add(start)
-    except (struct.error, OverflowError):  # it leads out of the file
+    except (struct.error, OverflowError):  # the link points outside of the file
         pass
     return max(1, len(seen))
 
 
 def decode(picture: Image.Image) -> Image.Image:
-    """Decode an image's pixels and return the image.
+    """Decode the pixels of an image and return the image.
 
     Args:
-        picture: the opened image.
+        picture: The opened image.
 
     Raises:
-        ImageError: the pixels are damaged or cut off.
+        ImageError: The pixels are damaged or truncated.
     """
     with damage_named():
         picture.load()
@@ -190,15 +217,26 @@ def decode(picture: Image.Image) -> Image.Image:
 
 
 def orientation(picture: Image.Image) -> int:
-    """Return EXIF's number for how the stored pixels are rotated or mirrored, 1 to 8; 1 (not at all) without EXIF."""
+    """Return the EXIF orientation of an image: how its stored pixels are rotated or mirrored.
+
+    Args:
+        picture: The opened image.
+
+    Returns:
+        The value of the EXIF tag, 1 to 8 in a valid file; 1 (not changed) if the tag is missing or cannot be read.
+    """
     try:
-        # Not the PNG reader's own getexif: it decodes the pixels first.
+        # The method of the base class is called because that of the PNG reader decodes the pixels first.
         return int(Image.Image.getexif(picture).get(_ORIENTATION, 1))
-    except Exception:  # a broken EXIF block is no reason to refuse the pixels: every viewer shows them as they are
+    except Exception:  # a damaged EXIF block does not make the pixels unreadable; image viewers ignore it as well
         return 1
 
 
 def upright(picture: Image.Image) -> Image.Image:
-    """Return the decoded image with its EXIF orientation applied. (Pillow has already done so for a TIFF.)"""
+    """Return an image with its EXIF orientation applied. (In a TIFF, Pillow applies it when it decodes the pixels.)
+
+    Args:
+        picture: The decoded image.
+    """
     turn = _UPRIGHT.get(orientation(picture))
     return picture if turn is None else picture.transpose(turn)

@@ -1,4 +1,4 @@
-"""Images for people to look at: thumbnails, colored anomaly maps, outlines of regions, close-ups."""
+"""Images for reports: thumbnails, colored anomaly maps, outlines of regions, close-ups, and histograms of scores."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import numpy.typing as npt
 
 from reconpatch.deprecated_arguments import renamed_arguments
 
-# A map whose brightness alone encodes the value, readable without color vision.
+# In this color map the brightness alone encodes the value, so it is readable without color vision.
 _INFERNO = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_INFERNO)[:, 0, ::-1]
 
 
 def small_size(height: int, width: int, side: int) -> tuple[int, int]:
-    """Return the height and width of a thumbnail; never larger than the image, at least one pixel.
+    """Return the height and width of a thumbnail: not larger than the image, and at least 1 pixel each.
 
     Args:
-        height: height of the image, in pixels.
-        width: width of the image, in pixels.
-        side: largest length of the longer side, in pixels.
+        height: Height of the image, in pixels, at least 1.
+        width: Width of the image, in pixels, at least 1.
+        side: Maximum length of the longer side of the thumbnail, in pixels, at least 1.
     """
     scale = min(1.0, side / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
@@ -28,11 +28,11 @@ def small(pixels: npt.NDArray[np.float32], side: int) -> npt.NDArray[np.uint8]:
     """Return a thumbnail of an image.
 
     Args:
-        pixels: (H, W, 3) in [0, 1].
-        side: largest length of the longer side of the result, in pixels.
+        pixels: Image, (H, W, 3) float32 in [0, 1].
+        side: Maximum length of the longer side of the thumbnail, in pixels, at least 1.
 
     Returns:
-        (h, w, 3) uint8 of the size `small_size` returns; every pixel is the mean of the pixels it covers.
+        (h, w, 3) uint8 of the size that `small_size` returns; each pixel is the mean of the pixels that it covers.
     """
     height, width = small_size(pixels.shape[0], pixels.shape[1], side)
     resized = cv2.resize(np.ascontiguousarray(pixels), (width, height), interpolation=cv2.INTER_AREA)
@@ -40,12 +40,12 @@ def small(pixels: npt.NDArray[np.float32], side: int) -> npt.NDArray[np.uint8]:
 
 
 def colored(values: npt.NDArray[np.float32], low: float, high: float) -> npt.NDArray[np.uint8]:
-    """Color an anomaly map as an overlay: dark and transparent at `low`, bright and opaque at `high` and above.
+    """Return a colored overlay of an anomaly map: dark and transparent at `low`, bright and opaque at `high`.
 
     Args:
-        values: (H, W); NaN is as transparent as `low`.
-        low: value at the start of the color scale.
-        high: value at the end of the color scale.
+        values: Anomaly map, (H, W) float32. Values outside of [low, high] are clipped; NaN is treated as `low`.
+        low: Value at the start of the color scale.
+        high: Value at the end of the color scale, above `low`.
 
     Returns:
         (H, W, 4) uint8: red, green, blue and opacity.
@@ -61,16 +61,18 @@ def colored(values: npt.NDArray[np.float32], low: float, high: float) -> npt.NDA
 
 
 def outlines(mask: npt.NDArray[np.bool_], tolerance: float = 0.0) -> list[npt.NDArray[np.float64]]:
-    """Return the borders of a mask's regions and of their holes, a sixth of a pixel inside the pixels' edges.
+    """Return the borders of the regions of a mask and of the holes in them.
 
     Args:
-        mask: (H, W) bool.
-        tolerance: largest deviation of a border, in pixels; larger values give polygons with fewer corners.
+        mask: (H, W) bool, true inside the regions.
+        tolerance: Largest deviation from the exact border, in pixels, at least 0. Larger values give fewer corners.
 
     Returns:
-        Closed polygons, (n, 2) float64 of (column, row); pixel i covers [i, i + 1).
+        Closed polygons, (n, 2) float64 each, with the column and row of every corner; pixel i covers [i, i + 1). The
+        polygons are a sixth of a pixel inside the edges of the regions.
     """
-    # OpenCV's contours pass through the pixels' centers: with nine pixels for each one, those are near the edges.
+    # OpenCV's contours pass through pixel centers. After each pixel is divided into 3 x 3 pixels, the outermost centers
+    # are close to the edges of the original pixel.
     finer = np.pad(np.repeat(np.repeat(mask, 3, axis=0), 3, axis=1), 1).astype(np.uint8)
     contours, _ = cv2.findContours(finer, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     polygons = []
@@ -83,14 +85,15 @@ def outlines(mask: npt.NDArray[np.bool_], tolerance: float = 0.0) -> list[npt.ND
 
 @renamed_arguments({})
 def close_up(pixels: npt.NDArray[np.float32], row: int, col: int, *, side: int, size: int) -> npt.NDArray[np.uint8]:
-    """Return a square window around a pixel, at the image's own resolution.
+    """Return a square window of an image around a pixel, resized to a given size.
 
     Args:
-        pixels: (H, W, 3) in [0, 1].
-        row: row of the pixel in the middle; near a border the window moves inwards.
-        col: column of the pixel in the middle, likewise.
-        side: side of the window, in pixels of the image; where the image is smaller, the rest is gray.
-        size: side of the result, in pixels.
+        pixels: Image, (H, W, 3) float32 in [0, 1].
+        row: Row of the pixel in the center of the window. Near the border of the image, the window is moved inward.
+        col: Column of the pixel in the center of the window. Near the border, the window is moved inward.
+        side: Side of the window, in pixels of the image, at least 1. The parts of the window outside of a smaller
+            image are gray.
+        size: Side of the result, in pixels, at least 1.
 
     Returns:
         (size, size, 3) uint8.
@@ -106,13 +109,13 @@ def close_up(pixels: npt.NDArray[np.float32], row: int, col: int, *, side: int, 
 
 
 def counts(scores: npt.NDArray[np.float64], low: float, high: float, bins: int) -> npt.NDArray[np.int64]:
-    """Return a histogram of scores; scores outside of the range count in the first or last bin.
+    """Return a histogram of scores with bins of equal width; scores outside of the range count in the nearest bin.
 
     Args:
-        scores: (n,) finite.
-        low: lower edge of the first bin.
-        high: upper edge of the last bin.
-        bins: number of bins, at least 1.
+        scores: Anomaly scores, (n,) float64, finite.
+        low: Lower edge of the first bin.
+        high: Upper edge of the last bin, at least `low`.
+        bins: Number of bins, at least 1.
 
     Returns:
         (bins,) int64 with sum n.
@@ -122,11 +125,12 @@ def counts(scores: npt.NDArray[np.float64], low: float, high: float, bins: int) 
 
 
 def _start(middle: int, side: int, length: int) -> int:
-    """Return the first pixel of a window; the image is centered in a window that is larger."""
+    """Return the first row or column of a window; it is negative if the window is larger than the image."""
     if length <= side:
         return -((side - length) // 2)
     return min(max(middle - side // 2, 0), length - side)
 
 
 def _eight_bits(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """Convert values in [0, 1] to 8 bits; values outside are clipped."""
     return np.asarray(np.rint(np.clip(values, 0.0, 1.0) * 255.0), np.uint8)

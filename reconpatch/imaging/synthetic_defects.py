@@ -1,8 +1,8 @@
-"""Synthetic defects on good images, for comparing models where no real defect is labeled.
+"""Synthetic defects on good images, which allow a comparison of models if no labeled real defects exist.
 
-A patch or a scar is cut out elsewhere in the image and pasted (Li et al. 2021, CutPaste); a stain is a smooth random
-shape that is darker or brighter. They are not real defects, and metrics on them do not predict metrics on real ones:
-they only show whether a model still responds to changes.
+For a patch or a scar, a part of the image is pasted at another position of the same image (Li et al. 2021, CutPaste). A
+stain is a smooth random shape that is darker or brighter than the image. Metrics on synthetic defects do not predict
+metrics on real defects; they only show whether a model still responds to changes.
 """
 
 from __future__ import annotations
@@ -12,33 +12,37 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
 KINDS = ("patch", "scar", "stain")
-LEAST_SIDE = 16  # pixels of a picture that a defect finds room on
-_PLACES = 8  # of which the liveliest is taken: a defect on a blank background would be found by anything
-_LEAST = 0.03  # mean change of the pixels that count as defective
-_TRIES = 20
+LEAST_SIDE = 16  # minimum side of an image, in pixels
+_PLACES = 8  # random positions; the one with the most texture is used, because defects on a plain background are easy
+_LEAST = 0.03  # minimum mean change of the defective pixels; a weaker defect is replaced
+_TRIES = 20  # maximum number of attempts; the second half of them makes stains, which become stronger each time
 
 
 def paste_defect(
     image: npt.NDArray[np.float32], seed: int, kind: str | None = None
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    """Paste one defect into a copy of an image; the same seed makes the same defect.
+    """Paste one defect into a copy of an image.
+
+    A defect that is not visible is replaced by a stronger one. On an image of a single color, the defect is a stain.
 
     Args:
-        image: (H, W, 3) float32 in [0, 1], at least 16 pixels a side.
-        seed: determines kind, position, size and appearance.
-        kind: one of `KINDS`; None for a random one.
+        image: Good image, (H, W, 3) float32 in [0, 1], at least 16 pixels per side.
+        seed: Seed of the kind, position, size and appearance of the defect; equal seeds give equal defects.
+        kind: Kind of the defect, one of `KINDS`; None for a random kind.
 
     Returns:
-        (H, W, 3) float32 in [0, 1], and the (H, W) bool mask of the changed pixels, 0.1 to 10 % of all. An
-        invisible defect is replaced by a stronger one; on an image of a single color it is a stain.
+        The image with the defect, (H, W, 3) float32 in [0, 1], and the mask of the changed pixels, (H, W) bool. The
+        mask covers 0.1 to 10 % of the pixels.
 
     Raises:
-        ValueError: the image is too small or of another shape, or the kind is unknown.
+        ValueError: The image has another shape or is too small, or the kind is unknown.
     """
     if image.ndim != 3 or image.shape[2] != 3 or min(image.shape[:2]) < LEAST_SIDE:
-        raise ValueError(f"The picture is {image.shape}; give (H, W, 3) with at least {LEAST_SIDE} pixels a side.")
+        raise ValueError(
+            f"The image has shape {image.shape}; expected (H, W, 3), at least {LEAST_SIDE} pixels per side."
+        )
     if kind is not None and kind not in KINDS:
-        raise ValueError(f"The kind is '{kind}'; give one of {', '.join(KINDS)}.")
+        raise ValueError(f"The kind is '{kind}'; use one of {', '.join(KINDS)}.")
     random = np.random.default_rng(seed)
     drawn = kind or KINDS[random.integers(len(KINDS))]
     for attempt in range(_TRIES):
@@ -54,12 +58,12 @@ def paste_defect(
 def _moved(
     image: npt.NDArray[np.float32], random: np.random.Generator, scar: bool
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    """Fill a rotated rectangle with another part of the image, a little brighter or darker."""
+    """Fill a rotated rectangle with another part of the image, slightly brighter or darker; return image and mask."""
     height, width = image.shape[:2]
     area = height * width * random.uniform(*((0.002, 0.01) if scar else (0.005, 0.06)))
     aspect = random.uniform(6.0, 20.0) if scar else np.exp(random.uniform(-1.0, 1.0))
     length, breadth = np.sqrt(area * aspect), max(2.0, np.sqrt(area / aspect))
-    row, col = _lively_position(image, random, int(np.sqrt(area)))
+    row, col = _textured_position(image, random, int(np.sqrt(area)))
     angle = random.uniform(0.0, np.pi)
     down, right = np.mgrid[:height, :width].astype(np.float32) - np.array([row, col], np.float32)[:, None, None]
     along, across = (
@@ -76,10 +80,10 @@ def _moved(
 def _stain(
     image: npt.NDArray[np.float32], random: np.random.Generator, attempt: int
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    """Shift the pixels of a smooth shape towards black or white."""
+    """Shift the pixels of a smooth random shape toward black or white; return image and mask."""
     height, width = image.shape[:2]
     side = max(8, int(np.sqrt(height * width * random.uniform(0.01, 0.12))))
-    row, col = _lively_position(image, random, side)
+    row, col = _textured_position(image, random, side)
     noise = gaussian_filter(random.normal(size=(height, width)), side / 8)
     down, right = np.mgrid[:height, :width] - np.array([row, col])[:, None, None]
     near = np.exp(-(down**2 + right**2) / (2 * (side / 3) ** 2))
@@ -93,8 +97,8 @@ def _stain(
     return changed.astype(np.float32), mask
 
 
-def _lively_position(image: npt.NDArray[np.float32], random: np.random.Generator, side: int) -> tuple[int, int]:
-    """Return the one of a few random positions whose surroundings vary most."""
+def _textured_position(image: npt.NDArray[np.float32], random: np.random.Generator, side: int) -> tuple[int, int]:
+    """Return the position with the largest standard deviation around it, out of `_PLACES` random positions."""
     height, width = image.shape[:2]
     margin = max(1, side // 4)
     best, position = -1.0, (height // 2, width // 2)

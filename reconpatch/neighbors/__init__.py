@@ -1,1 +1,1 @@
-"""Exact distances, the greedy coreset and the memory bank (equations 9 and 10)."""
+"""Exact distances, the greedy coreset, and the memory bank with its scores (equations 9 and 10)."""

@@ -1,11 +1,11 @@
-"""The memory bank's coreset: greedy k-center, farthest first, over all rows and in full dimension.
+"""Coreset selection for the memory bank: greedy k-center over all rows in full dimension, without projection.
 
-Sener and Savarese 2018 (ReConPatch section 3.3 and PatchCore cite it): every pick is the point farthest from what
-was picked before, which covers the data within twice the best possible radius. Nothing is projected or sampled.
+Every pick is the row farthest from all earlier picks, so the largest distance of a row to its nearest pick is at most
+twice the optimum (Sener and Savarese 2018; section 3.3 of ReConPatch and PatchCore cite it).
 
-The next pick is the point with the largest distance, and most points never come near that. A distance to the nearest
-pick only ever shrinks, so an old value bounds the true one from above. Only a pool of the points with the largest
-bounds is kept up to date; greedy selection goes on inside it for as long as its best beats every bound outside.
+Most rows are never the farthest. The distance of a row to its nearest pick can only shrink, so an outdated distance is
+an upper bound. Therefore distances are current only in a pool of the rows with the largest bounds. Rows are picked from
+the pool while its farthest row is beyond every bound outside.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ import torch
 from reconpatch.arrays import Array, as_tensor, like
 from reconpatch.neighbors.distances import nearest_rows, require_finite, rounding, squared_lengths
 
-_ROWS = 1 << 14  # rows converted, or compared by their differences, at a time
-# Elements of the rows kept up to date: 4 MiB, which stay in a CPU's cache and last for many picks. A GPU reads them
-# faster than they come to it: there the rarer they change the better.
+_ROWS = 1 << 14  # rows that are converted, or compared by their differences, at a time
+# Elements of the pool. On a CPU, 4 MiB stay in the cache and serve many picks. A GPU reads memory faster than it
+# receives rows, so its pool is larger and changes less often.
 _POOL, _POOL_GPU = 1 << 20, 1 << 26
-_BLOCK, _BLOCK_GPU = 1 << 9, 1 << 13  # rows of the pool that catch up at a time
-_CAUGHT_UP_GPU = 1 << 24  # products of these with the entries they have missed, where a GPU's rows are so many
+_BLOCK, _BLOCK_GPU = 1 << 9, 1 << 13  # rows of the pool that are updated at a time
+_CAUGHT_UP_GPU = 1 << 24  # limit of products in one update of these rows
 
 
 @dataclass(frozen=True)
 class Selection:
-    """A farthest-first selection.
+    """A selection of rows by `farthest_first`.
 
     Attributes:
-        indices: (k,) int64, rows of the features in the order they were picked.
-        radius: the largest distance of any row to its nearest pick.
+        indices: (k,) int64, picked rows of the features, in the order of the picks.
+        radius: Largest Euclidean distance of a row to its nearest pick.
     """
 
     indices: Array
@@ -42,14 +42,23 @@ class Selection:
 
 @dataclass(frozen=True)
 class Coreset:
-    """A farthest-first selection, and the distance of every point from it.
+    """A selection of rows by `select_coreset`, and the distances of all rows to it.
 
     Attributes:
-        indices: (k,) int64, rows of the features in the order they were picked.
-        radius: the largest `nearest_distance`.
-        nearest: (n,) int64, each point's nearest entry as a position in `indices`; ties to the earlier pick.
-        nearest_distance: (n,) Euclidean, in the dtype of the computation; 0 for the entries themselves.
-        second_distance: (n,) to the second nearest entry; inf where only one entry was selected.
+        indices: (k,) int64, picked rows of the features (the entries), in the order of the picks.
+        radius: Largest `nearest_distance`.
+        nearest: (n,) int64, nearest entry of each row, as a position in `indices`; of equal distances, the earliest.
+        nearest_distance: (n,) float32 or float64, Euclidean distance of each row to its nearest entry.
+        second_distance: (n,) distance of each row to its second nearest entry; inf if there is only one entry.
+
+    Examples:
+        >>> import numpy as np
+        >>> from reconpatch import select_coreset
+        >>> coreset = select_coreset(np.array([[0.0], [1.0], [8.0], [10.0]], np.float32), ratio=0.5)
+        >>> coreset.indices.tolist(), coreset.nearest.tolist()  # entries: rows 3 and 0
+        ([3, 0], [1, 1, 0, 0])
+        >>> coreset.nearest_distance.tolist(), coreset.radius
+        ([0.0, 1.0, 2.0, 0.0], 2.0)
     """
 
     indices: Array
@@ -66,26 +75,25 @@ def select_coreset(
     first: int | None = None,
     on_pick: Callable[[int, int], None] | None = None,
 ) -> Coreset:
-    """Select a coreset by `farthest_first`, and find the two nearest entries of every point.
+    """Select a coreset with `farthest_first`, and find the two nearest entries of every row.
 
     Args:
-        features: (n, D) NumPy array or tensor; half precision is computed in float32.
-        ratio: share of the rows to select, in (0, 1].
-        first: row to begin with; by default the one farthest from the mean.
-        on_pick: called as on_pick(picked, k) after every pick.
+        features: (n, D) NumPy array or tensor, finite; half precision is computed in float32.
+        ratio: Share of the rows to select, in (0, 1].
+        first: First row to pick, 0 to n - 1. None: the row farthest from the mean.
+        on_pick: Function that is called as on_pick(picked, k) after every pick; `picked` may stay below k.
 
     Returns:
-        A Coreset whose arrays are of the features' kind and on their device, where they are computed.
+        A Coreset whose arrays have the kind and device of the features.
 
     Raises:
-        ValueError: the features are not (n, D), empty or not finite, or the ratio or first row is out of range.
+        ValueError: The features are not (n, D), empty or not finite, or `ratio` or `first` is out of range.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from reconpatch import select_coreset
-        >>> features = np.array([[0.0], [1.0], [9.0], [10.0]], np.float32)
-        >>> select_coreset(features, ratio=0.5).indices
-        array([0, 3])
+        >>> select_coreset(np.array([[0.0], [1.0], [8.0], [10.0]], np.float32), ratio=0.5).indices
+        array([3, 0])
     """
     selection = farthest_first(features, ratio, first=first, on_pick=on_pick)
     return _closing_pass(_Features.of(features), torch.as_tensor(selection.indices))
@@ -99,32 +107,31 @@ def farthest_first(
     on_pick: Callable[[int, int], None] | None = None,
     device: str | torch.device | None = None,
 ) -> Selection:
-    """Select max(1, round(ratio · n)) rows farthest first, exactly; ties go to the lowest index.
+    """Select k = max(1, round(ratio · n)) rows by exact farthest-first traversal; ties go to the lowest row.
 
-    It stops early when every point is at distance 0 from an entry: no row, and no duplicate, is picked twice.
-    Products say whose distance may have shrunk; the difference of the two rows says what it is now. Beside the
-    features as they came, which may be memory-mapped, memory holds three numbers a row, the pool and the entries.
+    The selection stops early when every row is at distance 0 from a pick, so it never picks two equal rows. Memory
+    holds three numbers per row, the pool and the picked rows; the features may be memory-mapped.
 
     Args:
-        features: (n, D) NumPy array or tensor; half precision is computed in float32.
-        ratio: share of the rows to select, in (0, 1].
-        first: row to begin with; by default the one farthest from the mean.
-        on_pick: called as on_pick(picked, k) after every pick; `picked` stays below k where the selection stops early.
-        device: device of the computation; by default that of the features. Only blocks of them are moved there.
+        features: (n, D) NumPy array or tensor, finite; half precision is computed in float32.
+        ratio: Share of the rows to select, in (0, 1].
+        first: First row to pick, 0 to n - 1. None: the row farthest from the mean.
+        on_pick: Function that is called as on_pick(picked, k) after every pick; `picked` may stay below k.
+        device: Device of the computation, to which blocks of the features are moved. None: the device of the features.
 
     Returns:
-        A Selection whose indices are of the features' kind (and device).
+        A Selection whose indices have the kind and device of the features.
 
     Raises:
-        ValueError: the features are not (n, D), empty or not finite, or the ratio or first row is out of range.
+        ValueError: The features are not (n, D), empty or not finite, or `ratio` or `first` is out of range.
     """
     if len(features.shape) != 2 or 0 in features.shape:
-        raise ValueError(f"The features have shape {tuple(features.shape)}; give (n, D) with at least one row.")
+        raise ValueError(f"The features have shape {tuple(features.shape)}; expected (n, D) with at least one row.")
     if not 0.0 < ratio <= 1.0:
-        raise ValueError(f"The coreset's ratio is {ratio}; give a share above 0 and at most 1.")
+        raise ValueError(f"The coreset ratio is {ratio}; it must be above 0 and at most 1.")
     n = len(features)
     if first is not None and not 0 <= first < n:
-        raise ValueError(f"The first row is {first}, but the rows are 0 to {n - 1}.")
+        raise ValueError(f"The first row is {first}; it must be in 0 to {n - 1}.")
     indices, radius = _select(_Features.of(features, device), max(1, round(ratio * n)), first, on_pick)
     if isinstance(features, torch.Tensor):
         indices = indices.to(features.device)
@@ -133,7 +140,7 @@ def farthest_first(
 
 @dataclass(frozen=True)
 class _Features:
-    """The features, and the device of the computation."""
+    """The features as they were given, and the device of the computation."""
 
     array: Array
     device: torch.device
@@ -152,20 +159,20 @@ class _Features:
         return int(self.array.shape[1])
 
     def blocks(self) -> Iterator[tuple[slice, torch.Tensor]]:
-        """Yield all rows in blocks, in the precision of the computation, and which they are."""
+        """Yield the rows in blocks, as (slice of the rows, tensor in the precision of the computation)."""
         for start in range(0, len(self.array), _ROWS):
             part = slice(start, start + _ROWS)
             yield part, as_tensor(self.array[part]).to(self.device)
 
     def take(self, index: torch.Tensor) -> torch.Tensor:
-        """Return some rows, in the precision of the computation."""
+        """Return the rows with the given indices, in the precision of the computation."""
         if isinstance(self.array, torch.Tensor):
             return as_tensor(self.array[index.to(self.array.device)]).to(self.device)
         return as_tensor(self.array[index.cpu().numpy()]).to(self.device)
 
 
 class _Entries:
-    """The picked rows, as they are and centered, in arrays with room for all picks."""
+    """The picked rows, unchanged and centered, in arrays that are allocated for all picks."""
 
     def __init__(self, k: int, like: torch.Tensor) -> None:
         self.count = 0
@@ -180,22 +187,22 @@ class _Entries:
 
 
 class _Pool:
-    """The rows with the largest bounds, up to date; a row's value is its squared distance to the nearest pick."""
+    """The rows with the largest bounds. The value of a row is its squared distance to the nearest pick."""
 
     def __init__(self, features: _Features, index: torch.Tensor, seen: torch.Tensor, mean: torch.Tensor) -> None:
-        order = seen[index].argsort(stable=True)  # rows that have missed equally much stand together
+        order = seen[index].argsort(stable=True)  # groups rows that need an update for the same picks
         self.index = index[order]
         self._seen = seen[self.index].tolist()
         self.rows = features.take(self.index)
         self.centered = self.rows - mean.to(self.rows.dtype)
         self._norms = self.centered.square().sum(1)
         self._bound = rounding(self.rows)
-        # What a product says is lowered by all that its rounding can amount to: a distance that shrank is never missed.
+        # Distances from products are lowered by the bound on their rounding error, so no shrunk distance is missed.
         self._lower = self._norms * (1.0 - 2.0 * self._bound)
         self._products = torch.empty_like(self._lower)
 
     def catch_up(self, values: torch.Tensor, entries: _Entries) -> None:
-        """Bring the rows' values up to date with the entries that they have not seen yet."""
+        """Update the values of all rows for the entries that were picked since their last update."""
         size = _BLOCK
         if self.rows.is_cuda:
             size = max(_BLOCK, min(_BLOCK_GPU, _CAUGHT_UP_GPU // entries.count))
@@ -210,12 +217,12 @@ class _Pool:
             row, entry = torch.nonzero(products <= products.amin(1, keepdim=True) + error).unbind(1)
             for part in torch.split(torch.arange(len(row), device=row.device), _ROWS):
                 now = entries.rows[missed].index_select(0, entry[part])
-                # Mostly every row has one candidate, and the rows need not be gathered.
+                # Usually every row has exactly one candidate; then the rows are not gathered.
                 own = self.rows[block] if len(row) == len(products) else self.rows[block].index_select(0, row[part])
                 values[block].scatter_reduce_(0, row[part], squared_lengths(now.sub_(own)), "amin")
 
     def shrink(self, values: torch.Tensor, pick: int) -> None:
-        """Bring the values up to date with one more pick, the pool's own row `pick`: one matrix-vector product."""
+        """Update the values of all rows for one more pick, row `pick` of the pool, by one matrix-vector product."""
         torch.addmv(self._lower, self.centered, self.centered[pick], alpha=-2.0, out=self._products)
         self._products += self._lower[pick]
         shrunk = torch.nonzero(self._products < values).squeeze(1)
@@ -224,7 +231,7 @@ class _Pool:
             values[rows] = torch.minimum(values[rows], now)
 
     def farthest(self, values: torch.Tensor) -> tuple[float, int]:
-        """Return the largest value and its row, of equals the one with the lowest index, on any device."""
+        """Return the largest value and its row in the pool; of equal values, the row with the lowest index."""
         largest = values.max()
         level = torch.nonzero(values == largest).squeeze(1)
         return float(largest), int(level[self.index[level].argmin()])
@@ -233,7 +240,7 @@ class _Pool:
 def _select(
     features: _Features, k: int, first: int | None, on_pick: Callable[[int, int], None] | None
 ) -> tuple[torch.Tensor, float]:
-    """Return indices of the picks, and the radius: the largest distance of any row to its nearest pick."""
+    """Return the indices of the picks, and the largest distance of a row to its nearest pick."""
     mean, norms = _center(features)
     n = len(norms)
     pick = _farthest_from(features, mean, norms) if first is None else first
@@ -255,7 +262,7 @@ def _select(
         pool.catch_up(values, entries)
         while True:
             farthest, position = pool.farthest(values)
-            # A row outside may be as far as its bound says, and of equals the lowest is picked.
+            # A row outside of the pool may be as far away as its bound. Of equal distances, the lowest row is picked.
             if farthest < outside or (farthest == outside and int(pool.index[position]) > rival):
                 break
             if farthest == 0.0 or len(picks) == k:
@@ -270,7 +277,7 @@ def _select(
 
 
 def _largest(bounds: torch.Tensor, size: int) -> tuple[torch.Tensor, float, int]:
-    """Return rows of the largest bounds, ascending, ties to the lowest; the largest other bound, and its lowest row."""
+    """Return the rows with the largest bounds, ascending (ties: lowest row), the largest other bound, and its row."""
     if size == len(bounds):
         return torch.arange(size, device=bounds.device), -1.0, -1
     least = torch.kthvalue(bounds, len(bounds) - size + 1).values
@@ -286,7 +293,7 @@ def _largest(bounds: torch.Tensor, size: int) -> tuple[torch.Tensor, float, int]
 
 
 def _closing_pass(features: _Features, indices: torch.Tensor) -> Coreset:
-    """Return every point's two nearest entries."""
+    """Return the coreset with the two nearest entries of every row."""
     entries = features.take(indices)
     n, k = len(features), len(indices)
     nearest = torch.empty(n, dtype=torch.int64, device=entries.device)
@@ -305,7 +312,7 @@ def _closing_pass(features: _Features, indices: torch.Tensor) -> Coreset:
 
 
 def _center(features: _Features) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the mean in float64, and the squared norms of the centered rows."""
+    """Return the mean of the rows in float64, and the squared norms of the centered rows."""
     mean = torch.stack([rows.sum(0, dtype=torch.float64) for _, rows in features.blocks()]).sum(0) / len(features)
     norms = torch.cat([squared_lengths(rows - mean.to(rows.dtype)) for _, rows in features.blocks()])
     require_finite(norms)
@@ -313,9 +320,9 @@ def _center(features: _Features) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _farthest_from(features: _Features, mean: torch.Tensor, norms: torch.Tensor) -> int:
-    """Return the row farthest from the mean: of those within rounding of it, the farthest in float64."""
+    """Return the row farthest from the mean; float64 decides between rows that rounding could exchange."""
     reach = norms.sqrt()
-    moved = float((mean.to(norms.dtype).double() - mean).square().sum().sqrt())  # by which the mean was rounded
+    moved = float((mean.to(norms.dtype).double() - mean).square().sum().sqrt())  # rounding error of the mean
     least = float(reach.max()) * (1.0 - 2.0 * rounding(features.take(torch.tensor([0])))) - 2.0 * moved
     rows = torch.nonzero(reach >= least).squeeze(1)
     parts = torch.split(rows, _ROWS)

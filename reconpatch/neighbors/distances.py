@@ -1,9 +1,10 @@
-"""Euclidean distances by matrix products, exact where it matters.
+"""Euclidean distances by matrix products, with the precision of the differences of rows.
 
-A Gram product is the fast way to many distances, and it cancels badly: two rows far from the origin and close
-to each other lose every digit. Everything here works in two steps, therefore: the product, after centering,
-says which pairs are *candidates*, within a bound on its own rounding error; the difference of the two rows
-decides, and is what is returned. Results depend neither on the block a row was in nor on the BLAS that ran.
+A matrix product is the fastest way to compute many distances, but it loses digits by cancellation: for two rows that
+are far from the origin and close to each other, no digit may be correct. The functions of this module therefore work in
+two steps. First, a product of centered rows finds *candidate* pairs; a bound on its rounding error makes the search
+complete. Then the difference of the two rows decides between candidates and gives the distance. Results depend neither
+on the division into blocks nor on the BLAS library.
 """
 
 from __future__ import annotations
@@ -15,52 +16,59 @@ import torch
 from torch.nn.functional import pad
 
 _PAIRS = 1 << 24  # elements of one block of differences: 64 MiB in float32
-# Elements of one block of products. On a CPU a block should stay in the cache until it is looked through; a GPU
-# wants fewer, larger ones.
+# Elements of one block of products. On a CPU, a block should stay in the cache while it is searched; a GPU is faster
+# with fewer and larger blocks.
 _PRODUCTS = 1 << 20
 _PRODUCTS_GPU = 1 << 26
-_SEARCHED, _SEARCHED_AT_LEAST = 1 << 12, 1 << 10  # queries of one search of faiss
-_MANY_SUMS = 64
-_GROUP = 32  # rows whose least product is looked at first
+_SEARCHED, _SEARCHED_AT_LEAST = 1 << 12, 1 << 10  # queries of one search with faiss, and the minimum for using faiss
+_MANY_SUMS = 64  # rows from which the order of a sum on a GPU does not depend on the number of rows
+_GROUP = 32  # rows per group; only the smallest product of a group is compared first
 
 
 def rounding(x: torch.Tensor) -> float:
-    """Return c in |computed - true| ≤ c · (‖a‖² + 2‖b‖²) for ‖b‖² - 2a·b by a matrix product of rows like x's.
+    """Return a bound on the rounding error of ‖b‖² - 2a·b when a matrix product of rows like those of x computes it.
 
-    It holds for any order of the D sums (Higham, Accuracy and Stability, section 3.1), so for every BLAS, and leaves
-    32 eps for the norms, the centering and the rounding of the difference that decides. A bound that does not grow
-    with D is not enough: equal terms are all rounded the same way.
+    The bound c satisfies |computed - true| ≤ c · (‖a‖² + 2‖b‖²). It holds for any order of the D additions (Higham,
+    Accuracy and Stability, section 3.1), and so for every BLAS library. It includes 32 eps for the norms, the centering
+    and the rounding of the difference of rows. The bound must grow with D because equal terms all round in the same
+    direction.
 
     Args:
-        x: (n, D) float32 or float64; only D and the dtype count.
+        x: (n, D) float32 or float64; only D and the dtype matter.
+
+    Returns:
+        c, without unit.
     """
     bound = (x.shape[1] / 2.0 + 32.0) * torch.finfo(x.dtype).eps
     if x.dtype == torch.float32 and torch.get_float32_matmul_precision() != "highest":
-        bound += 2.0**-7  # the caller lets products round their factors to TF32 or bfloat16
+        bound += 2.0**-7  # products may round their factors to TF32 or bfloat16
     return float(bound)
 
 
 def require_finite(norms: torch.Tensor) -> None:
-    """Refuse rows whose distances would not be finite.
+    """Raise ValueError if the distances of rows would not be finite.
 
     Args:
-        norms: (n,) their squared norms.
+        norms: (n,) squared norms of the rows, float32 or float64.
 
     Raises:
-        ValueError: one is not finite, or leaves no room for the distances computed from it.
+        ValueError: A squared norm is not finite, or so large that distances computed from it may overflow.
     """
-    if not bool((norms < torch.finfo(norms.dtype).max / 16.0).all()):  # false for NaN as well
-        raise ValueError("A value is not finite, or so large that its square is not; check where the rows came from.")
+    if not bool((norms < torch.finfo(norms.dtype).max / 16.0).all()):  # the comparison is false for NaN
+        raise ValueError("A value is not finite, or its square is too large; check the features.")
 
 
 def squared_lengths(rows: torch.Tensor) -> torch.Tensor:
-    """Return Σ x² of each row, summed in an order that D alone decides.
+    """Return the squared length of each row, summed in an order that depends only on D.
 
-    On a GPU torch divides the sums of fewer than sixteen rows among more threads each, and they round otherwise: rows
-    of zeros make them more.
+    On a GPU, torch sums fewer than sixteen rows with more threads per row, which changes the rounding. The function
+    therefore appends rows of zeros to a small number of rows.
 
     Args:
-        rows: (n, D), which is overwritten.
+        rows: (n, D) float32 or float64. The function overwrites it.
+
+    Returns:
+        (n,) of the same dtype.
     """
     few = _MANY_SUMS - len(rows)
     if rows.is_cuda and few > 0:
@@ -75,20 +83,20 @@ def squared_distances(x: torch.Tensor) -> torch.Tensor:
         x: (N, D) float32 or float64, finite.
 
     Returns:
-        (N, N), symmetric, diagonal 0, never negative, of x's dtype. Rows that are equal are at distance 0
-        exactly, however far from the origin they are; all others are right to about the dtype's precision.
+        (N, N) of the dtype of x, symmetric, with zeros on the diagonal and no negative values. The distance of equal
+        rows is exactly 0, at any distance from the origin. All other values have about the precision of the dtype.
 
     Raises:
-        ValueError: x is not a matrix, or has no rows.
+        ValueError: x is not a matrix or has no rows.
     """
     if x.ndim != 2 or len(x) == 0:
-        raise ValueError(f"Distances need a matrix (N, D) with at least one row; this one is {tuple(x.shape)}.")
-    wide = x.double()  # one product in float64 is cheaper than the many differences float32 would need
+        raise ValueError(f"The matrix has shape {tuple(x.shape)}; expected (N, D) with at least one row.")
+    wide = x.double()  # in float32, many more pairs would need their difference
     centered = wide - wide.mean(0)
     norms = centered.square().sum(1)
     sums = norms[:, None] + norms
     squared = torch.addmm(sums, centered, centered.T, alpha=-2.0).clamp_(min=0.0)
-    squared = torch.minimum(squared, squared.T)  # the product of a matrix with itself need not be symmetric
+    squared = torch.minimum(squared, squared.T)  # the product of a matrix with itself may be asymmetric
     group = torch.unique(x, dim=0, return_inverse=True)[1]
     equal = group[:, None] == group
     squared.masked_fill_(equal, 0.0)
@@ -98,15 +106,17 @@ def squared_distances(x: torch.Tensor) -> torch.Tensor:
 
 
 def neighborhoods(x: torch.Tensor, k: int, squared: torch.Tensor | None = None) -> torch.Tensor:
-    """Return N_k(i) = {j : d_ij ≤ the k-th smallest d_i.}, as a 0/1 matrix; i itself counts, and so do all ties.
+    """Return the k-nearest neighborhood N_k(i) of every row i, which includes i itself and all ties.
+
+    N_k(i) = {j : d_ij ≤ the k-th smallest value in row i of d}.
 
     Args:
         x: (N, D) float32 or float64, finite.
-        k: at least 1; min(k, N) is used.
-        squared: `squared_distances(x)`, where it is known already.
+        k: Number of neighbors including the row itself, at least 1; min(k, N) is used.
+        squared: `squared_distances(x)`, if it is already computed. None: the function computes it.
 
     Returns:
-        (N, N) bool; row i marks the members of N_k(i). Ties are those of differences in float64.
+        (N, N) bool; row i is true for the members of N_k(i). Differences in float64 decide on ties.
     """
     wide = x.double()
     squared = squared_distances(x) if squared is None else squared
@@ -114,7 +124,7 @@ def neighborhoods(x: torch.Tensor, k: int, squared: torch.Tensor | None = None) 
     kth = squared.topk(k, dim=1, largest=False).values[:, -1:]
     error = 2.0 * rounding(wide) / _lost_share(x.dtype) + torch.finfo(x.dtype).eps  # relative, of `squared`
     within = squared <= kth * (1.0 + 3.0 * error)
-    # Where more than k are within, their differences have to decide which are ties and which near misses.
+    # If more than k rows are within the limit, their differences decide which of them are ties.
     unsure = torch.nonzero(within.sum(1) > k).squeeze(1)
     some, limit = squared[unsure], kth[unsure] * (1.0 - 3.0 * error)
     level = within[unsure] & (some >= limit)
@@ -126,38 +136,39 @@ def neighborhoods(x: torch.Tensor, k: int, squared: torch.Tensor | None = None) 
 
 
 def _lost_share(dtype: torch.dtype) -> float:
-    """Below this share of ‖a‖² + ‖b‖² a product in float64 has lost what `dtype` holds: the difference must tell."""
+    """Return the share of ‖a‖² + ‖b‖² below which a product in float64 lacks the precision of `dtype`."""
     return 1e-2 if dtype == torch.float64 else 1e-7
 
 
 def nearest_rows(
     queries: torch.Tensor, rows: torch.Tensor, k: int = 1, *, exclude: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the k rows nearest to each query, nearest first, ties to the lowest index.
+    """Return the k rows nearest to each query, nearest first; of equal distances, the lowest row first.
+
+    Queries are processed in blocks, so temporary memory does not grow with n.
 
     Args:
         queries: (n, D) float32 or float64.
-        rows: (M, D) of the same dtype and device.
-        k: how many, from 1 to M (to M - 1 with `exclude`).
-        exclude: (n,) int64, a row that does not count for that query; -1 for none.
+        rows: (M, D) of the same dtype and on the same device.
+        k: Number of nearest rows, 1 to M; 1 to M - 1 if a row is excluded.
+        exclude: (n,) int64, for each query the row that is excluded from its result, or -1. None excludes no row.
 
     Returns:
-        indices (n, k) int64 and distances (n, k), Euclidean, each computed from the difference of the two rows.
-        Memory is bounded by a block of queries.
+        Indices of the rows, (n, k) int64, and Euclidean distances, (n, k), computed from the differences of the rows.
 
     Raises:
-        ValueError: k is out of range; a value is not finite, or so large that squares overflow.
+        ValueError: k is out of range, or a value is not finite or so large that its square overflows.
     """
     available = len(rows) - (exclude is not None and bool((exclude >= 0).any()))
     if not 1 <= k <= available:
-        raise ValueError(f"{k} nearest rows were asked for, but there are {available}.")
-    # Measured: on CPUs faiss's search for many queries takes 10 to 20 % less than torch's product and what follows it.
+        raise ValueError(f"The number of nearest rows is {k}; it must be 1 to {available}.")
+    # For many queries on a CPU, faiss takes 10 to 20 % less time than torch's product and the search in it (measured).
     searched = not rows.is_cuda and rows.dtype == torch.float32 and len(queries) >= _SEARCHED_AT_LEAST
     return (_by_search if searched and len(rows) > k else _by_products)(queries, rows, k, exclude)
 
 
 def _centered(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return the rows' mean, the centered rows, and their squared norms."""
+    """Return the mean of the rows, the centered rows, and their squared norms."""
     shift = rows.mean(0)
     centered = rows - shift
     norms = centered.square().sum(1)
@@ -168,7 +179,7 @@ def _centered(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Ten
 def _by_search(
     queries: torch.Tensor, rows: torch.Tensor, k: int, exclude: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Compute `nearest_rows` by faiss's search, and by products where rounding makes its result uncertain."""
+    """Compute `nearest_rows` with faiss; use torch's products for queries whose result is uncertain due to rounding."""
     shift, centered_rows, norms = _centered(rows)
     faiss.omp_set_num_threads(torch.get_num_threads())
     indices = torch.empty((len(queries), k), dtype=torch.int64)
@@ -180,10 +191,10 @@ def _by_search(
         own_norms = centered.square().sum(1)
         require_finite(own_norms)
         squared, names = map(torch.from_numpy, faiss.knn(centered.numpy(), centered_rows.numpy(), k + 1))
-        # Whoever is not among the k + 1 is as far as the last of them, but for rounding (of ‖q‖², too, here).
+        # Except for rounding, here also of ‖q‖², a row that faiss did not return is at least as far as the last one.
         error = (rounding(rows) + 8.0 * torch.finfo(rows.dtype).eps) * (own_norms + 2.0 * norms.max())
         unsure[part] |= squared[:, k] - squared[:, k - 1] <= 2.0 * error
-        names = names[:, :k].sort(dim=1).values  # of equals the lowest comes first
+        names = names[:, :k].sort(dim=1).values  # of equal distances, the lowest row comes first
         exact = (queries[part][:, None, :] - rows[names]).square_().sum(2)
         exact, order = exact.sort(dim=1, stable=True)
         indices[part], distances[part] = names.gather(1, order), exact.sqrt_()
@@ -197,10 +208,11 @@ def _by_search(
 def _by_products(
     queries: torch.Tensor, rows: torch.Tensor, k: int, exclude: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Compute `nearest_rows` by torch's products, for any dtype and device; every candidate is checked."""
+    """Compute `nearest_rows` with torch's products, for any dtype and device; check every candidate."""
     shift, centered_rows, norms = _centered(rows)
-    # Rows lie in `size` groups of `group`, each every size-th row: the product is read once, for the least of every
-    # group; all that follows looks at groups. Rows of zeros, infinitely far, fill the last group.
+    # There are `size` groups of `group` rows; group i consists of the rows i, i + size, i + 2·size, and so on. The code
+    # reads all products once, to find the smallest of each group, and then only those of near groups. Rows of zeros
+    # with infinite distance fill the groups.
     group = max(1, min(_GROUP, len(rows) // k))
     size = -(-len(rows) // group)
     padding = (0, size * group - len(rows))
@@ -217,7 +229,7 @@ def _by_products(
         centered = queries[part] - shift
         own_norms = centered.square().sum(1, keepdim=True)
         require_finite(own_norms)
-        # ‖q‖² is the same for all rows: it is left out. What is left is a lower bound but for bound · ‖q‖².
+        # ‖q‖² is the same for all rows and is omitted. The products are lower bounds except for bound · ‖q‖².
         products = torch.addmm(lower, centered, columns, alpha=-2.0, out=buffer[: len(centered)])
         if exclude is not None:
             excluded = torch.nonzero(exclude[part] >= 0).squeeze(1)
@@ -238,13 +250,13 @@ def _by_products(
 def _decide(
     queries: torch.Tensor, rows: torch.Tensor, candidates: tuple[torch.Tensor, torch.Tensor], k: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the k nearest among each query's candidates, by the difference of the rows.
+    """Return the k nearest candidates of each query, by the differences of the rows.
 
     Args:
-        queries: (n, D).
-        rows: (M, D).
-        candidates: query and row of each candidate, sorted by query, then by row.
-        k: how many.
+        queries: (n, D) queries.
+        rows: (M, D) rows.
+        candidates: Indices of the query and of the row of each candidate, sorted by query, then by row.
+        k: Number of nearest rows.
     """
     query, row = candidates
     counts = torch.bincount(query, minlength=len(queries))
@@ -253,7 +265,8 @@ def _decide(
     for start in range(0, len(query), step):
         part = slice(start, start + step)
         squared[part] = squared_lengths(queries[query[part]] - rows[row[part]])
-    # Candidates of a query stand in a row by ascending index: a padded table and a stable sort keep ties in order.
+    # Each query has a line in a padded table, with its candidates by ascending row. The stable sort then keeps ties in
+    # this order.
     column = torch.arange(len(query), device=query.device) - (counts.cumsum(0) - counts)[query]
     width = int(counts.max())
     table = queries.new_full((len(queries), width), torch.inf)
@@ -265,7 +278,7 @@ def _decide(
 
 
 def _blocks_of_pairs(mask: torch.Tensor, width: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield row and column numbers of the marked pairs, in blocks whose differences fit `_PAIRS` elements."""
+    """Yield the rows and columns of the true elements, in blocks whose differences have at most `_PAIRS` elements."""
     pairs = torch.nonzero(mask)
     step = max(1, _PAIRS // max(1, width))
     for start in range(0, len(pairs), step):

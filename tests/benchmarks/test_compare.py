@@ -1,4 +1,4 @@
-"""The table of the benchmarks: ratios, targets and turns."""
+"""Tests of the ratios, targets and turns of the benchmarks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_the_ratio_is_how_many_times_faster_ours_is() -> None:
     assert faster(CASE, 2.0, 50.0, rival="other").ratio == 25.0
 
 
-def test_ways_take_turns() -> None:
+def test_functions_are_timed_in_alternating_turns() -> None:
     turns: list[str] = []
     seconds = medians({"a": lambda: turns.append("a"), "b": lambda: turns.append("b")}, rounds=3)
     assert turns == ["a", "b"] * 3

@@ -1,4 +1,4 @@
-"""The files of the cluster folder, parsed once, and functions to query them."""
+"""The parsed files of the folder `cluster`, and functions to query them."""
 
 from __future__ import annotations
 
@@ -28,45 +28,64 @@ RAYJOBS = pytest.mark.parametrize("rayjob", [ENSEMBLE, NIGHTLY], ids=["ensemble"
 
 
 def nodes(value: Any) -> Iterator[Any]:
-    """Yield a YAML value and all values in it."""
+    """Yield a YAML value and all values that it contains.
+
+    Args:
+        value: Mapping, list or scalar.
+    """
     yield value
     for child in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         yield from nodes(child)
 
 
 def pods(rayjob: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the specs of the pods: the head's first, the submitter's last."""
+    """Return the specs of the pods: that of the head first, that of the submitter last.
+
+    Args:
+        rayjob: Manifest of a RayJob.
+    """
     cluster = rayjob["spec"]["rayClusterSpec"]
     groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
     return [group["template"]["spec"] for group in groups] + [rayjob["spec"]["submitterPodTemplate"]["spec"]]
 
 
 def containers(*pods: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return all containers of some pods."""
+    """Return all containers of some pods, including init containers.
+
+    Args:
+        *pods: Specs of pods.
+    """
     return [container for pod in pods for container in [*pod.get("initContainers", []), *pod["containers"]]]
 
 
 def environment(container: dict[str, Any]) -> dict[str, Any]:
-    """Return the environment variables of a container."""
+    """Return the environment variables of a container; the value is None if the manifest has none.
+
+    Args:
+        container: Spec of a container.
+    """
     return {variable["name"]: variable.get("value") for variable in container.get("env", [])}
 
 
 def pinned_version() -> str:
-    """Return the version of Ray in the Dockerfile."""
+    """Return the version of Ray that the Dockerfile pins."""
     match = re.search(r"^ARG RAY_VERSION=(\S+)$", DOCKERFILE, re.MULTILINE)
     assert match
     return match[1]
 
 
 def parsed(line: str) -> tuple[str, dict[str, Any]]:
-    """Return a command's name and its options as the command line parses them.
+    """Return the name of a command, and its options as the command line parses them.
+
+    Args:
+        line: Call of `reconpatch-run`.
 
     Raises:
-        click.NoSuchOption: an option does not exist.
+        click.NoSuchOption: An option does not exist.
     """
     words = shlex.split(line)
     assert words.pop(0) == "reconpatch-run"
-    # In a context of the whole program, because click keeps the names of -h of the first context.
+    # The context of the whole program is needed because click stores the help options of the first context.
     context = main.make_context("reconpatch-run", words.copy())
     command: click.Command = main
     names = []
@@ -77,7 +96,11 @@ def parsed(line: str) -> tuple[str, dict[str, Any]]:
 
 
 def commands_in(text: str) -> list[str]:
-    """Return the lines of a text that call the package; continued lines are joined, comment marks removed."""
+    """Return the calls of `reconpatch-run` in a text; continued lines are joined, and comment marks removed.
+
+    Args:
+        text: Content of a Markdown or YAML file.
+    """
     text = re.sub(r"^# ?", "", text, flags=re.MULTILINE)
     text = re.sub(r"\s*\\\n\s*", " ", text)
-    return re.findall(r"(?m)(?:^    |[ '`])(reconpatch-run [a-z-]+(?: [a-z]+)? --[^'`#\n]*)", text)
+    return re.findall(r"(?m)(?:^(?:    )?|[ '`])(reconpatch-run [a-z-]+(?: [a-z]+)? --[^'`#\n]*)", text)

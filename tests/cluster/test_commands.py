@@ -1,4 +1,4 @@
-"""The commands and files that the cluster folder and its page name exist."""
+"""Tests that the commands and files named in the folder `cluster` and on its page exist."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def test_the_entrypoint_is_a_command_of_this_package_with_everything_in_the_obje
     assert len(uris) >= 3
     assert all(re.fullmatch(r"s3://[\w-]+/[\w/-]+", uri) for uri in uris)
     assert len(set(uris)) == len(uris)
-    # The job finds its cluster in RAY_ADDRESS.
+    # The job gets the address of its cluster from RAY_ADDRESS.
     assert options["address"] is None
-    # It passes through two shells.
+    # Two shells parse the entrypoint, so it contains no special characters.
     assert re.fullmatch(r"[\w\s:/.-]+", rayjob["spec"]["entrypoint"])
 
 
-def test_the_run_is_the_papers_ensemble_at_480_pixels() -> None:
+def test_the_run_has_the_ensemble_of_the_paper_at_480_pixels() -> None:
     assert parsed(ENSEMBLE["spec"]["entrypoint"])[1]["image_size"] == 480
 
 
-def test_a_night_has_a_deadline_and_waits_for_the_lease_of_a_killed_one() -> None:
+def test_a_nightly_run_has_a_deadline_and_waits_for_the_lease_of_a_killed_one() -> None:
     options = parsed(NIGHTLY["spec"]["entrypoint"])[1]
     assert options["deadline"] == "06:00"
     assert options["wait"] is True
@@ -46,7 +46,7 @@ def test_documented_commands_exist(name: str) -> None:
 
 
 def test_the_launchers_command_names_the_cluster() -> None:
-    """Commands of `ray exec` have no RAY_ADDRESS: without --address they would start a Ray of their own."""
+    """RAY_ADDRESS is not set for commands of `ray exec`; without --address they would start a new Ray session."""
     lines = commands_in((CLUSTER / "ray-cluster.yaml").read_text())
     assert [parsed(line)[1]["address"] for line in lines] == ["auto"]
 

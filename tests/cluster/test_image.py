@@ -1,4 +1,4 @@
-"""The image and the launcher's machines: the files that are copied to them exist."""
+"""Tests of the container image and of the machines of the Ray cluster launcher."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_the_image_is_built_from_existing_files_of_the_build_context() -> None:
     for source in copied:
         assert (ROOT / source).exists()
         matching = [rule for rule in rules if fnmatch(source, rule.removeprefix("!"))]
-        assert matching[-1].startswith("!"), f".dockerignore leaves {source} out"
+        assert matching[-1].startswith("!"), f".dockerignore excludes {source}"
 
 
 def test_the_image_has_cpu_torch_by_default_and_uses_no_hub() -> None:

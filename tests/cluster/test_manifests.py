@@ -1,4 +1,4 @@
-"""The cluster of a run: one version of Ray, time limits and resources of its pods. Nothing is started."""
+"""Tests of the RayJobs: one version of Ray, time limits and resources of the pods. No cluster is started."""
 
 from __future__ import annotations
 

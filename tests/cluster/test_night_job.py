@@ -1,4 +1,4 @@
-"""The job of the nightly run: when it runs and how it ends. `night.sh` runs with a fake kubectl."""
+"""Tests of the Kubernetes job of the nightly run: schedule and exit codes. `night.sh` runs with a fake kubectl."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from tests.cluster.manifests import CONFIG, NIGHT, NIGHTLY, environment, parsed, pods
 
 
-def test_one_night_at_a_time_in_the_time_zone_of_the_factory() -> None:
+def test_only_one_nightly_run_at_a_time_in_the_time_zone_of_the_factory() -> None:
     cron = NIGHT["CronJob"]["spec"]
     assert cron["concurrencyPolicy"] == "Forbid"
     assert cron["successfulJobsHistoryLimit"] > 0
@@ -21,7 +21,7 @@ def test_one_night_at_a_time_in_the_time_zone_of_the_factory() -> None:
     assert environment(head)["TZ"] == cron["timeZone"]
 
 
-def test_the_time_limits_end_a_night_before_the_next_one_starts() -> None:
+def test_the_time_limits_end_a_nightly_run_before_the_next_one_starts() -> None:
     cron = NIGHT["CronJob"]["spec"]
     minute, hour = (int(part) for part in cron["schedule"].split()[:2])
     deadline = [int(part) for part in parsed(NIGHTLY["spec"]["entrypoint"])[1]["deadline"].split(":")]
@@ -31,7 +31,7 @@ def test_the_time_limits_end_a_night_before_the_next_one_starts() -> None:
     assert 0 < cron["startingDeadlineSeconds"] < until_deadline
 
 
-def test_the_script_is_where_the_job_looks_for_it() -> None:
+def test_the_script_is_mounted_at_the_path_that_the_job_runs() -> None:
     pod = NIGHT["CronJob"]["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     (night,) = pod["containers"]
     mounts = {mount["mountPath"]: mount["name"] for mount in night["volumeMounts"]}
@@ -43,21 +43,21 @@ def test_the_script_is_where_the_job_looks_for_it() -> None:
     assert "NIGHT" in environment(night)
 
 
-def test_exit_codes_of_the_night_are_final_and_failures_around_it_are_retried() -> None:
+def test_exit_codes_of_the_nightly_run_are_final_and_other_failures_are_retried() -> None:
     job = NIGHT["CronJob"]["spec"]["jobTemplate"]["spec"]
     assert job["template"]["spec"]["restartPolicy"] == "Never"
     assert job["backoffLimit"] == 1
-    moved, verdict = job["podFailurePolicy"]["rules"]
-    assert moved == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
-    assert verdict["action"] == "FailJob"
-    assert verdict["onExitCodes"]["containerName"] == job["template"]["spec"]["containers"][0]["name"]
-    assert verdict["onExitCodes"]["operator"] == "In"
-    assert {1, 2, 3} <= set(verdict["onExitCodes"]["values"])
-    assert not {70, 75} & set(verdict["onExitCodes"]["values"])
+    disruption, exit_codes = job["podFailurePolicy"]["rules"]
+    assert disruption == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+    assert exit_codes["action"] == "FailJob"
+    assert exit_codes["onExitCodes"]["containerName"] == job["template"]["spec"]["containers"][0]["name"]
+    assert exit_codes["onExitCodes"]["operator"] == "In"
+    assert {1, 2, 3} <= set(exit_codes["onExitCodes"]["values"])
+    assert not {70, 75} & set(exit_codes["onExitCodes"]["values"])
 
 
 KUBECTL = r"""#!/bin/sh
-# States come from a file, one line for each query; the last line is repeated.
+# Each query of the state returns the next line of a file; the last line is repeated.
 case "$*" in
   "get rayjobs -l night=$NIGHT "*) [ ! -e "$STORE/found" ] || cat "$STORE/found" ;;
   "get rayjobs "*) ;;
@@ -76,7 +76,11 @@ LOST_MESSAGE = "Job status checks have been failing since 2026-01-01 23:00:00; e
 
 
 def of_ray(code: int) -> str:
-    """Return a message of Ray's job supervisor: the code, then the end of the log, which may contain anything."""
+    """Return a message of Ray's job supervisor: the exit code, then the end of the log, which is arbitrary text.
+
+    Args:
+        code: Exit code of the command.
+    """
     return (
         f"Job entrypoint command failed with exit code {code}, last available logs (truncated to 20,000 chars):\n"
         "screw: the candidate is rejected: \\n100 %\ncommand failed with exit code 9, according to the log"
@@ -84,8 +88,8 @@ def of_ray(code: int) -> str:
 
 
 @pytest.fixture
-def night(tmp_path: Path) -> Callable[..., tuple[int, int]]:
-    """A function that runs night.sh and returns its exit code and the number of RayJobs that it created."""
+def run_script(tmp_path: Path) -> Callable[..., tuple[int, int]]:
+    """Function that runs night.sh and returns its exit code and the number of RayJobs that it created."""
     binaries = tmp_path / "bin"
     binaries.mkdir()
     for name, script in {"kubectl": KUBECTL, "sleep": "#!/bin/sh\n"}.items():
@@ -123,25 +127,27 @@ def night(tmp_path: Path) -> Callable[..., tuple[int, int]]:
     ],
     ids=["done", "some failed", "usage", "rejected", "killed", "lost", "out of time", "stopped", "deleted", "invalid"],
 )
-def test_the_job_ends_with_the_exit_code_of_the_night(
-    night: Callable[..., tuple[int, int]], last: str, message: str, code: int
+def test_the_job_ends_with_the_exit_code_of_the_nightly_run(
+    run_script: Callable[..., tuple[int, int]], last: str, message: str, code: int
 ) -> None:
-    assert night([*RUNNING, last], message) == (code, 1)
+    assert run_script([*RUNNING, last], message) == (code, 1)
 
 
-def test_a_replacement_pod_waits_for_the_same_rayjob(night: Callable[..., tuple[int, int]]) -> None:
-    assert night([*RUNNING, "Failed/FAILED/AppFailed"], of_ray(3), found="rayjob.ray.io/old\n") == (3, 0)
+def test_a_replacement_pod_waits_for_the_same_rayjob(run_script: Callable[..., tuple[int, int]]) -> None:
+    assert run_script([*RUNNING, "Failed/FAILED/AppFailed"], of_ray(3), found="rayjob.ray.io/old\n") == (3, 0)
 
 
-def test_a_night_that_ended_meanwhile_is_reported_and_not_repeated(night: Callable[..., tuple[int, int]]) -> None:
-    assert night(["Failed/FAILED/AppFailed"], of_ray(3), found="rayjob.ray.io/old\n") == (3, 0)
+def test_a_nightly_run_that_has_ended_is_reported_and_not_repeated(run_script: Callable[..., tuple[int, int]]) -> None:
+    assert run_script(["Failed/FAILED/AppFailed"], of_ray(3), found="rayjob.ray.io/old\n") == (3, 0)
 
 
-def test_a_night_whose_cluster_was_lost_is_started_again(night: Callable[..., tuple[int, int]]) -> None:
+def test_a_nightly_run_whose_cluster_was_lost_is_repeated(run_script: Callable[..., tuple[int, int]]) -> None:
     states = [LOST, *RUNNING, "Complete/SUCCEEDED/"]
-    assert night(states, LOST_MESSAGE, found="rayjob.ray.io/older\nrayjob.ray.io/old\n") == (0, 1)
+    assert run_script(states, LOST_MESSAGE, found="rayjob.ray.io/older\nrayjob.ray.io/old\n") == (0, 1)
 
 
-def test_nothing_is_created_if_the_api_does_not_answer(night: Callable[..., tuple[int, int]], tmp_path: Path) -> None:
+def test_nothing_is_created_if_the_api_does_not_answer(
+    run_script: Callable[..., tuple[int, int]], tmp_path: Path
+) -> None:
     (tmp_path / "bin" / "kubectl").write_text("#!/bin/sh\nexit 1\n")
-    assert night([""]) == (75, 0)
+    assert run_script([""]) == (75, 0)

@@ -1,4 +1,4 @@
-"""No file contains a secret, and no account has more rights than it needs."""
+"""Tests that no file contains a secret, and that no account has more rights than it needs."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_no_container_runs_as_root() -> None:
     assert users[-1].split(":")[0] == str(pods(ENSEMBLE)[0]["securityContext"]["runAsUser"])
 
 
-def test_the_night_may_only_manage_rayjobs() -> None:
+def test_the_job_of_the_nightly_run_may_only_manage_rayjobs() -> None:
     account, role, binding = NIGHT["ServiceAccount"], NIGHT["Role"], NIGHT["RoleBinding"]
     assert role["rules"] == [
         {"apiGroups": ["ray.io"], "resources": ["rayjobs"], "verbs": ["create", "get", "list", "watch", "delete"]}

@@ -1,4 +1,4 @@
-"""Commands that faults are injected into, what they leave behind, and a check that no half-written file is visible."""
+"""Commands for fault tests, the comparison of their results, and a check that no partial file is visible."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.pipelines.processes import start_alone, wait_for_process
 from tests.pipelines.runs import BACKBONES, make_category
 
 CATEGORIES = ("bolt", "cloth", "nut")
-# Stage -> name of the process that does its work. With the recipe below every stage takes a second or more.
+# Stage -> name of its worker process. With the recipe below, every stage takes at least one second.
 STAGES = {
     "index": "ray::index",
     "extract": "_Extractor",
@@ -38,12 +38,15 @@ _DIFFERENT_IN_EACH_RUN = ("run_id", "scored_at", "fingerprint")
 
 
 def make_data(root: Path, train: int = 40, test: int = 10) -> Path:
-    """Make the categories of all fault tests and return their folder.
+    """Create the dataset of the fault tests.
 
     Args:
-        root: the folder.
-        train: training images of each category.
-        test: good test images of each category, and as many defective ones.
+        root: Folder of the dataset.
+        train: Number of training images of each category.
+        test: Number of good test images of each category; there are as many defective ones.
+
+    Returns:
+        `root`.
     """
     for number, name in enumerate(CATEGORIES):
         make_category(root / name, seed=3000 * number, train=train, good=test, defects=test)
@@ -51,23 +54,28 @@ def make_data(root: Path, train: int = 40, test: int = 10) -> Path:
 
 
 class Command(Protocol):
-    """A command of the package that can be called again and again."""
+    """A command of the package that can be called repeatedly."""
 
     def start(self) -> subprocess.Popen[str]:
-        """Start it in a process of its own."""
+        """Start the command in a new process and return the process."""
 
     def wait_for_stage(self, running: subprocess.Popen[str], stage: str) -> int:
-        """Wait until a process of the stage is at work; returns its pid."""
+        """Wait until a worker process of a stage runs, and return its pid.
+
+        Args:
+            running: Process of the command.
+            stage: Name of the stage.
+        """
 
 
 @dataclass(frozen=True)
 class EnsembleCommand:
-    """A run.
+    """The command of a run, `reconpatch-run ensemble`.
 
     Attributes:
-        data: folder of the data, a path or a URI.
-        out: run directory, a path or a URI.
-        options: further options.
+        data: Folder of the dataset, a path or a URI.
+        out: Run directory, a path or a URI.
+        options: Additional options.
     """
 
     data: str
@@ -75,30 +83,45 @@ class EnsembleCommand:
     options: tuple[str, ...] = ()
 
     def start(self) -> subprocess.Popen[str]:
+        """Start the command in a new process and return the process."""
         folders = ("--data", self.data, "--out", self.out)
         return start_alone("ensemble", *folders, *RECIPE, "--maps", "--no-report", *self.options)
 
     def wait_for_stage(self, running: subprocess.Popen[str], stage: str) -> int:
+        """Wait until a worker process of a stage runs, and return its pid.
+
+        Args:
+            running: Process of the command.
+            stage: Key of `STAGES`.
+        """
         return wait_for_process(running, STAGES[stage])
 
     def outcome(self) -> dict[str, object]:
+        """Return the results in the run directory; see `outcome_of`."""
         return outcome_of(Store.of(self.out))
 
 
 def command_in_store(root: str, uri_options: str, *options: str) -> EnsembleCommand:
-    """Return a command whose data, run directory and scratch lie in an object store.
+    """Return a command whose dataset, run directory and scratch space are in an object store.
 
     Args:
-        root: URI of a folder without options.
-        uri_options: options of the store's URIs.
-        options: further options of the command.
+        root: URI of a folder in the store, without options.
+        uri_options: Options of the URIs, the part after the question mark.
+        *options: Additional options of the command.
     """
     data, out, scratch = (f"{root}/{name}?{uri_options}" for name in ("data", "run", "scratch"))
     return EnsembleCommand(data, out, ("--scratch", scratch, *options))
 
 
 def outcome_of(out: Store) -> dict[str, object]:
-    """Return the results of a run, name -> content, without what differs in each run."""
+    """Return the results of a run that must be the same in each run.
+
+    Args:
+        out: Run directory.
+
+    Returns:
+        File name -> content, as `content` returns it.
+    """
     results: dict[str, object] = {}
     for folder in ("models", "scores", "maps"):
         for info in out.files(folder):
@@ -109,7 +132,15 @@ def outcome_of(out: Store) -> dict[str, object]:
 
 
 def content(store: Store, name: str) -> object:
-    """Return a file's bytes; of a Parquet file the sorted rows, without what differs in each run."""
+    """Return the content of a file in a form that can be compared between runs.
+
+    Args:
+        store: Folder of the file.
+        name: Name of the file in the folder.
+
+    Returns:
+        The sorted rows of a Parquet file without the columns that differ in each run; the bytes of any other file.
+    """
     if not name.endswith(".parquet"):
         return store.read(name)
     rows = read_rows(store, name)
@@ -119,31 +150,47 @@ def content(store: Store, name: str) -> object:
 
 
 def finished_members(folder: Path) -> dict[Path, int]:
-    """Return the adapters, banks and member scores in a run directory -> the time when each was written."""
-    kept = (*folder.glob("models/**/*.safetensors"), *folder.glob("scores/members/**/*.parquet"))
-    return {path: path.stat().st_mtime_ns for path in kept}
+    """Return the adapters, memory banks and member scores in a run directory, with their modification times.
+
+    Args:
+        folder: Run directory.
+
+    Returns:
+        Path -> modification time in nanoseconds.
+    """
+    files = (*folder.glob("models/**/*.safetensors"), *folder.glob("scores/members/**/*.parquet"))
+    return {path: path.stat().st_mtime_ns for path in files}
 
 
 def finish(command: Command) -> None:
-    """Call a command and check that it succeeds."""
+    """Call a command and check that it succeeds.
+
+    Args:
+        command: Command to call.
+    """
     running = command.start()
     output, errors = running.communicate(timeout=420)
     assert running.returncode == 0, output + errors
 
 
 def kill_driver(running: subprocess.Popen[str], stage: str) -> None:
-    """Interrupt a call with kill -9, in any stage; an argument for `interrupt_calls`."""
+    """Kill the driver with SIGKILL; an argument for `interrupt_calls`.
+
+    Args:
+        running: Process of the command.
+        stage: Not used.
+    """
     running.kill()
     running.communicate(timeout=60)
 
 
 def kill_processes(command: Command, out: Path, stages: Iterable[str]) -> None:
-    """Call a command, kill a process of Ray in each stage, and check that the call succeeds.
+    """Call a command, kill a worker process in each stage, and check that the call succeeds.
 
     Args:
-        command: to be called once.
-        out: folder in which no half-written file may be visible.
-        stages: in the order in which the command reaches them.
+        command: Command to call once.
+        out: Folder in which no partial file may be visible.
+        stages: Stages in the order in which the command reaches them.
     """
     with watched(out):
         running = command.start()
@@ -163,14 +210,14 @@ def interrupt_calls(
 ) -> None:
     """Call a command once for each stage and interrupt it there; then check that a last call succeeds.
 
-    No adapter, bank or member score that one call has finished may be written again by a later one.
+    No call may write an adapter, memory bank or member score again that an earlier call has finished.
 
     Args:
-        command: to be called.
-        out: folder in which no half-written file may be visible.
-        stages: in the order in which the command reaches them.
-        interrupt: given the running call and the stage that it has reached; ends the call.
-        members_in: run directory that holds adapters, banks and member scores; `out` by default.
+        command: Command to call.
+        out: Folder in which no partial file may be visible.
+        stages: Stages in the order in which the command reaches them.
+        interrupt: Function of the running process and the stage that it has reached; it ends the process.
+        members_in: Run directory of adapters, memory banks and member scores; None for `out`.
     """
     folder = members_in or out
     finished: dict[Path, int] = {}
@@ -189,7 +236,11 @@ def interrupt_calls(
 
 @contextmanager
 def watched(out: Path) -> Iterator[None]:
-    """Read every file below a folder as soon as it is visible; fail at the end if one was not complete."""
+    """Read every file in a folder as soon as it is visible, and fail at the end if any was incomplete.
+
+    Args:
+        out: Folder to watch, with all its subfolders.
+    """
     incomplete: list[str] = []
     ended = threading.Event()
 
@@ -203,7 +254,7 @@ def watched(out: Path) -> Iterator[None]:
                     if version not in seen:
                         _read_whole(path)
                         seen.add(version)
-                except FileNotFoundError:  # replaced or removed meanwhile
+                except FileNotFoundError:  # The file has been replaced or removed.
                     continue
                 except Exception as error:
                     incomplete.append(f"{path.relative_to(out)}: {error}")
@@ -221,9 +272,9 @@ def watched(out: Path) -> Iterator[None]:
 
 
 def _visible(out: Path) -> Iterator[Path]:
-    for folder, below, names in os.walk(out):  # os.walk skips folders that disappear meanwhile
+    for folder, below, names in os.walk(out):  # os.walk skips folders that are removed meanwhile
         if "train" in below and Path(folder).name == "_scratch":
-            below.remove("train")  # Ray Train's own files are no results
+            below.remove("train")  # files of Ray Train, which are not results
         yield from (Path(folder) / name for name in names if not name.startswith("."))
 
 

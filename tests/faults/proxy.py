@@ -1,4 +1,4 @@
-"""A proxy in front of an object store that delays, refuses and resets connections, reproducibly by a seed."""
+"""A proxy in front of an object store that delays, refuses and resets connections; a seed selects them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _REFUSED = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection
 
 @dataclass(frozen=True)
 class StoreFaults:
-    """What happens to connections.
+    """Faults of the connections to an object store.
 
     Attributes:
-        refused: share of the connections that are answered with 503.
-        broken: share of the connections that are reset after some bytes.
-        delay: seconds of delay of each connection.
-        never: part of a name; requests for names that contain it are always refused.
+        refused: Share of the connections that are answered with status 503, 0 to 1.
+        broken: Share of the connections that are reset after some bytes, 0 to 1.
+        delay: Delay of each connection in seconds.
+        never: Part of an object name; requests for names that contain it are always refused. Empty refuses none.
     """
 
     refused: float = 0.0
@@ -32,12 +32,15 @@ class StoreFaults:
 
 @contextmanager
 def proxied(store_address: tuple[str, int], faults: StoreFaults, seed: int = 0) -> Iterator[int]:
-    """Forward connections to a store; yields the proxy's own port on loopback.
+    """Start a proxy that forwards connections to a store, and stop it at the end.
 
     Args:
-        store_address: host and port of the store.
-        faults: of the connections.
-        seed: of the choice of connections.
+        store_address: Host and port of the store.
+        faults: Faults of the connections.
+        seed: Seed of the choice of connections.
+
+    Yields:
+        Port of the proxy on the loopback interface.
     """
     chance = random.Random(seed)
     server = socket.create_server(("127.0.0.1", 0))
@@ -76,7 +79,7 @@ def _forward(client: socket.socket, store_address: tuple[str, int], faults: Stor
 
 
 def _copy(source: socket.socket, target: socket.socket, limit: int | None, never: bytes = b"") -> None:
-    """Copy bytes until the end, or until the limit is passed: then the connection is reset."""
+    """Copy bytes until the source ends; reset the connection after `limit` bytes, refuse requests with `never`."""
     passed = 0
     with suppress(OSError):
         while data := source.recv(65_536):

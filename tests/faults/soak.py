@@ -1,9 +1,9 @@
-"""Kill processes of a cluster at random for half an hour: python -m tests.faults.soak --minutes 30 --seed 0
+"""Kill processes of a cluster at random for some time: python -m tests.faults.soak --minutes 30 --seed 0
 
-The same job, a run of many small categories, is repeated on one Ray cluster that lives on. In each round processes are
-killed, the driver's or Ray's, at times and by choices that the seed determines. A call whose driver was killed is
-repeated until it succeeds. Then its results are compared with those of an undisturbed run. Before and after all rounds,
-processes, temporary files and the bytes in Ray's object store are counted.
+The same run of many small categories is repeated on one Ray cluster. In each round, the driver and processes of Ray are
+killed; the seed determines which ones, and when. A call whose driver was killed is repeated until it succeeds. Then its
+results are compared with those of a run without kills. Processes, temporary files and the bytes in Ray's object store
+are counted before the first and after the last round, to detect leaks.
 """
 
 from __future__ import annotations
@@ -28,25 +28,27 @@ from tests.faults.commands import STAGES, outcome_of
 from tests.pipelines.processes import children, start_alone
 from tests.pipelines.runs import BACKBONES, make_category
 
-_KILLS = 4  # per round at most, so that it ends
-_LONGEST_PAUSE = 25  # seconds between two kills: they spread over all stages of a round
-_SHARED = (Path("/dev/shm"), Path("/tmp/ray"))  # where Ray writes files whatever the temporary folder is
-_SETTLED_AFTER, _SETTLED_WITHIN = 60, 300  # seconds until Ray has ended idle processes: usually, and at the latest
-# Ray 2.60 keeps the arguments of a running task in the object store when its driver is killed by -9: bytes at most.
+_KILLS = 4  # maximum number of kills per round, so that the round ends
+_LONGEST_PAUSE = 25  # seconds between two kills, so that they are distributed over all stages
+_SHARED = (Path("/dev/shm"), Path("/tmp/ray"))  # folders in which Ray writes regardless of the temporary folder
+_SETTLED_AFTER, _SETTLED_WITHIN = 60, 300  # usual and maximum time in seconds until Ray has ended idle processes
+# If a driver is killed with SIGKILL, Ray 2.60 keeps the arguments of its running tasks in the object store: at most
+# this number of bytes for each driver.
 _KEPT_BYTES = 50_000
 _RECIPE = ("--backbone", BACKBONES[0], "--image-size", "96", "--epochs", "60", "--max-steps", "60", "--coreset", "0.1")
-_WORK = (*STAGES.values(), "Map")  # "Map": tasks of Ray Data that decode
+_WORK = (*STAGES.values(), "Map")  # "Map" is the name of Ray Data's decoding tasks
 _SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 
 
 @dataclass(frozen=True)
 class Leftovers:
-    """What exists outside the run directories.
+    """Processes, files and memory that exist outside the run directories.
 
     Attributes:
-        processes: name -> number of processes of the cluster and their descendants.
-        files: files in the temporary folders of this program and of Ray, without Ray's logs, and in shared memory.
-        object_store: bytes in use in Ray's object store.
+        processes: Name -> number of processes of the cluster, including their descendants.
+        files: Paths of the files in the temporary folders of this program and of Ray, without Ray's logs, and in shared
+            memory.
+        object_store: Bytes in use in Ray's object store.
     """
 
     processes: Counter[str]
@@ -54,17 +56,17 @@ class Leftovers:
     object_store: int
 
     def summary(self) -> str:
-        """Return the counts as one line."""
+        """Return the counts as one line of text."""
         named = ", ".join(f"{count} {name}" for name, count in sorted(self.processes.items()))
         return f"{sum(self.processes.values())} processes ({named}); {len(self.files)} files; {self.object_store} bytes"
 
 
 def leftovers(address: str, temporary: Path) -> Leftovers:
-    """Count processes, files and bytes.
+    """Count the processes, temporary files and bytes in the object store of a cluster.
 
     Args:
-        address: of the Ray cluster.
-        temporary: temporary folder of this program.
+        address: Address of the Ray cluster.
+        temporary: Temporary folder of this program.
     """
     from ray._private.internal_api import get_memory_info_reply, get_state_from_address
 
@@ -79,16 +81,20 @@ def leftovers(address: str, temporary: Path) -> Leftovers:
 
 
 def call_and_kill(start: Callable[[], subprocess.Popen[str]], chance: random.Random) -> tuple[int, list[str]]:
-    """Repeat a call until it succeeds, and kill processes at random meanwhile.
+    """Repeat a call until it succeeds, and kill processes at random while it runs.
 
-    A call must succeed whatever happens to Ray's processes; only one whose driver was killed may fail.
+    A call may fail only if its driver was killed. It must succeed if only processes of Ray were killed.
 
     Args:
-        start: starts the call.
-        chance: chooses what is killed and when.
+        start: Function that starts the call.
+        chance: Random generator that selects the processes and times of the kills.
 
     Returns:
-        The number of calls, and what was killed.
+        The number of calls, and the killed processes with the signals.
+
+    Raises:
+        SystemExit: A call failed although its driver was not killed, printed a traceback, or did not end; or no call
+            succeeded.
     """
     killed: list[str] = []
     for call in range(1, 20):
@@ -108,29 +114,29 @@ def call_and_kill(start: Callable[[], subprocess.Popen[str]], chance: random.Ran
         try:
             output, errors = running.communicate(timeout=600)
         except subprocess.TimeoutExpired:
-            raise SystemExit(f"a call does not end after {killed}; at work: {sorted(_ray_processes())}") from None
+            raise SystemExit(f"A call does not end after {killed}. Running: {sorted(_ray_processes())}") from None
         if running.returncode == 0:
             return call, killed
         if "Traceback" in errors:
-            raise SystemExit(f"a traceback after {killed}:\n{output}{errors}")
+            raise SystemExit(f"A call printed a traceback after {killed}:\n{output}{errors}")
         if not driver_killed:
-            raise SystemExit(f"a call failed though its driver was not killed, after {killed}:\n{output}{errors}")
-    raise SystemExit(f"no call succeeds; the last one:\n{output}{errors}")
+            raise SystemExit(f"A call failed although its driver was not killed, after {killed}:\n{output}{errors}")
+    raise SystemExit(f"No call succeeded. Output of the last one:\n{output}{errors}")
 
 
 def _victim(driver: int, chance: random.Random) -> tuple[int, str]:
-    """Choose the driver one time in four, another process of Ray one in eight, else one that does a stage's work."""
+    """Return the driver with probability 1/4, a coordination process of Ray with 1/8, otherwise a worker of a stage."""
     processes = _ray_processes()
-    at_work = [process for process in processes if process[1].startswith(_WORK)]
-    others = [process for process in processes if process not in at_work]
+    workers = [process for process in processes if process[1].startswith(_WORK)]
+    coordination = [process for process in processes if process not in workers]
     drawn = chance.random()
     if drawn < 1 / 4 or not processes:
         return driver, "driver"
-    return chance.choice(others if others and (drawn < 3 / 8 or not at_work) else at_work)
+    return chance.choice(coordination if coordination and (drawn < 3 / 8 or not workers) else workers)
 
 
 def _ray_processes() -> list[tuple[int, str]]:
-    """Return pid and name of Ray's processes, without idle ones and those of its dashboard."""
+    """Return pid and name of the processes of Ray, without idle ones and those of the dashboard."""
     return [
         (pid, command.split()[0].removeprefix("ray::"))
         for pid, command in children(os.getpid())
@@ -150,11 +156,11 @@ def _last_log_lines(temporary: Path, pid: int) -> list[str]:
 
 @dataclass(frozen=True)
 class Soak:
-    """The rounds of a soak test.
+    """A soak test: repeated runs with kills on one cluster.
 
     Attributes:
-        folder: holds `data`, the run directory `run` and the temporary folder `tmp`.
-        address: of the Ray cluster.
+        folder: Folder of the dataset `data`, the run directory `run` and the temporary folder `tmp`.
+        address: Address of the Ray cluster.
     """
 
     folder: Path
@@ -162,35 +168,37 @@ class Soak:
 
     @property
     def out(self) -> Path:
+        """Run directory."""
         return self.folder / "run"
 
     def start(self) -> subprocess.Popen[str]:
-        """Start the job."""
+        """Start the run in a new process and return the process."""
         options = ("--maps", "--no-report", "--address", self.address, *_RECIPE)
         return start_alone("ensemble", "--data", str(self.folder / "data"), "--out", str(self.out), *options)
 
     def leftovers(self) -> Leftovers:
+        """Return what exists outside the run directory now."""
         return leftovers(self.address, self.folder / "tmp")
 
     def run(self, chance: random.Random, minutes: float) -> bool:
-        """Return whether all rounds have the right results and nothing remains that was not there before.
+        """Run all rounds; return whether all results are right and no new processes, files or bytes remain.
 
         Args:
-            chance: chooses what is killed and when.
-            minutes: during which new rounds start.
+            chance: Random generator that selects the processes and times of the kills.
+            minutes: Time during which new rounds start.
         """
         expected = self.undisturbed()
         time.sleep(_SETTLED_AFTER)
         before = self.leftovers()
         print(f"before: {before.summary()}", flush=True)
         until = time.monotonic() + 60 * minutes
-        number, all_right, killed_drivers = 0, True, 0
+        number, all_same, killed_drivers = 0, True, 0
         while time.monotonic() < until:
             number += 1
-            right, killed = self.round(number, chance, expected)
-            all_right &= right
+            same, killed = self.round(number, chance, expected)
+            all_same &= same
             killed_drivers += killed.count("driver SIGKILL")
-        return self.settled(before, killed_drivers) and all_right
+        return self.settled(before, killed_drivers) and all_same
 
     def undisturbed(self) -> dict[str, object]:
         """Return the results of a run without kills."""
@@ -202,33 +210,36 @@ class Soak:
         return results
 
     def round(self, number: int, chance: random.Random, expected: dict[str, object]) -> tuple[bool, list[str]]:
-        """Run the job once with kills; returns whether its results are right, and what was killed.
+        """Complete the run once with kills.
 
         Args:
-            number: of the round.
-            chance: chooses what is killed and when.
-            expected: results of an undisturbed run.
+            number: Number of the round, for the output.
+            chance: Random generator that selects the processes and times of the kills.
+            expected: Results of a run without kills.
+
+        Returns:
+            Whether the results are as expected and no temporary file remains, and the killed processes.
         """
         started = time.monotonic()
         calls, killed = call_and_kill(self.start, chance)
         results = outcome_of(Store.of(str(self.out)))
-        wrong = sorted(name for name in expected.keys() | results.keys() if expected.get(name) != results.get(name))
+        different = sorted(name for name in expected.keys() | results.keys() if expected.get(name) != results.get(name))
         temporary = [str(path) for path in self.out.rglob("*") if path.name.startswith(".") and path.is_file()]
         print(
             f"round {number}: {calls} calls, {len(killed)} kills ({', '.join(killed)}), "
-            f"{time.monotonic() - started:.0f} s: {f'DIFFERENT: {wrong}' if wrong else 'same'}; "
-            f"temporary files left: {temporary or 0}",
+            f"{time.monotonic() - started:.0f} s: {f'DIFFERENT: {different}' if different else 'same'}; "
+            f"remaining temporary files: {temporary or 0}",
             flush=True,
         )
         shutil.rmtree(self.out)
-        return not wrong and not temporary, killed
+        return not different and not temporary, killed
 
     def settled(self, before: Leftovers, killed_drivers: int) -> bool:
-        """Wait until Ray has ended its idle processes and return whether nothing new remains.
+        """Wait until Ray has ended its idle processes; return whether no new processes, files or bytes remain.
 
         Args:
-            before: what existed before the rounds.
-            killed_drivers: how many drivers were killed by -9.
+            before: Leftovers before the first round.
+            killed_drivers: Number of drivers that were killed with SIGKILL.
         """
         ended = time.monotonic()
         time.sleep(_SETTLED_AFTER)
@@ -245,17 +256,18 @@ class Soak:
         print(f"new processes: {new_processes or 0}; new files: {new_files or 0}")
         growth = after.object_store - before.object_store
         print(
-            f"object store: {before.object_store} -> {after.object_store} bytes, {killed_drivers} drivers killed by -9"
+            f"object store: {before.object_store} -> {after.object_store} bytes, "
+            f"{killed_drivers} drivers killed with SIGKILL"
         )
         return not new_processes and not new_files and growth <= killed_drivers * _KEPT_BYTES
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--minutes", type=float, default=30, help="Start new rounds for this long.")
-@click.option("--seed", type=int, default=0, help="Seed of what is killed, and when.")
-@click.option("--categories", type=int, default=16)
+@click.option("--minutes", type=float, default=30, help="Time during which new rounds start, in minutes.")
+@click.option("--seed", type=int, default=0, help="Seed of the choice of processes and times of the kills.")
+@click.option("--categories", type=int, default=16, help="Number of categories of the run.")
 def main(minutes: float, seed: int, categories: int) -> None:
-    """Kill processes at random for a while and compare the results."""
+    """Kill processes of repeated runs at random, compare the results, and check for leaks."""
     from ray.cluster_utils import Cluster
 
     chance = random.Random(seed)
@@ -273,7 +285,7 @@ def main(minutes: float, seed: int, categories: int) -> None:
             cluster.shutdown()
         time.sleep(5)
         remaining = [command[:120] for _, command in children(os.getpid())]
-        print(f"after the cluster's end: {len(remaining)} processes {remaining or ''}")
+        print(f"after the shutdown of the cluster: {len(remaining)} processes {remaining or ''}")
     finally:
         shutil.rmtree(folder)
     sys.exit(0 if passed and not remaining else 1)

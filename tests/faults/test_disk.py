@@ -1,4 +1,4 @@
-"""A disk that fills up in a stage: the call fails with an error that says so, and the next one continues with space."""
+"""A disk that becomes full in a stage: the call fails with an error that names the cause, and the next call resumes."""
 
 from __future__ import annotations
 
@@ -11,25 +11,29 @@ import pytest
 from tests.faults.commands import STAGES, EnsembleCommand, interrupt_calls
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds Ray's processes in /proc")]
-_SIZE = 96  # MB
+_SIZE = 96  # size of the file system in MB
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A small file system of its own."""
+    """A small file system that is mounted for the test."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={_SIZE}m", "tmpfs", str(folder)], capture_output=True
     )
     if mounted.returncode:
-        pytest.skip("no file system can be mounted here")
+        pytest.skip("No file system can be mounted here.")
     yield folder
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def fill(disk: Path) -> Path:
-    """Fill the disk and return the file to remove."""
+    """Fill a file system and return the file that occupies the space.
+
+    Args:
+        disk: Mount point of the file system.
+    """
     ballast = disk / "ballast"
     with ballast.open("wb", buffering=0) as file:
         try:
@@ -45,8 +49,8 @@ def fill(disk: Path) -> Path:
     return ballast
 
 
-@pytest.mark.fault("disk full", stages=tuple(STAGES))
-def test_the_next_call_continues_when_there_is_space_again(
+@pytest.mark.fault("full disk", stages=tuple(STAGES))
+def test_after_space_is_freed_the_next_call_resumes(
     undisturbed: EnsembleCommand, disturbed: EnsembleCommand, disk: Path
 ) -> None:
     command = EnsembleCommand(disturbed.data, str(disk / "run"))

@@ -1,4 +1,4 @@
-"""Killed processes in every stage: nothing that is finished is computed again, and the results are the same."""
+"""Killed processes in every stage: finished members are not computed again, and the results are the same."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.pipelines.processes import wait_for_process
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds Ray's processes in /proc")]
 
 
-@pytest.mark.fault("kill -9 of the stage's process", stages=tuple(STAGES))
+@pytest.mark.fault("worker process killed", stages=tuple(STAGES))
 def test_killed_processes_of_ray_do_not_change_the_results(
     undisturbed: EnsembleCommand, disturbed: EnsembleCommand
 ) -> None:
@@ -24,24 +24,24 @@ def test_killed_processes_of_ray_do_not_change_the_results(
     assert disturbed.outcome() == undisturbed.outcome()
 
 
-# Stage -> name of its process while it starts.
-BEGINNINGS = {"extract": "_Extractor)).__init__", "fit": "RayTrainWorker.run_train_fn"}
+# Stage -> name of its worker process while it starts.
+STARTING = {"extract": "_Extractor)).__init__", "fit": "RayTrainWorker.run_train_fn"}
 
 
-@pytest.mark.fault("kill -9 of the stage's process while it begins", stages=tuple(BEGINNINGS))
+@pytest.mark.fault("worker process killed while it starts", stages=tuple(STARTING))
 def test_processes_killed_while_they_start_do_not_change_the_results(
     undisturbed: EnsembleCommand, disturbed: EnsembleCommand
 ) -> None:
     with watched(Path(disturbed.out)):
         running = disturbed.start()
-        for name in BEGINNINGS.values():
+        for name in STARTING.values():
             os.kill(wait_for_process(running, name), signal.SIGKILL)
         output, errors = running.communicate(timeout=300)
     assert running.returncode == 0, output + errors
     assert disturbed.outcome() == undisturbed.outcome()
 
 
-# Stage -> processes that report its progress, hand out its jobs or control its workers.
+# Stage -> processes that report its progress, distribute its jobs or control its workers.
 COORDINATION = {
     "fit": ("ProgressActor", "UnitQueue", "TrainController", "_fit"),
     "select": ("ProgressActor",),
@@ -49,7 +49,7 @@ COORDINATION = {
 }
 
 
-@pytest.mark.fault("kill -9 of the stage's accounts", stages=tuple(COORDINATION))
+@pytest.mark.fault("coordination process killed", stages=tuple(COORDINATION))
 def test_killed_coordination_processes_do_not_change_the_results(
     undisturbed: EnsembleCommand, disturbed: EnsembleCommand
 ) -> None:
@@ -59,25 +59,21 @@ def test_killed_coordination_processes_do_not_change_the_results(
             for name in names:
                 worker = Path("/proc") / str(disturbed.wait_for_stage(running, stage))
                 os.kill(wait_for_process(running, name), signal.SIGKILL)
-                while name in ("TrainController", "_fit") and worker.exists():  # it ends with them
+                while name in ("TrainController", "_fit") and worker.exists():  # The worker ends with them.
                     time.sleep(0.1)
         output, errors = running.communicate(timeout=300)
     assert running.returncode == 0, output + errors
     assert disturbed.outcome() == undisturbed.outcome()
 
 
-@pytest.mark.fault("kill -9 of the driver", stages=tuple(STAGES))
-def test_after_a_killed_driver_the_next_call_continues(
-    undisturbed: EnsembleCommand, disturbed: EnsembleCommand
-) -> None:
+@pytest.mark.fault("driver killed", stages=tuple(STAGES))
+def test_after_a_killed_driver_the_next_call_resumes(undisturbed: EnsembleCommand, disturbed: EnsembleCommand) -> None:
     interrupt_calls(disturbed, Path(disturbed.out), stages=STAGES, interrupt=kill_driver)
     assert disturbed.outcome() == undisturbed.outcome()
 
 
-@pytest.mark.fault("SIGINT or SIGTERM, in turn, to the driver", stages=tuple(STAGES))
-def test_after_an_interruption_the_next_call_continues(
-    undisturbed: EnsembleCommand, disturbed: EnsembleCommand
-) -> None:
+@pytest.mark.fault("driver interrupted (SIGINT and SIGTERM, alternating)", stages=tuple(STAGES))
+def test_after_an_interruption_the_next_call_resumes(undisturbed: EnsembleCommand, disturbed: EnsembleCommand) -> None:
     def interrupt(running: subprocess.Popen[str], stage: str) -> None:
         sent, code = ((signal.SIGINT, 130), (signal.SIGTERM, 143))[list(STAGES).index(stage) % 2]
         running.send_signal(sent)

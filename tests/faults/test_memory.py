@@ -1,4 +1,4 @@
-"""A category whose features exceed the memory of a process, and a small object store of Ray that never spills."""
+"""A category whose features exceed the memory of a process, and a small Ray object store without spilling."""
 
 from __future__ import annotations
 
@@ -15,22 +15,25 @@ from PIL import Image
 from tests.faults.commands import STAGES
 from tests.pipelines.runs import BACKBONES, call_alone, texture
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="limits as Linux has them")]
-# Limit on the private memory of a process, in bytes. PyTorch, Ray and Arrow reserve 2.5 GB before any work. Mapped
-# files do not count as private.
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA works as needed only on Linux"),
+]
+# Limit on the private memory of a process in bytes. PyTorch, Ray and Arrow reserve 2.5 GB before any work. Mapped files
+# do not count.
 _DATA = 3_200 << 20
-_STACK = 1 << 20  # per thread: by default each of Ray's hundred threads counts as 8 MB, whatever it uses
+_STACK = 1 << 20  # bytes per thread; by default, each of Ray's hundred threads counts as 8 MB
 _IMAGES = 600
-_BYTES = 56 * 56 * 1024 * 2  # of an image's features at 224 px, stride 4, with PatchCore's aggregation, in float16
+_BYTES = 56 * 56 * 1024 * 2  # float16 features of an image at 224 px with stride 4 and PatchCore's aggregation
 
 
 def limited() -> None:
-    """Limit the memory of this process and of those that it starts."""
+    """Limit the private memory of this process and of the processes that it starts."""
     resource.setrlimit(resource.RLIMIT_STACK, (_STACK, _STACK))
     resource.setrlimit(resource.RLIMIT_DATA, (_DATA, _DATA))
 
 
-@pytest.mark.fault("features larger than a process's memory", stages=tuple(STAGES), outcome="done")
+@pytest.mark.fault("features larger than the memory of a process", stages=tuple(STAGES), outcome="completes")
 def test_a_category_larger_than_memory_is_trained_and_scored(tmp_path: Path) -> None:
     assert _IMAGES * _BYTES > 1.1 * _DATA
     good = tmp_path / "data" / "cloth" / "train" / "good"
@@ -43,9 +46,9 @@ def test_a_category_larger_than_memory_is_trained_and_scored(tmp_path: Path) -> 
     command = [sys.executable, "-m", "pipelines", "ensemble", *folders, *recipe, *short]
     done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limited, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
-    kept = [path for path in (tmp_path / "run" / "_scratch").rglob("*") if path.is_file()]
-    assert {path.suffix for path in kept} == {".arrow"}
-    assert sum(path.stat().st_size for path in kept) > 1.1 * _DATA
+    shards = [path for path in (tmp_path / "run" / "_scratch").rglob("*") if path.is_file()]
+    assert {path.suffix for path in shards} == {".arrow"}
+    assert sum(path.stat().st_size for path in shards) > 1.1 * _DATA
     scores = pq.read_table(tmp_path / "run" / "scores" / "fused" / "cloth.parquet")["score"].to_numpy()
     assert len(scores) == _IMAGES
     assert np.isfinite(scores).all()
@@ -58,7 +61,7 @@ def test_the_limit_is_effective(tmp_path: Path) -> None:
     assert "MemoryError" in done.stderr
 
 
-@pytest.mark.fault("an object store of 80 MB, which never spills", stages=tuple(STAGES), outcome="done")
+@pytest.mark.fault("Ray object store of 80 MB, without spilling", stages=tuple(STAGES), outcome="completes")
 def test_the_demo_does_not_spill(tmp_path: Path) -> None:
     from ray._private.internal_api import memory_summary
     from ray.cluster_utils import Cluster

@@ -1,4 +1,4 @@
-"""Clusters of several nodes on this machine: the scores are the same on all, and after the loss of a node."""
+"""Clusters of several nodes on this machine: neither their number nor the loss of a node changes the results."""
 
 from __future__ import annotations
 
@@ -17,14 +17,21 @@ from tests.faults.commands import STAGES, EnsembleCommand, command_in_store, fin
 from tests.object_stores import copy_into, options_of
 from tests.pipelines.processes import wait_for_process
 
-RESERVED_FOR = 180  # seconds during which Ray reserves the CPUs of a training that disappeared
+RESERVED_FOR = 180  # seconds during which Ray keeps the CPUs of a killed training reserved
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds Ray's processes in /proc")]
 
 
 @contextmanager
 def cluster_of(nodes: int) -> Iterator[Any]:
-    """Start a cluster with a head that runs no jobs and nodes of one CPU each."""
+    """Start a Ray cluster, and shut it down at the end.
+
+    Args:
+        nodes: Number of nodes with one CPU each, in addition to a head that runs no jobs.
+
+    Yields:
+        The cluster, a `ray.cluster_utils.Cluster`.
+    """
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
@@ -41,7 +48,7 @@ def cluster_of(nodes: int) -> Iterator[Any]:
 def lake(
     undisturbed: EnsembleCommand, object_store: tuple[str, int], request: pytest.FixtureRequest
 ) -> tuple[str, str]:
-    """Everything in an object store, because the nodes share no disk: folder and options of the URIs."""
+    """Folder in an object store with a copy of the data, because the nodes share no disk: its URI, and URI options."""
     options = options_of(*object_store)
     root = f"s3://lake/{request.node.name.replace('[', '/').replace(']', '')}"
     copy_into(undisturbed.data, f"{root}/data?{options}")
@@ -59,7 +66,7 @@ def test_scores_are_the_same_on_any_number_of_nodes(
     assert outcome_of(Store.of(command.out)) == undisturbed.outcome()
 
 
-@pytest.mark.fault("SIGINT, on a cluster that lives on", stages=("fit",))
+@pytest.mark.fault("driver interrupted (SIGINT), on a cluster that keeps running", stages=("fit",))
 def test_an_interrupted_training_releases_its_workers(undisturbed: EnsembleCommand, disturbed: EnsembleCommand) -> None:
     with cluster_of(1) as cluster:
         command = EnsembleCommand(disturbed.data, disturbed.out, ("--address", cluster.address))
@@ -74,17 +81,17 @@ def test_an_interrupted_training_releases_its_workers(undisturbed: EnsembleComma
     assert command.outcome() == undisturbed.outcome()
 
 
-@pytest.mark.fault("loss of a node, of two and of three", stages=tuple(STAGES))
+@pytest.mark.fault("loss of a node, in clusters of 2 and 3 nodes", stages=tuple(STAGES))
 @pytest.mark.parametrize("nodes", [2, 3])
 def test_the_jobs_of_a_lost_node_run_on_another_one(
     undisturbed: EnsembleCommand, lake: tuple[str, str], nodes: int
 ) -> None:
-    """A node is lost in every stage and replaced by another."""
+    """In every stage, one node is removed and another one is added."""
     with cluster_of(nodes) as cluster:
         command = command_in_store(*lake, "--address", cluster.address)
         running = command.start()
         for stage in STAGES:
-            if running.poll() is not None:  # a category failed after too many attempts
+            if running.poll() is not None:  # A category has failed after the maximum number of attempts.
                 assert running.returncode == 1, running.communicate()
                 running = command.start()
             victim = wait_for_process(running, STAGES[stage], among=os.getpid())
@@ -99,10 +106,18 @@ def test_the_jobs_of_a_lost_node_run_on_another_one(
 
 
 def node_of(cluster: Any, pid: int) -> Any:
-    """Return the node whose raylet started a process."""
+    """Return the node of a cluster whose raylet started a process.
+
+    Args:
+        cluster: Cluster from `cluster_of`.
+        pid: pid of the process.
+
+    Raises:
+        AssertionError: No node has started the process.
+    """
     parent = int((Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[1])
     for node in cluster.worker_nodes:
         for processes in node.all_processes.values():
             if any(info.process.pid == parent for info in processes):
                 return node
-    raise AssertionError(f"no node has started process {pid}")
+    raise AssertionError(f"No node has started process {pid}.")

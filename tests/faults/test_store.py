@@ -1,6 +1,6 @@
-"""An object store that is slow, refuses requests and resets connections: the results are the same.
+"""An object store that is slow, refuses requests and resets connections does not change the results.
 
-An image that it never returns is a failure of its category, not an unreadable image.
+If the store never returns an image, the category of the image fails; the image does not count as unreadable.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.object_stores import copy_into, options_of
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.fault("an object store in bad weather", stages=tuple(STAGES))
+@pytest.mark.fault("unreliable object store", stages=tuple(STAGES))
 @pytest.mark.parametrize(
     ("name", "faults"),
     [
@@ -39,11 +39,11 @@ def test_an_unreliable_store_does_not_change_the_results(
     assert not [info.path for info in Store.of(direct.options[1]).files()]
 
 
-@pytest.mark.fault("a picture that an object store never gives", stages=("index",))
+@pytest.mark.fault("image that the object store never returns", stages=("index",))
 def test_an_image_that_is_never_returned_is_a_failure_of_its_category(
     undisturbed: EnsembleCommand, object_store: tuple[str, int]
 ) -> None:
-    """In a first run the other categories complete; if the image has changed later, the earlier results stay."""
+    """In a first run, the other categories complete. If the image changes later, the earlier results remain."""
     name = "nut/train/good/003.png"
     direct = command_in_store("s3://lake/faults/never", options_of(*object_store))
     data, out = Store.of(direct.data), Store.of(direct.out)
@@ -62,18 +62,27 @@ def test_an_image_that_is_never_returned_is_a_failure_of_its_category(
     finish(direct)
     assert outcome_of(out) == expected
 
-    picture = data.read(name)
+    original = data.read(name)
     data.write(name, data.read("nut/train/good/004.png"))
     code, _ = call_through_proxy(StoreFaults(never=name.encode()), object_store, "never")
     assert code == 1
     assert {**outcome_of(out), "failures.parquet": None} == {**expected, "failures.parquet": None}
-    data.write(name, picture)
+    data.write(name, original)
     finish(direct)
     assert outcome_of(out) == expected
 
 
 def call_through_proxy(faults: StoreFaults, object_store: tuple[str, int], name: str) -> tuple[int, str]:
-    """Call the command through a proxy with faults and return its exit code and its error output."""
+    """Call the command of a test through a proxy with faults.
+
+    Args:
+        faults: Faults of the connections.
+        object_store: Host and port of the store.
+        name: Name of the folder in the store.
+
+    Returns:
+        Exit code and error output of the command.
+    """
     with proxied(object_store, faults) as port:
         running = command_in_store(f"s3://lake/faults/{name}", options_of("127.0.0.1", port)).start()
         _, errors = running.communicate(timeout=600)

@@ -1,4 +1,4 @@
-"""Small real runs and a night, shared by the tests that read their files."""
+"""Fixtures that several tests share: small runs, nightly runs and stores."""
 
 from __future__ import annotations
 
@@ -24,8 +24,11 @@ from tests.pipelines.runs import MEMBER, SCRIPT, Finished, call_alone, ensemble_
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two categories, one with a name that no folder should have, an image with a name that no page should run, and an
-    unreadable image in each split."""
+    """Return the data root of two categories with difficult files.
+
+    The name of one category has special characters, the name of one image is a script, and each split of `cloth` has
+    an unreadable image.
+    """
     root = tmp_path_factory.mktemp("data")
     make_category(root / "cloth", seed=0)
     make_category(root / "a=b x%20y", seed=5000, train=10)
@@ -38,37 +41,37 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """Both categories, two members, adapters trained, maps and report written, one worker."""
+    """Return a run of both categories with two members, trained adapters, maps, a report and one worker."""
     options = ensemble_options(data, tmp_path_factory.mktemp("runs") / "one", "--maps", "--workers", "1", "--report")
     return call_alone(*options)
 
 
 @pytest.fixture(scope="session")
 def factory(tmp_path_factory: pytest.TempPathFactory) -> Factory:
-    """Three categories, of which one has images enough to be proven by."""
-    made = Factory(tmp_path_factory.mktemp("factory"))
-    make_category(made.data / "bolt", seed=0, train=50, good=3, defects=3)
-    make_category(made.data / "cloth", seed=2000, train=12, good=3, defects=3)
-    make_category(made.data / "nut", seed=4000, train=12, good=3, defects=3)
-    return made
+    """Return a factory with three categories; only `bolt` has enough images for a conclusive acceptance test."""
+    factory = Factory(tmp_path_factory.mktemp("factory"))
+    make_category(factory.data / "bolt", seed=0, train=50, good=3, defects=3)
+    make_category(factory.data / "cloth", seed=2000, train=12, good=3, defects=3)
+    make_category(factory.data / "nut", seed=4000, train=12, good=3, defects=3)
+    return factory
 
 
 @pytest.fixture(scope="session")
 def first(factory: Factory) -> NightOutput:
-    """After the first night; others may have followed when a test comes to read what is there."""
+    """Return the output of the first nightly run; later runs may have changed the registry when a test reads it."""
     return factory.night("--report")
 
 
 @pytest.fixture
 def copied(finished: Finished, tmp_path: Path) -> Path:
-    """A copy of the finished run, to go on with."""
+    """Return a copy of the finished run that a test can change."""
     shutil.copytree(finished.out, tmp_path / "run")
     return tmp_path / "run"
 
 
 @pytest.fixture
 def runner(tmp_path: Path) -> Runner:
-    """Of a run on local disks, in which nothing has been done."""
+    """Return a runner of a new run on a local disk."""
     config = RunConfig(command="ensemble", data="data", out="out", members=(MEMBER,), image_size=96)
     data, out = Store.of(str(tmp_path / "data")), Store.of(str(tmp_path / "run"))
     record = RunRecord(config, out, Console(), {}, "0" * 32, datetime.now(UTC))
@@ -79,11 +82,11 @@ def runner(tmp_path: Path) -> Runner:
 
 @pytest.fixture
 def give_up(monkeypatch: pytest.MonkeyPatch) -> RetryLimit:
-    """Of an actor in this process, with three retries."""
+    """Return a limit of three retries, whose counter is in this process."""
     counter = AttemptCounter()
 
     class Actor:
-        class begin:  # noqa: N801 (as Ray's handles have it)
+        class begin:  # noqa: N801 (Ray calls it like this)
             @staticmethod
             def remote(work: Any) -> int:
                 return counter.begin(work)
@@ -94,7 +97,7 @@ def give_up(monkeypatch: pytest.MonkeyPatch) -> RetryLimit:
 
 @pytest.fixture(params=["local", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    """An empty folder, on a local disk and in an object store."""
+    """Return an empty folder, on a local disk and in an object store."""
     if request.param == "local":
         return Store.of(str(tmp_path / "store"))
     return Store.of(request.getfixturevalue("bucket")).below(tmp_path.name)

@@ -1,4 +1,4 @@
-"""Factories on disk and nightly runs in them, for tests that read what a run leaves."""
+"""Helpers for the tests of nightly runs: a factory on disk, and the output of its nightly runs."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ RECIPE = (*_MEMBER, "--holdout", "0.5", "--no-report")
 
 @dataclass(frozen=True)
 class NightOutput:
-    """What a nightly run leaves.
+    """The output of a nightly run.
 
     Attributes:
-        done: the finished call.
-        categories: category -> its row of night.parquet.
-        current: category -> content of the file that names the active version.
-        scores: the folder of the run's scores.
+        done: Finished call of the command line.
+        categories: Category -> its row of night.parquet.
+        current: Category -> content of the file that names the active version.
+        scores: Folder of the run's scores.
     """
 
     done: Finished
@@ -34,17 +34,24 @@ class NightOutput:
         """Return image_path -> row of scores/fused."""
         table = pq.read_table(self.scores / "scores" / "fused" / category / "part-00000.parquet")
         rows = {row["image_path"]: row for row in table.to_pylist()}
-        assert len(rows) == table.num_rows  # every image once
+        assert len(rows) == table.num_rows  # Every image has exactly one row.
         return rows
 
     def scored_now(self, category: str) -> set[str]:
-        """Return the images that this run scored, whose rows are not reused from an earlier one."""
+        """Return the images that this run scored; the rows of all other images are reused from an earlier run."""
         started = json.loads((self.scores / "run.json").read_text())["started_at"]
         return {path for path, row in self.rows(category).items() if row["scored_at"].isoformat() == started}
 
 
 class Factory:
-    """A data root, a registry and a folder of scores, in which nightly runs are called."""
+    """A data root, a registry and a folder of scores for nightly runs.
+
+    Attributes:
+        data: Data root.
+        registry: Folder of the registry.
+        scores: Folder of the scores.
+        recipe: Options of every nightly run.
+    """
 
     def __init__(self, root: Path, recipe: tuple[str, ...] = RECIPE) -> None:
         self.data, self.registry, self.scores = root / "data", root / "registry", root / "scores"
@@ -52,7 +59,7 @@ class Factory:
 
     @property
     def place(self) -> tuple[str, ...]:
-        """The options that name the three folders."""
+        """Return the options for the three folders."""
         return "--data", str(self.data), "--registry", str(self.registry), "--scores", str(self.scores)
 
     def night(self, *more: str) -> NightOutput:
@@ -65,7 +72,7 @@ class Factory:
         return NightOutput(done, categories, current, file.parent)
 
     def _written(self) -> set[tuple[Path, int]]:
-        """Return every night.parquet and when it was written: a run that resumes another has the same folder."""
+        """Return (path, modification time) of every night.parquet; a run that resumes another writes to its folder."""
         return {(path, path.stat().st_mtime_ns) for path in self.scores.glob("*/night.parquet")}
 
     def train(self, category: str) -> Path:

@@ -1,4 +1,4 @@
-"""The processes of a run, found in /proc: to be killed in the middle of their work, or seen to be gone."""
+"""Helpers that find the processes of a run in /proc, so that tests can kill them or check that they have ended."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 
 
 def start_alone(*arguments: str) -> subprocess.Popen[str]:
-    """Start `reconpatch-run` as a user does, with a Ray of its own, and do not wait for it."""
+    """Start `reconpatch-run` in a new process with a new Ray session, and do not wait until it ends."""
     command = [sys.executable, "-m", "pipelines", *arguments]
-    # In a shell's background SIGINT is ignored, and what is started there would inherit that.
+    # A background process of a shell ignores SIGINT, and its child processes would inherit this.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return subprocess.Popen(
@@ -25,7 +25,7 @@ def start_alone(*arguments: str) -> subprocess.Popen[str]:
 
 
 def children(pid: int) -> Iterator[tuple[int, str]]:
-    """(pid, command line) of all descendants of a process."""
+    """Yield (pid, command line) of all descendants of a process."""
     parents: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -47,13 +47,16 @@ def children(pid: int) -> Iterator[tuple[int, str]]:
 def wait_for_process(
     running: subprocess.Popen[str], name: str, seconds: float = 300, *, among: int | None = None
 ) -> int:
-    """Wait until a process of Ray's is at work while another process runs, and return its pid.
+    """Wait until a process of Ray is running, and return its pid.
 
     Args:
-        running: the process that has to stay alive.
-        name: part of the command line of Ray's process.
-        seconds: how long to wait at most.
-        among: pid whose descendants are looked at; by default those of `running`.
+        running: Process that must not end while this function waits.
+        name: Part of the command line of the Ray process.
+        seconds: Timeout in seconds.
+        among: pid of the process whose descendants are searched; None searches those of `running`.
+
+    Raises:
+        AssertionError: `running` has ended, or there is no such process within the timeout.
     """
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -62,4 +65,4 @@ def wait_for_process(
                 return pid
         assert running.poll() is None, running.communicate()
         time.sleep(0.05)
-    raise AssertionError(f"no process {name} within {seconds} s")
+    raise AssertionError(f"No process {name} was found within {seconds} s.")

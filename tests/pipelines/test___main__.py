@@ -1,4 +1,4 @@
-"""The command's first seconds: an interrupt while it imports ends it as later."""
+"""Tests of the entry point: an interrupt during the imports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Neither the number of workers nor the order of blocks and jobs changes a bit (several nodes: tests/faults)."""
+"""Tests that results do not depend on the number of workers or on the order of batches and jobs.
+
+tests/faults has the tests with several nodes.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +23,14 @@ from tests.faults.commands import outcome_of
 from tests.pipelines.runs import BACKBONES, Finished, ensemble
 
 
-def test_two_workers_and_another_order_give_the_same_as_one_worker(
+def test_two_workers_and_a_shuffled_order_give_identical_results(
     finished: Finished, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chance = random.Random(0)
+    generator = random.Random(0)
     orders: list[tuple[list[Any], list[Any]]] = []
 
     def shuffled(items: Sequence[Any]) -> list[Any]:
-        mixed = chance.sample(items, len(items))
+        mixed = generator.sample(items, len(items))
         orders.append((list(items), mixed))
         return mixed
 
@@ -44,14 +47,14 @@ def test_two_workers_and_another_order_give_the_same_as_one_worker(
     again = ensemble(data, tmp_path / "two", "--workers", "2", backbones=BACKBONES[:1])
     assert again.code == 0, again.stderr
     assert any(before != after for before, after in orders)
-    one, two = (_of_member(run, BACKBONES[0]) for run in (finished, again))
+    one, two = (_files_of_member(run, BACKBONES[0]) for run in (finished, again))
     assert list(one) == list(two)
-    assert len(one) == 10  # per category: adapter, its training, bank, its index, scores
+    assert len(one) == 10  # per category: adapter, training, memory bank, bank index, scores
     for name in one:
         assert one[name] == two[name], name
 
 
-def _of_member(run: Finished, backbone: str) -> dict[str, object]:
-    """The files that are one member's alone."""
+def _files_of_member(run: Finished, backbone: str) -> dict[str, object]:
+    """Return the contents of the files that belong to one member only."""
     outcome = outcome_of(Store.of(str(run.out)))
     return {name: file for name, file in outcome.items() if backbone in (Path(name).stem, Path(name).parent.name)}

@@ -1,6 +1,6 @@
-"""Runs, registries and scores of an earlier version are read and continued.
+"""Tests of compatibility: runs, registries and scores of an earlier version are read and continued.
 
-`tests/data/first_round` holds files that commit 763b951 wrote; its README says how.
+`tests/data/first_round` has files that commit 763b951 wrote; its README describes how.
 """
 
 from __future__ import annotations
@@ -21,14 +21,19 @@ ACTIVE = {"_bolt": "3f30eb0ee2f0", "a=b x%20y": "3395230916d1", "cloth": "83e460
 REJECTED = "05329b225db5"  # the second candidate of cloth
 FOLDERS = {"_bolt": "_bolt", "a=b x%20y": "a%3Db x%2520y", "cloth": "cloth"}
 METRICS = ("image_auroc", "image_ap", "image_f1max", "d_prime", "pixel_auroc", "pixel_ap", "pixel_f1max", "aupro")
-# Of a scored image. Where images are scored again, floating-point numbers depend slightly on the CPU and on torch.
+# Columns of a scored image. If images are scored again, floating-point numbers differ slightly between CPUs and
+# versions of torch.
 EXACT = ("is_anomaly", "peak_row", "peak_col", "nearest_backbone", "nearest_image", "model_version")
 CLOSE = ("score", "p_value", "threshold", *(f"score_{backbone}" for backbone in BACKBONES))
 
 
 @dataclass(frozen=True)
 class Copies:
-    """Copies of the stored folders, to work on."""
+    """Copies of the stored folders that a test can change.
+
+    Attributes:
+        root: Folder of the copies.
+    """
 
     root: Path
 
@@ -49,13 +54,13 @@ class Copies:
         return self.root / "scores"
 
     def ensemble(self, *init: str) -> Finished:
-        """Call the command of the stored run again, on the images that it had."""
+        """Call the command of the stored run again, on the same images."""
         for path in (self.data / "cloth" / "train" / "good").glob("odd*.png"):
             path.unlink()
         return ensemble(self.data, self.run, "--maps", *init)
 
     def nightly(self) -> tuple[Finished, Path]:
-        """Call the command of the stored nightly runs again; returns the folder of its scores, too."""
+        """Call the command of the stored nightly runs again; return the call and the folder of its scores."""
         member = ("--image-size", "96", "--epochs", "0", "--coreset", "0.05", "--backbone", BACKBONES[0])
         folders = ("--data", str(self.data), "--registry", str(self.registry), "--scores", str(self.scores))
         done = call("nightly", *folders, *member, "--holdout", "0.4", "--no-report")
@@ -70,20 +75,20 @@ class Copies:
 def copies(tmp_path: Path) -> Copies:
     for name in ("data", "run", "registry", "scores"):
         shutil.copytree(STORED / name, tmp_path / name)
-    # A night takes over scores of the night before only if they lie where they were, of images where they were.
+    # A nightly run reuses the scores of the previous one only if the folders of scores and images have not moved.
     night = tmp_path / "registry" / ".work" / "run.json"
     night.write_text(night.read_text().replace("/tmp/factory", str(tmp_path)))
     return Copies(tmp_path)
 
 
 def table_line(printed: str, *words: str) -> str:
-    """The one line of a printed table that has all of the words."""
+    """Return the only line of a printed table that has all of the words."""
     (line,) = [line for line in printed.splitlines() if all(word in line for word in words)]
     return line
 
 
 def assert_same_scores(rows: dict[str, dict[str, Any]], stored: dict[str, dict[str, Any]]) -> None:
-    """Check the columns of scored images; image path → row."""
+    """Check the columns of scored images; both arguments map image paths to rows."""
     assert rows.keys() == stored.keys()
     for path, row in rows.items():
         for name in EXACT:
@@ -94,7 +99,7 @@ def assert_same_scores(rows: dict[str, dict[str, Any]], stored: dict[str, dict[s
 
 
 @pytest.mark.parametrize("init", [("--init", "neighbors"), ("--start", "neighbours")], ids=["new names", "old names"])
-def test_the_same_run_does_nothing_again(copies: Copies, init: tuple[str, str]) -> None:
+def test_repeating_the_run_computes_nothing(copies: Copies, init: tuple[str, str]) -> None:
     before = files(copies.run)
     done = copies.ensemble(*init)
     assert done.code == 0, done.stderr
@@ -108,7 +113,7 @@ def test_the_same_run_does_nothing_again(copies: Copies, init: tuple[str, str]) 
 
 @pytest.mark.slow
 def test_another_initialization_trains_again(copies: Copies) -> None:
-    """So that the test above cannot pass because the option is ignored."""
+    """The option has an effect, so the previous test does not pass because it is ignored."""
     before = files(copies.run)
     done = copies.ensemble("--init", "raw", "--category", "_bolt")
     assert done.code == 0, done.stderr
@@ -134,7 +139,7 @@ def test_evaluate_gives_the_same_metrics_scores_and_models(copies: Copies) -> No
         assert model["holdout_scores"] == stored_model["holdout_scores"]
 
 
-def test_a_report_is_made_of_the_run(copies: Copies) -> None:
+def test_a_report_of_the_run_is_written(copies: Copies) -> None:
     done = call("report", "--run", str(copies.run), "--data", str(copies.data))
     assert done.code == 0, done.stderr
     index = (copies.run / "report" / "index.html").read_text()
@@ -151,7 +156,7 @@ def test_the_run_is_compared_with_itself(copies: Copies) -> None:
 
 
 def score_again(copies: Copies, model: Path, category: str) -> dict[str, dict[str, Any]]:
-    """Score a category's test images with a stored model; path below the data → row."""
+    """Score a category's test images with a stored model; return path relative to the data root → row."""
     images, out = copies.data / category / "test", copies.root / "new"
     done = call("score", "--model", str(model), "--images", str(images), "--category", category, "--out", str(out))
     assert done.code == 0, done.stderr
@@ -167,21 +172,21 @@ def test_a_model_of_the_run_gives_the_scores_of_the_run(copies: Copies, category
 
 
 @pytest.mark.parametrize("category", ["a=b x%20y", "cloth"])
-def test_the_active_model_of_the_registry_gives_the_scores_of_both_nights(copies: Copies, category: str) -> None:
+def test_the_active_model_of_the_registry_gives_the_scores_of_both_nightly_runs(copies: Copies, category: str) -> None:
     scored = score_again(copies, copies.registry, category)
     for night in NIGHTS:
         stored = rows_of(STORED / "scores" / night / "scores" / "fused" / FOLDERS[category] / "part-00000.parquet")
         assert_same_scores(scored, {row["image_path"]: row for row in stored})
 
 
-def test_the_next_night_trains_nothing_and_takes_over_all_scores(copies: Copies) -> None:
+def test_the_next_nightly_run_trains_nothing_and_reuses_all_scores(copies: Copies) -> None:
     def versions() -> set[str]:
         return {path.parent.relative_to(copies.registry).as_posix() for path in copies.registry.glob("*/*/model.json")}
 
     before = versions()
     done, night = copies.nightly()
     assert done.code == 0, done.stderr
-    assert versions() == before  # the rejected candidate is not tried again either
+    assert versions() == before  # the rejected candidate is not trained again either
     rows = {row["category"]: row for row in rows_of(night / "night.parquet")}
     assert {category: row["learned"] for category, row in rows.items()} == {
         "_bolt": "unchanged",
@@ -195,20 +200,20 @@ def test_the_next_night_trains_nothing_and_takes_over_all_scores(copies: Copies)
         rows_now, stored = rows_of(night / fused), rows_of(STORED / "scores" / NIGHTS[-1] / fused)
         assert [{**row, "run_id": ""} for row in rows_now] == [{**row, "run_id": ""} for row in stored]
     printed = call("status", "--registry", str(copies.registry)).stdout
-    assert table_line(printed, "cloth", ACTIVE["cloth"]).count("on hold") == 2  # what needs attention, and the night
+    assert table_line(printed, "cloth", ACTIVE["cloth"]).count("on hold") == 2  # columns "attention" and "learned"
 
 
-def test_status_shows_the_old_night_in_the_new_words(copies: Copies) -> None:
+def test_status_shows_the_stored_nightly_run_with_current_terms(copies: Copies) -> None:
     done = call("status", "--registry", str(copies.registry))
     assert done.code == 0, done.stderr
     assert table_line(done.stdout, "cloth", ACTIVE["cloth"]).count("rejected") == 2
     for category in ("_bolt", "a=b x%20y"):
         assert table_line(done.stdout, category, ACTIVE[category]).count("inconclusive") == 1
-    table = done.stdout.partition("\ncloth: ")[0]  # below it stands the stored reason, as it was written
+    table = done.stdout.partition("\ncloth: ")[0]  # after it follows the stored reason, which keeps its wording
     assert not any(old in table for old in ("refused", "unproven", "held back"))
 
 
-def test_status_as_json_has_the_new_words(copies: Copies) -> None:
+def test_status_as_json_has_the_current_terms(copies: Copies) -> None:
     rows = {
         row["category"]: row for row in json.loads(call("status", "--registry", str(copies.registry), "--json").stdout)
     }
@@ -217,7 +222,7 @@ def test_status_as_json_has_the_new_words(copies: Copies) -> None:
     assert {category: row["model"] for category, row in rows.items()} == ACTIVE
 
 
-def test_models_list_shows_the_versions_in_the_new_words(copies: Copies) -> None:
+def test_models_list_shows_the_versions_with_current_terms(copies: Copies) -> None:
     done = copies.models("list")
     assert done.code == 0, done.stderr
     for category, version in ACTIVE.items():
@@ -231,7 +236,7 @@ def test_models_list_shows_the_versions_in_the_new_words(copies: Copies) -> None
     assert "unproven" not in done.stdout
 
 
-def test_models_show_has_the_ruling_and_the_history_in_the_new_words(copies: Copies) -> None:
+def test_models_show_has_the_ruling_and_the_history_with_current_terms(copies: Copies) -> None:
     done = copies.models("show", "--category", "cloth", "--version", REJECTED)
     assert done.code == 0, done.stderr
     shown = json.loads(done.stdout)

@@ -1,6 +1,6 @@
-"""A run whose units have a GPU: it says what a CPU's says, is the same each time, and survives what a CPU's survives.
+"""Tests of runs on a GPU: results agree with those of a CPU, are reproducible and survive killed processes.
 
-Skipped where there is none.
+They are skipped on machines without a GPU.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.pipelines.runs import call_alone, rows_of
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here"),
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
 ]
 
 ON_GPU = ("--gpus-per-actor", "1")
@@ -42,27 +42,29 @@ def on_gpu(data: str, tmp_path_factory: pytest.TempPathFactory) -> EnsembleComma
 
 
 def _finished(data: str, root: Path, *more: str) -> EnsembleCommand:
-    place = EnsembleCommand(data, str(root / "run"), more)
-    finish(place)
-    return place
+    command = EnsembleCommand(data, str(root / "run"), more)
+    finish(command)
+    return command
 
 
 def _scores(files: Iterable[Path]) -> dict[str, float]:
     return {Path(row["image_path"]).as_posix(): row["score"] for file in files for row in rows_of(file)}
 
 
-def test_it_says_what_a_cpu_says(on_cpu: EnsembleCommand, on_gpu: EnsembleCommand) -> None:
-    """Rounding grows with each step of training: scores are near each other, not equal."""
-    mine, theirs = (_scores(Path(run.out).glob("scores/fused/*.parquet")) for run in (on_gpu, on_cpu))
-    assert mine.keys() == theirs.keys()
-    found, expected = (np.array([scores[name] for name in sorted(scores)]) for scores in (mine, theirs))
-    print("largest difference", np.abs(found - expected).max(), "of a spread of", expected.std())
+def test_scores_and_metrics_agree_with_those_of_a_cpu(on_cpu: EnsembleCommand, on_gpu: EnsembleCommand) -> None:
+    """Rounding errors grow with each training step, so the scores are close but not equal."""
+    gpu_scores, cpu_scores = (_scores(Path(run.out).glob("scores/fused/*.parquet")) for run in (on_gpu, on_cpu))
+    assert gpu_scores.keys() == cpu_scores.keys()
+    found, expected = (np.array([scores[name] for name in sorted(scores)]) for scores in (gpu_scores, cpu_scores))
+    print("largest difference", np.abs(found - expected).max(), "at a standard deviation of", expected.std())
     assert np.corrcoef(found, expected)[0, 1] > 0.999
-    for one, other in zip(*(rows_of(Path(run.out) / "metrics.parquet") for run in (on_gpu, on_cpu)), strict=True):
-        assert one["image_auroc"] == pytest.approx(other["image_auroc"], abs=0.02)
+    for on_gpu_row, on_cpu_row in zip(
+        *(rows_of(Path(run.out) / "metrics.parquet") for run in (on_gpu, on_cpu)), strict=True
+    ):
+        assert on_gpu_row["image_auroc"] == pytest.approx(on_cpu_row["image_auroc"], abs=0.02)
 
 
-def test_two_units_that_share_a_gpu_give_the_same_to_the_bit(
+def test_two_workers_that_share_a_gpu_give_bit_identical_results(
     data: str, on_gpu: EnsembleCommand, tmp_path: Path
 ) -> None:
     shared = _finished(data, tmp_path, "--gpus-per-actor", "0.5")
@@ -72,26 +74,24 @@ def test_two_units_that_share_a_gpu_give_the_same_to_the_bit(
     assert [name for name in expected if found[name] != expected[name]] == []
 
 
-def test_killed_processes_cost_nothing(data: str, on_gpu: EnsembleCommand, tmp_path: Path) -> None:
-    struck = EnsembleCommand(data, str(tmp_path / "run"), ON_GPU)
-    kill_processes(struck, tmp_path / "run", ("extract", "fit", "select", "score"))
-    assert struck.outcome() == on_gpu.outcome()
+def test_killed_processes_do_not_change_the_results(data: str, on_gpu: EnsembleCommand, tmp_path: Path) -> None:
+    interrupted = EnsembleCommand(data, str(tmp_path / "run"), ON_GPU)
+    kill_processes(interrupted, tmp_path / "run", ("extract", "fit", "select", "score"))
+    assert interrupted.outcome() == on_gpu.outcome()
 
 
-def test_after_a_killed_driver_the_next_call_goes_on(data: str, on_gpu: EnsembleCommand, tmp_path: Path) -> None:
-    struck = EnsembleCommand(data, str(tmp_path / "run"), ON_GPU)
-    running = struck.start()
-    os.kill(struck.wait_for_stage(running, "fit"), signal.SIGKILL)
-    struck.wait_for_stage(running, "fit")
+def test_after_a_killed_driver_the_next_call_resumes(data: str, on_gpu: EnsembleCommand, tmp_path: Path) -> None:
+    interrupted = EnsembleCommand(data, str(tmp_path / "run"), ON_GPU)
+    running = interrupted.start()
+    os.kill(interrupted.wait_for_stage(running, "fit"), signal.SIGKILL)
+    interrupted.wait_for_stage(running, "fit")
     running.kill()
     running.communicate(timeout=60)
-    finish(struck)
-    assert struck.outcome() == on_gpu.outcome()
+    finish(interrupted)
+    assert interrupted.outcome() == on_gpu.outcome()
 
 
-def test_new_images_are_judged_on_a_gpu_as_the_run_judged_them(
-    data: str, on_gpu: EnsembleCommand, tmp_path: Path
-) -> None:
+def test_new_images_get_the_scores_of_the_run_on_a_gpu(data: str, on_gpu: EnsembleCommand, tmp_path: Path) -> None:
     given = ("score", "--model", on_gpu.out, "--images", f"{data}/bolt/test", "--category", "bolt")
     done = call_alone(*given, "--out", str(tmp_path / "new"), *ON_GPU)
     assert done.code == 0, done.stderr

@@ -1,6 +1,6 @@
-"""Files that a run, a night or a registry left and that are damaged, or another program's: one sentence, one category.
+"""Tests of damaged files, and of files of other programs, in runs, nightly runs and registries.
 
-And names that would be more than names on a terminal and in a spreadsheet.
+Each is reported in one sentence, and a damaged file of one category does not affect the others.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ PLAN = CategoryPlan(
 
 @pytest.fixture
 def night(tmp_path: Path) -> NightRun:
-    """A night without images, whose registry holds the categories `sound` and `hurt`; no Ray is started."""
+    """Return a nightly run without images whose registry has the categories `sound` and `hurt`; Ray is not started."""
     registry, images = Store.of(str(tmp_path / "registry")), Store.of(str(tmp_path / "images"))
     out, work, now = Store.of(str(tmp_path / "scores")), registry.below(".work"), datetime.now(UTC)
     record = RunRecord(CONFIG, out, Console(), {}, "id", now)
@@ -104,13 +104,14 @@ DAMAGED = {
 }
 
 
-def hurt(night: NightRun, name: str, content: bytes) -> None:
+def damage(night: NightRun, name: str, content: bytes) -> None:
+    """Overwrite a file of the category `hurt` in the registry."""
     night.registry.of("hurt").write(name.replace("VERSION", PLAN.version), content)
 
 
 @pytest.mark.parametrize("content", DAMAGED["history.json"])
-def test_a_damaged_history_is_its_categorys_failure(night: NightRun, content: bytes) -> None:
-    hurt(night, "history.json", content)
+def test_a_damaged_history_fails_only_its_category(night: NightRun, content: bytes) -> None:
+    damage(night, "history.json", content)
     names = ["hurt", "sound"]
     repaired = night.for_each(names, night.registry.repair, NightStage.REPAIR, NightTask.TRAIN)
     assert set(repaired) == {"sound"}
@@ -122,11 +123,11 @@ def test_a_damaged_history_is_its_categorys_failure(night: NightRun, content: by
 
 
 @pytest.mark.parametrize("content", DAMAGED["current"])
-def test_what_is_in_force_comes_back_from_the_history_or_is_its_categorys_failure(
+def test_a_damaged_active_version_is_restored_from_the_history_or_fails_its_category(
     night: NightRun, content: bytes
 ) -> None:
-    hurt(night, "current", content)
-    with pytest.raises(UsageError, match="hurt/current: is damaged"):
+    damage(night, "current", content)
+    with pytest.raises(UsageError, match="hurt/current is damaged"):
         night.registry.current("hurt")
     score_categories(night, Listing((), (), (), MVTEC), {})
     assert {name: row.judged for name, row in night.categories.items()} == {"hurt": "failed", "sound": "no images"}
@@ -135,8 +136,8 @@ def test_what_is_in_force_comes_back_from_the_history_or_is_its_categorys_failur
 
 
 @pytest.mark.parametrize("content", DAMAGED["VERSION/ruling.json"])
-def test_a_damaged_ruling_stands_in_no_other_categorys_way(night: NightRun, content: bytes) -> None:
-    hurt(night, "VERSION/ruling.json", content)
+def test_a_damaged_ruling_fails_only_its_category(night: NightRun, content: bytes) -> None:
+    damage(night, "VERSION/ruling.json", content)
     names = ["hurt", "sound"]
     pruned = night.for_each(names, lambda name: night.registry.prune(name, 1), NightStage.PRUNE)
     assert pruned == {"sound": []}
@@ -149,18 +150,18 @@ def test_a_damaged_ruling_stands_in_no_other_categorys_way(night: NightRun, cont
 
 @pytest.mark.parametrize("name", ["current", "VERSION/ruling.json"])
 def test_status_shows_a_damaged_category_first_and_the_others(night: NightRun, name: str) -> None:
-    hurt(night, name, DAMAGED[name][0])
+    damage(night, name, DAMAGED[name][0])
     (night.registry.store.below(".work")).write(NIGHT_FILE, b"PAR1 and no more")
     night.registry.of("sound").write("drift/20260101T000000-aa.parquet", b"PAR1 and no more")
     done = CliRunner().invoke(main, ["status", "--registry", night.registry.store.uri, "--json"])
     assert done.exit_code == 0
-    assert f"{NIGHT_FILE}: is no Parquet" in done.stderr
+    assert f"{NIGHT_FILE} is damaged or not a Parquet file" in done.stderr
     rows = json.loads(done.stdout)
     assert [(row["category"], row["attention"]) for row in rows] == [("hurt", "failed"), ("sound", "")]
     assert name.rpartition("/")[2] in rows[0]["reasons"]
 
 
-def test_whatever_is_raised_about_a_category_is_its_failure_alone(night: NightRun) -> None:
+def test_an_exception_about_a_category_fails_only_this_category(night: NightRun) -> None:
     def work(category: str) -> int:
         return {"sound": 1}[category]
 
@@ -170,7 +171,7 @@ def test_whatever_is_raised_about_a_category_is_its_failure_alone(night: NightRu
 
 
 @pytest.mark.slow
-def test_a_night_among_damaged_files_ends_and_judges_everything(tmp_path: Path) -> None:
+def test_a_nightly_run_with_damaged_files_completes_and_scores_every_category(tmp_path: Path) -> None:
     factory = Factory(tmp_path)
     for seed, name in enumerate(("bolt", "nut")):
         make_category(factory.data / name, seed=1000 * seed, train=4, good=1, defects=1)
@@ -186,14 +187,14 @@ def test_a_night_among_damaged_files_ends_and_judges_everything(tmp_path: Path) 
         "nut": ("unchanged", "done"),
     }
     assert second.current == first.current
-    work = Store.of(str(factory.registry)).below(".work")  # what was damaged has been written anew
+    work = Store.of(str(factory.registry)).below(".work")  # the damaged files have been replaced
     assert work.read_json("run.json")["finished"][0]["run_id"] == second.scores.name
     assert Costs.read(work).measured
     assert {row["category"] for row in read_rows(work, NIGHT_FILE)} == {"bolt", "nut"}
     assert {row["category"] for row in read_rows(work, "index.parquet")} == {"bolt", "nut"}
 
 
-def test_a_candidate_without_an_audit_is_its_categorys_failure(night: NightRun) -> None:
+def test_a_candidate_without_an_audit_fails_its_category(night: NightRun) -> None:
     model = Model("hurt", "v", (), 224, True, 16, 16, "patch", 9, 0.01, CODE_VERSION)
     stored = StoredModel(model, night.registry.of("hurt"))
     candidate = Candidate(model=stored, good=(), labeled=(), active=ActiveModel())
@@ -201,7 +202,7 @@ def test_a_candidate_without_an_audit_is_its_categorys_failure(night: NightRun) 
     assert "audit.parquet" in night.record.failed["hurt"]
 
 
-def test_rows_of_the_last_night_that_are_damaged_are_not_taken_over(night: NightRun) -> None:
+def test_damaged_rows_of_the_last_nightly_run_are_not_reused(night: NightRun) -> None:
     night = replace(night, previous=NightInfo(finished=(replace(night.scope, run_id="last"),)))
     Store.of(night.options.scores).below("last").write("index.parquet", b"PAR1 and no more")
     assert night.previous_scores().index == {}
@@ -211,7 +212,7 @@ def test_rows_of_the_last_night_that_are_damaged_are_not_taken_over(night: Night
 @pytest.mark.parametrize(
     "content", [b"{", b"[]", b"5", b'{"learn": []}', b'{"learn": {"c": [1]}}', b'{"learn": {"c": ["x", 2]}}', b"\xff"]
 )
-def test_damaged_costs_are_none_and_so_are_the_pages_that_stand(tmp_path: Path, content: bytes) -> None:
+def test_damaged_costs_and_page_lists_are_ignored(tmp_path: Path, content: bytes) -> None:
     store = Store.of(str(tmp_path))
     store.write(COSTS, content)
     assert Costs.read(store) == Costs()
@@ -219,7 +220,7 @@ def test_damaged_costs_are_none_and_so_are_the_pages_that_stand(tmp_path: Path, 
     assert _stored_pages(store) == {}
 
 
-def test_costs_that_cannot_be_are_left_out(tmp_path: Path) -> None:
+def test_impossible_costs_are_ignored(tmp_path: Path) -> None:
     store = Store.of(str(tmp_path))
     store.write(COSTS, b'{"learn": {"a": [NaN, 3], "b": [4.0, 0], "c": [5.0, 6]}}')
     assert Costs.read(store).measured == {"learn": {"c": (5.0, 6)}}
@@ -230,7 +231,7 @@ RUNS = [b'{"run_id": "x", ', b"[1]", b"{}", b"\xff", b'{"run_id": "x", "status":
 
 @pytest.mark.parametrize("content", [*RUNS, b'{"run_id": "x", "status": "complete", "config": {"data": "x"}}'])
 @pytest.mark.parametrize("words", [("evaluate", "--run"), ("report", "--run"), ("compare", ".")])
-def test_a_damaged_run_is_one_sentence(tmp_path: Path, words: tuple[str, str], content: bytes) -> None:
+def test_a_damaged_run_is_reported_in_one_sentence(tmp_path: Path, words: tuple[str, str], content: bytes) -> None:
     (tmp_path / "run.json").write_bytes(content)
     done = CliRunner().invoke(main, [words[0], words[1].replace(".", str(tmp_path)), str(tmp_path)])
     assert (done.exit_code, done.output.count("\n")) == (2, 1)
@@ -238,23 +239,23 @@ def test_a_damaged_run_is_one_sentence(tmp_path: Path, words: tuple[str, str], c
 
 
 @pytest.mark.parametrize("content", RUNS)
-def test_another_programs_folder_is_left_alone(tmp_path: Path, content: bytes) -> None:
+def test_the_folder_of_another_program_is_not_changed(tmp_path: Path, content: bytes) -> None:
     make_category(tmp_path / "data" / "part", seed=0, train=1, good=0, defects=0)
-    theirs = tmp_path / "theirs"
-    (theirs / "models").mkdir(parents=True)
-    (theirs / "models" / "mine.bin").write_bytes(b"x")
-    (theirs / "run.json").write_bytes(content)
-    place = ["--data", str(tmp_path / "data"), "--out", str(theirs), "--backbone", DEMO_BACKBONES[0]]
-    done = CliRunner().invoke(main, ["ensemble", *place, "--fresh"])
+    foreign = tmp_path / "foreign"
+    (foreign / "models").mkdir(parents=True)
+    (foreign / "models" / "mine.bin").write_bytes(b"x")
+    (foreign / "run.json").write_bytes(content)
+    options = ["--data", str(tmp_path / "data"), "--out", str(foreign), "--backbone", DEMO_BACKBONES[0]]
+    done = CliRunner().invoke(main, ["ensemble", *options, "--fresh"])
     assert (done.exit_code, done.output.count("\n")) == (2, 1)
-    assert f"{theirs}/run.json: is" in done.output
-    assert (theirs / "models" / "mine.bin").exists()
+    assert f"{foreign}/run.json is" in done.output
+    assert (foreign / "models" / "mine.bin").exists()
 
 
-def test_images_of_a_damaged_run_are_read_again(tmp_path: Path) -> None:
+def test_the_index_of_a_damaged_run_is_not_used(tmp_path: Path) -> None:
     out = Store.of(str(tmp_path))
-    told = {"run_id": "x", "status": "complete", "config": {"data": CONFIG.data, "bit_depth": CONFIG.bit_depth}}
-    for run, index in ((b"{", b""), (json.dumps(told).encode(), b"PAR1 and no more")):
+    run_info = {"run_id": "x", "status": "complete", "config": {"data": CONFIG.data, "bit_depth": CONFIG.bit_depth}}
+    for run, index in ((b"{", b""), (json.dumps(run_info).encode(), b"PAR1 and no more")):
         out.write("run.json", run)
         out.write("index.parquet", index)
         assert known_images(out, CONFIG) == {}

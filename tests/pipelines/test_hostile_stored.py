@@ -1,4 +1,4 @@
-"""Stored files of any bytes: a damaged one is none, and never another result."""
+"""Tests of stored files with arbitrary bytes: a damaged file counts as missing and never yields other results."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def stored(data: bytes) -> Store:
 
 @st.composite
 def damaged(draw: st.DrawFn) -> bytes:
-    """A Parquet file that is cut off, or has other bytes, mostly where it says what it holds."""
+    """Draw a Parquet file that is truncated or has changed bytes, most of them in its footer."""
     data = bytearray(PARQUET[: draw(st.integers(0, len(PARQUET)))] if draw(st.booleans()) else PARQUET)
     for _ in range(draw(st.integers(0, 4)) if data else 0):
-        place = draw(st.one_of(st.integers(-min(len(data), 1200), -1), st.integers(0, len(data) - 1)))
-        data[place] = draw(st.integers(0, 255))
+        position = draw(st.one_of(st.integers(-min(len(data), 1200), -1), st.integers(0, len(data) - 1)))
+        data[position] = draw(st.integers(0, 255))
     return bytes(data)
 
 
@@ -49,19 +49,21 @@ def damaged(draw: st.DrawFn) -> bytes:
 @given(st.one_of(damaged(), st.binary(max_size=100)))
 @example(b"PAR1" + b"\xff" * 60 + struct.pack("<i", 60) + b"PAR1")
 @example(b"PAR1" + struct.pack("<I", 2**32 - 1) + b"PAR1")
-def test_a_file_of_any_bytes_says_something_of_itself_or_nothing(data: bytes) -> None:
+def test_metadata_of_a_file_with_any_bytes_is_text_or_empty(data: bytes) -> None:
     found = metadata_of(stored(data), "t")
-    assert all(isinstance(each, str) for pair in found.items() for each in pair)
+    assert all(isinstance(text, str) for pair in found.items() for text in pair)
 
 
-def test_metadata_longer_than_a_first_look_is_read_whole() -> None:
+def test_metadata_longer_than_the_first_read_is_read_whole() -> None:
     store, story = remote(), "x" * 300_000
     store.filesystem.create_dir("lake")
     write_table(store, "t", pa.table({"a": [1]}), {"story": story})
     assert metadata_of(store, "t")["story"] == story
 
 
-def test_a_store_that_does_not_answer_is_no_damaged_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unavailable_store_is_not_mistaken_for_a_damaged_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = Store.of(str(tmp_path))
     store.write("t", PARQUET)
     monkeypatch.setattr(Store, "exists", lambda *_: True)
@@ -74,9 +76,9 @@ def test_a_flipped_bit_never_becomes_another_score() -> None:
     rows = read_rows(stored(PARQUET), "t")
     footer = len(PARQUET) - 8 - int.from_bytes(PARQUET[-8:-4], "little")
     noticed = 0
-    for place in range(4, footer, 23):
+    for position in range(4, footer, 23):
         data = bytearray(PARQUET)
-        data[place] ^= 4
+        data[position] ^= 4
         try:
             assert read_table(stored(bytes(data)), "t").to_pylist() == rows
         except (UsageError, UnicodeDecodeError):
@@ -95,12 +97,12 @@ def header(text: bytes, body: bytes = b"") -> bytes:
 @example(header(b'{"__metadata__": {"key": "k"}, "a": 5}'))
 @example(header(b'{"__metadata__": {"key": "k"}, "a": {"data_offsets": [0, 4]}}', b"abc"))
 @example(struct.pack("<Q", 2**62) + b"{}")
-def test_what_is_no_file_of_tensors_has_no_key(data: bytes) -> None:
+def test_a_file_that_is_no_safetensors_file_has_no_key(data: bytes) -> None:
     assert tensors_key(stored(data), "t") is None
 
 
 @given(st.integers(0, 200))
-def test_a_file_of_tensors_that_is_cut_off_has_no_key(lost: int) -> None:
+def test_a_truncated_safetensors_file_has_no_key(lost: int) -> None:
     store = remote()
     store.filesystem.create_dir("lake")
     write_tensors(store, "t", {"a": np.arange(24.0), "b": np.zeros(3, np.float32)}, "key")

@@ -1,4 +1,4 @@
-"""Nightly runs of images in another folder, with lost images, a damaged model, and versions that are pruned."""
+"""Nightly runs with new images in a separate folder, removed images, a damaged model and pruned versions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.pipelines.runs import BACKBONES, make_category, rows_of, save, textur
 
 @pytest.fixture(scope="module")
 def factory(tmp_path_factory: pytest.TempPathFactory) -> Factory:
-    """Two categories without a test folder, and new images in a folder of their own."""
+    """Two categories without a test folder, and new images in a separate folder."""
     made = Factory(tmp_path_factory.mktemp("station"))
     make_category(made.data / "bolt", seed=0, train=12, good=0, defects=0)
     make_category(made.data / "cloth", seed=2000, train=12, good=0, defects=0)
@@ -45,15 +45,15 @@ def incoming(factory: Factory, elsewhere: NightOutput) -> NightOutput:
     return factory.night()
 
 
-def test_images_of_another_folder_are_scored_and_its_unknown_folders_named(elsewhere: NightOutput) -> None:
+def test_images_of_a_separate_folder_are_scored_and_unknown_folders_are_reported(elsewhere: NightOutput) -> None:
     assert elsewhere.done.code == 0, elsewhere.done.stderr
     assert set(elsewhere.rows("bolt")) == {f"bolt/line 2/{number}.png" for number in range(3)}
     assert (elsewhere.categories["bolt"]["judged"], elsewhere.categories["cloth"]["judged"]) == ("done", "no images")
     assert set(elsewhere.categories) == {"bolt", "cloth"}
-    assert "1 folders belong to no known category: stranger" in elsewhere.done.stderr
+    assert "folders that match no category are not scored (1): stranger" in elsewhere.done.stderr
 
 
-def test_their_maps_are_written(elsewhere: NightOutput) -> None:
+def test_the_maps_of_new_images_are_written(elsewhere: NightOutput) -> None:
     maps = rows_of(elsewhere.scores / "maps" / "bolt" / "part-00000-00000.parquet")
     assert [row["image_path"] for row in maps] == sorted(elsewhere.rows("bolt"))
     assert all(len(row["map"]) == row["height"] * row["width"] for row in maps)
@@ -68,6 +68,8 @@ def test_without_a_test_folder_incoming_is_scored(elsewhere: NightOutput, incomi
 
 
 def then(first: Callable[..., Any], second: Callable[[], object]) -> Callable[..., Any]:
+    """Return a function that calls `first`, then `second`, and returns the result of `first`."""
+
     def both(*arguments: Any, **options: Any) -> Any:
         result = first(*arguments, **options)
         second()
@@ -78,7 +80,13 @@ def then(first: Callable[..., Any], second: Callable[[], object]) -> Callable[..
 
 @dataclass(frozen=True)
 class Eventful:
-    """A run that had to wait, the active versions before it, and when the run that it waited for was over."""
+    """Nightly run that waited for another process.
+
+    Attributes:
+        night: Output of the run.
+        before: category -> active version before the run.
+        over: Time at which the other process released the registry, in seconds since the epoch.
+    """
 
     night: NightOutput
     before: dict[str, str]
@@ -87,8 +95,11 @@ class Eventful:
 
 @pytest.fixture(scope="module")
 def eventful(factory: Factory, incoming: NightOutput) -> Eventful:
-    """Of two new images of cloth one vanishes after the index; bolt has new good images, a version from long ago, and
-    an active one whose memory bank is damaged."""
+    """Run in which an image is removed, a memory bank is damaged, and an old version is pruned.
+
+    One of two new images of cloth is removed after the index is written. bolt has new good images, an old version, and
+    an active version whose memory bank is damaged.
+    """
     gone = factory.data / "cloth" / "incoming" / "3.png"
     for number in (3, 4):
         save(gone.with_name(f"{number}.png"), texture(2100 + number))
@@ -120,7 +131,7 @@ def eventful(factory: Factory, incoming: NightOutput) -> Eventful:
     return Eventful(night, incoming.current, over[0])
 
 
-def test_an_image_that_vanishes_after_the_index_is_a_failure_and_the_others_are_scored(eventful: Eventful) -> None:
+def test_an_image_that_is_removed_after_indexing_is_a_failure_and_the_others_are_scored(eventful: Eventful) -> None:
     night = eventful.night
     assert night.scored_now("cloth") == {"cloth/incoming/4.png"}
     assert (night.categories["cloth"]["images"], night.categories["cloth"]["unreadable"]) == (4, 1)
@@ -135,12 +146,14 @@ def test_an_active_model_with_a_damaged_bank_does_not_prevent_a_promotion(eventf
     assert night.current["bolt"] != eventful.before["bolt"]
 
 
-def test_as_many_versions_are_kept_as_asked_and_the_one_before(factory: Factory, eventful: Eventful) -> None:
+def test_pruning_keeps_the_requested_number_of_versions_and_the_one_before(
+    factory: Factory, eventful: Eventful
+) -> None:
     kept = {path.parent.name for path in (factory.registry / "bolt").glob("*/model.json")}
     assert kept == {current["bolt"].strip() for current in (eventful.before, eventful.night.current)}
 
 
-def test_a_run_waits_for_another_if_asked(eventful: Eventful) -> None:
+def test_with_wait_a_run_waits_for_another(eventful: Eventful) -> None:
     run_info = json.loads((eventful.night.scores / "run.json").read_text())
     assert datetime.fromisoformat(run_info["started_at"]).timestamp() >= eventful.over
 

@@ -1,4 +1,4 @@
-"""Data, scratch and results in an object store: the same numbers as on a local disk, and nothing half written."""
+"""Data, scratch space and results in an object store: the same numbers as on a local disk, and no partial files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OF_THE_RUN = ("run_id", "model_version", "scored_at")
 
 @pytest.fixture(scope="module")
 def remote(data: Path, bucket: str) -> tuple[Store, Finished, str]:
-    """The category with an odd name, one member fitted from an object store into an object store."""
+    """Run on a category with special characters in its name, with data and output in an object store."""
     base, query = bucket.split("?")
     copy_into(str(data), f"{base}/data%20in?{query}", CATEGORY)
     out = f"{base}/run=1?{query}"
@@ -28,16 +28,18 @@ def remote(data: Path, bucket: str) -> tuple[Store, Finished, str]:
     return Store.of(out), done, out
 
 
-def test_it_ends_well_and_says_where_everything_lies(remote: tuple[Store, Finished, str]) -> None:
+def test_the_run_succeeds_and_prints_where_its_results_are(remote: tuple[Store, Finished, str]) -> None:
     out, done, _ = remote
     assert done.code == 0, done.stderr
     assert "metrics  s3://lake/runs/run=1/metrics.parquet" in done.stdout
     assert out.read_json("run.json")["status"] == "complete"
 
 
-def test_the_numbers_are_those_of_a_local_disk(remote: tuple[Store, Finished, str], finished: Finished) -> None:
+def test_the_numbers_are_the_same_as_on_a_local_disk(remote: tuple[Store, Finished, str], finished: Finished) -> None:
     out, local = remote[0], Store.of(str(finished.out))
-    backbone = BACKBONES[0]  # the local run has another member: of what is fused, its column is the same
+    backbone = BACKBONES[
+        0
+    ]  # the local run has a second member, so of the fused scores only this member's column is equal
     kept = {
         f"models/{FOLDER}/train.parquet": schemas.TRAIN.names,
         f"scores/members/{FOLDER}/{backbone}.parquet": [
@@ -50,20 +52,20 @@ def test_the_numbers_are_those_of_a_local_disk(remote: tuple[Store, Finished, st
         assert tables[0].equals(tables[1]), name
     bank = f"models/{FOLDER}/{backbone}/memory_bank.safetensors"
     assert (read_tensors(out, bank)["entries"] == read_tensors(local, bank)["entries"]).all()
-    mine, theirs = (
+    in_store, on_disk = (
         [row for row in read_rows(store, "metrics.parquet") if (row["category"], row["model"]) == (CATEGORY, backbone)]
         for store in (out, local)
     )
-    assert len(mine) == 1
-    assert mine == theirs
+    assert len(in_store) == 1
+    assert in_store == on_disk
 
 
-def test_nothing_but_the_run_is_left(remote: tuple[Store, Finished, str]) -> None:
+def test_no_temporary_file_is_left(remote: tuple[Store, Finished, str]) -> None:
     names = [remote[0].name_of(info) for info in remote[0].files()]
     assert not [name for name in names if name.startswith("_scratch") or "lease" in name or ".part" in name]
 
 
-def test_a_second_call_and_evaluate_go_on_from_there(remote: tuple[Store, Finished, str], bucket: str) -> None:
+def test_a_second_call_and_evaluate_reuse_the_results(remote: tuple[Store, Finished, str], bucket: str) -> None:
     out, _, uri = remote
     before = {info.path: info.mtime_ns for info in out.files("scores")}
     base, query = bucket.split("?")
@@ -75,7 +77,9 @@ def test_a_second_call_and_evaluate_go_on_from_there(remote: tuple[Store, Finish
     assert done.code == 0, done.stderr
 
 
-def test_new_images_are_scored_from_there(remote: tuple[Store, Finished, str], data: Path, tmp_path: Path) -> None:
+def test_new_images_are_scored_with_a_model_in_the_store(
+    remote: tuple[Store, Finished, str], data: Path, tmp_path: Path
+) -> None:
     folder = str(data / CATEGORY / "test" / "blot")
     done = call("score", "--model", remote[2], "--images", folder, "--category", CATEGORY, "--out", str(tmp_path / "s"))
     assert done.code == 0, done.stderr
@@ -87,8 +91,8 @@ def test_new_images_are_scored_from_there(remote: tuple[Store, Finished, str], d
 
 
 @pytest.mark.slow
-def test_a_night_is_the_same_there(data: Path, bucket: str, tmp_path: Path) -> None:
-    """Images, registry and scores in the store: the same versions, the same rows, and the second night has no work."""
+def test_a_nightly_run_gives_the_same_results_in_a_store(data: Path, bucket: str, tmp_path: Path) -> None:
+    """Images, registry and scores in the store: same versions and rows; the second run has nothing to do."""
     base, query = bucket.split("?")
     copy_into(str(data), f"{base}/night/data?{query}", CATEGORY)
     recipe = ("--category", CATEGORY, "--backbone", BACKBONES[0], "--image-size", "96", "--epochs", "0")

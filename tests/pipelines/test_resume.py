@@ -1,4 +1,4 @@
-"""A second call goes on where the first stopped: what stands is left alone, what changed is redone, nothing else."""
+"""Tests of repeated calls: valid results are kept, and only missing or outdated results are computed."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ def stages(run: Finished) -> list[str]:
     return [line.split()[0] for line in run.stdout.splitlines() if line.split() and line.split()[0] in names]
 
 
-def test_an_identical_second_call_does_no_work(finished: Finished, data: Path, copied: Path) -> None:
+def test_an_identical_second_call_computes_nothing(finished: Finished, data: Path, copied: Path) -> None:
     before = files(copied)
     again = ensemble(data, copied, "--maps", "--workers", "1")
     assert again.code == 0, again.stderr
     assert "reused   4 of 4 members" in again.stdout
-    # The two broken files are the only ones that are read: nothing that is known of them could be trusted.
+    # Only the two damaged files are read again, because the index has no rows for them.
     assert stages(again) == ["index"]
     assert files(copied) == before
     assert rows_of(copied / "metrics.parquet") == rows_of(finished.out / "metrics.parquet")
-    for warning in ("cut.png", "held-out good images guarantee"):
+    for warning in ("cut.png", "calibration images guarantee"):
         assert warning in again.stderr
-    told, first = (json.loads((run / "run.json").read_text()) for run in (copied, finished.out))
-    assert told["status"] == "complete"
-    assert told["units"] == first["units"]
+    stored, first = (json.loads((run / "run.json").read_text()) for run in (copied, finished.out))
+    assert stored["status"] == "complete"
+    assert stored["units"] == first["units"]
 
 
-def test_other_verdicts_cost_the_fusion_alone(data: Path, copied: Path) -> None:
+def test_another_false_positive_rate_repeats_only_the_fusion(data: Path, copied: Path) -> None:
     before = files(copied)
     again = ensemble(data, copied, "--maps", "--workers", "1", "--false-alarms", "0.5")
     assert again.code == 0, again.stderr
@@ -58,28 +58,28 @@ def test_other_verdicts_cost_the_fusion_alone(data: Path, copied: Path) -> None:
     assert model["threshold"] < max(model["holdout_scores"])
 
 
-def new_and_lost(data: Path) -> None:
+def add_and_remove_an_image(data: Path) -> None:
     save(data / "cloth" / "test" / "good" / "zz_new.png", texture(4242))
     (data / "cloth" / "test" / "good" / "000.png").unlink()
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Finished]:
-    """Pictures of which one is new and one is lost, and a run of them as they are; its features are kept."""
+    """A dataset after one image was added and one removed, and a run on it that keeps its patch features."""
     root = tmp_path_factory.mktemp("whole")
     make_category(root / "data" / "cloth", seed=0)
-    new_and_lost(root / "data")
+    add_and_remove_an_image(root / "data")
     options = ("--epochs", "0", "--keep-features")
     return root / "data", ensemble(root / "data", root / "run", *options, backbones=BACKBONES[:1])
 
 
-def test_new_and_lost_pictures_are_the_rows_of_todays_folder_once(whole: tuple[Path, Finished], tmp_path: Path) -> None:
+def test_a_second_call_follows_added_and_removed_images(whole: tuple[Path, Finished], tmp_path: Path) -> None:
     data, out = tmp_path / "data", tmp_path / "run"
     make_category(data / "cloth", seed=0)
     first = ensemble(data, out, "--epochs", "0", backbones=BACKBONES[:1])
     assert first.code == 0, first.stderr
     kept = {row["image_path"]: row for row in rows_of(out / f"scores/members/cloth/{BACKBONES[0]}.parquet")}
-    new_and_lost(data)
+    add_and_remove_an_image(data)
     second = ensemble(data, out, "--epochs", "0", backbones=BACKBONES[:1])
     assert second.code == 0, second.stderr
     assert "extract  1/1 images" in second.stdout
@@ -95,8 +95,8 @@ def test_new_and_lost_pictures_are_the_rows_of_todays_folder_once(whole: tuple[P
         assert lasting_rows(out / name) == lasting_rows(whole[1].out / name)
 
 
-def test_a_run_that_died_goes_on_from_its_features(whole: tuple[Path, Finished]) -> None:
-    """Shards of an unfinished wave are used again, and they are gone when the wave is done."""
+def test_a_run_that_died_resumes_from_its_patch_features(whole: tuple[Path, Finished]) -> None:
+    """The shards of an unfinished wave are used again and removed at the end of the wave."""
     data, kept = whole
     out = kept.out
     assert kept.code == 0, kept.stderr
@@ -108,7 +108,7 @@ def test_a_run_that_died_goes_on_from_its_features(whole: tuple[Path, Finished])
     assert not (out / "_scratch").exists()
 
 
-def test_fresh_replaces_a_run_and_leaves_what_is_not_its_own(copied: Path, data: Path) -> None:
+def test_fresh_replaces_a_run_and_keeps_other_files(copied: Path, data: Path) -> None:
     (copied / "notes.txt").write_text("mine")
     again = ensemble(data, copied, "--epochs", "0", "--fresh", "--category", "cloth", backbones=BACKBONES[:1])
     assert again.code == 0, again.stderr
@@ -117,7 +117,7 @@ def test_fresh_replaces_a_run_and_leaves_what_is_not_its_own(copied: Path, data:
     assert not (copied / "maps").exists()
 
 
-def test_a_call_for_one_category_leaves_the_others_as_they_are(finished: Finished, data: Path, copied: Path) -> None:
+def test_a_call_for_one_category_keeps_the_results_of_the_others(finished: Finished, data: Path, copied: Path) -> None:
     again = ensemble(data, copied, "--maps", "--workers", "1", "--category", "cloth", "--rehash")
     assert again.code == 0, again.stderr
     assert rows_of(copied / "metrics.parquet") == rows_of(finished.out / "metrics.parquet")
@@ -125,7 +125,7 @@ def test_a_call_for_one_category_leaves_the_others_as_they_are(finished: Finishe
     assert paths == {row["image_path"] for row in rows_of(finished.out / "index.parquet")}
 
 
-def test_a_dry_run_says_what_would_be_done_and_writes_nothing(data: Path, copied: Path, tmp_path: Path) -> None:
+def test_a_dry_run_prints_the_planned_work_and_writes_nothing(data: Path, copied: Path, tmp_path: Path) -> None:
     before = files(copied)
     same = ensemble(data, copied, "--maps", "--workers", "1", "--dry-run")
     assert same.code == 0, same.stderr
@@ -138,7 +138,7 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(data: Path, copied
     assert not (tmp_path / "new").exists()
 
 
-def test_a_directory_in_use_is_refused(data: Path, copied: Path) -> None:
+def test_a_run_directory_in_use_is_an_error(data: Path, copied: Path) -> None:
     from pipelines.storage.lease import leased
     from pipelines.storage.store import Store
 
@@ -147,7 +147,7 @@ def test_a_directory_in_use_is_refused(data: Path, copied: Path) -> None:
             ("ensemble", "--data", str(data), "--out", str(copied), "--backbone", BACKBONES[0]),
             ("evaluate", "--run", str(copied)),
         ):
-            refused = call(*arguments)
-            assert refused.code == 2
-            assert "is in use by process" in refused.stderr
-            assert refused.stderr.count("\n") == 1
+            rejected = call(*arguments)
+            assert rejected.code == 2
+            assert "is in use by process" in rejected.stderr
+            assert rejected.stderr.count("\n") == 1

@@ -1,4 +1,4 @@
-"""A file that a store does not return is not an unreadable image: the call is partial, and the next one reads it."""
+"""Files that an object store does not return are not unreadable: the run is partial, and the next run reads them."""
 
 from __future__ import annotations
 
@@ -57,43 +57,48 @@ def drawn(seed: int) -> bytes:
     return file.getvalue()
 
 
-class Flapping(MemoryFileSystem):
-    """Files by name; for some names, what is said in their place."""
+class UnreliableFileSystem(MemoryFileSystem):
+    """Filesystem in memory that raises an OSError for some files.
 
-    cachable = False  # else fsspec gives the same one again
+    Attributes:
+        errors: name -> message of the error.
+        asked: Names of the files that were opened for reading.
+    """
+
+    cachable = False  # otherwise fsspec returns the same instance again
 
     def __init__(self) -> None:
         super().__init__()
         self.store: dict[str, Any] = {}
         self.pseudo_dirs: list[str] = [""]
-        self.says: dict[str, str] = {}
+        self.errors: dict[str, str] = {}
         self.asked: list[str] = []
 
     def open(self, path: str, mode: str = "rb", **more: Any) -> Any:
         name = path.strip("/").removeprefix("lake/")
         if mode == "rb":
             self.asked.append(name)
-        if name in self.says:
-            raise OSError(self.says[name])
+        if name in self.errors:
+            raise OSError(self.errors[name])
         return super().open(path, mode, **more)
 
 
 @pytest.fixture
-def lake() -> Flapping:
-    files = Flapping()
+def lake() -> UnreliableFileSystem:
+    files = UnreliableFileSystem()
     for number, name in enumerate(NAMES):
         files.pipe(f"/lake/{name}", drawn(number))
     return files
 
 
 @pytest.fixture
-def source(lake: Flapping) -> Store:
+def source(lake: UnreliableFileSystem) -> Store:
     return Store(pafs.PyFileSystem(pafs.FSSpecHandler(lake)), "/lake", "s3://lake")
 
 
 @pytest.fixture
 def remote(runner: Runner, source: Store, monkeypatch: pytest.MonkeyPatch) -> Runner:
-    """A runner whose tasks run in this process."""
+    """Runner whose tasks run in this process."""
 
     def here(
         function: Callable[..., Any], items: Sequence[Any], arguments: Callable[[Any], Any], *_: object
@@ -129,9 +134,9 @@ def completed(images: Sequence[ImageRecord], runner: Runner, known: Any = None) 
     return found
 
 
-def test_silence_is_told_from_what_the_store_says_of_a_picture(lake: Flapping, source: Store) -> None:
-    lake.says = {NAMES[0]: BUSY, NAMES[1]: "AWS Error NO_SUCH_KEY during GetObject operation: it has just gone"}
-    with pytest.raises(StoreUnavailableError, match=r"The object store could not return the file; retry .*SLOW_DOWN"):
+def test_an_unavailable_store_is_distinguished_from_a_missing_file(lake: UnreliableFileSystem, source: Store) -> None:
+    lake.errors = {NAMES[0]: BUSY, NAMES[1]: "AWS Error NO_SUCH_KEY during GetObject operation: it has just gone"}
+    with pytest.raises(StoreUnavailableError, match=r"The object store could not return the file\. Retry .*SLOW_DOWN"):
         source.read_picture(NAMES[0])
     for name in (NAMES[1], "nothing.png"):
         with pytest.raises(FileNotFoundError):
@@ -140,7 +145,7 @@ def test_silence_is_told_from_what_the_store_says_of_a_picture(lake: Flapping, s
 
 
 @pytest.mark.parametrize(
-    ("error", "withheld"),
+    ("error", "unavailable"),
     [
         (OSError(BUSY), True),
         (OSError("google::cloud::Status(UNAVAILABLE: try again)"), True),
@@ -151,20 +156,22 @@ def test_silence_is_told_from_what_the_store_says_of_a_picture(lake: Flapping, s
         (ValueError("damaged"), False),
     ],
 )
-def test_what_is_not_given_may_be_whole(error: Exception, withheld: bool) -> None:
-    assert is_unavailable(error) == withheld
+def test_a_file_that_was_not_returned_may_be_intact(error: Exception, unavailable: bool) -> None:
+    assert is_unavailable(error) == unavailable
 
 
-def test_the_rest_of_a_category_is_not_waited_for(lake: Flapping, source: Store) -> None:
-    lake.says = {NAMES[1]: BUSY}
+def test_after_a_failure_the_other_files_of_the_category_are_not_read(
+    lake: UnreliableFileSystem, source: Store
+) -> None:
+    lake.errors = {NAMES[1]: BUSY}
     examined, _ = examine_all(source, train(NAMES), 16)
-    assert [each.store_unavailable for each in examined] == [False, True, True, True, *[False] * 4]
-    assert [each.error is not None for each in examined] == [each.store_unavailable for each in examined]
+    assert [result.store_unavailable for result in examined] == [False, True, True, True, *[False] * 4]
+    assert [result.error is not None for result in examined] == [result.store_unavailable for result in examined]
     assert lake.asked == [*NAMES[:2], *NAMES[4:]]
 
 
-def test_its_category_fails_by_name_and_the_others_go_on(lake: Flapping, remote: Runner) -> None:
-    lake.says = {NAMES[1]: BUSY}
+def test_the_category_fails_and_the_others_are_indexed(lake: UnreliableFileSystem, remote: Runner) -> None:
+    lake.errors = {NAMES[1]: BUSY}
     record = remote.record
     assert [image.image_path for image in index_of(NAMES, remote).usable] == NAMES[4:]
     assert list(record.failed) == ["bolt"]
@@ -173,18 +180,20 @@ def test_its_category_fails_by_name_and_the_others_go_on(lake: Flapping, remote:
     assert (record.ended, record.exit_code) == ("partial", 1)
 
 
-def test_of_a_category_that_has_failed_no_more_is_asked_for(lake: Flapping, remote: Runner) -> None:
+def test_no_more_files_of_a_failed_category_are_read(lake: UnreliableFileSystem, remote: Runner) -> None:
     names = [f"bolt/train/good/{number:03d}.png" for number in range(200)]
     for name in names:
         lake.pipe(f"/lake/{name}", b"x")
-    lake.says = dict.fromkeys(names, BUSY)
+    lake.errors = dict.fromkeys(names, BUSY)
     assert completed(train(names), remote).images == ()
     assert lake.asked == names[:1]
     assert list(remote.record.failed) == ["bolt"]
 
 
-def test_new_images_that_are_not_given_are_named_and_the_others_go_on(lake: Flapping, remote: Runner) -> None:
-    lake.says = {NAMES[2]: BUSY}
+def test_new_images_that_are_not_returned_are_recorded_and_the_others_are_kept(
+    lake: UnreliableFileSystem, remote: Runner
+) -> None:
+    lake.errors = {NAMES[2]: BUSY}
     record = remote.record
     images = completed([replace(image, split="new") for image in train(NAMES)], remote).images
     assert [image.image_path for image in images] == [*NAMES[:2], *NAMES[4:]]
@@ -193,10 +202,10 @@ def test_new_images_that_are_not_given_are_named_and_the_others_go_on(lake: Flap
     assert (record.ended, record.exit_code) == ("partial", 1)
 
 
-def test_a_plan_is_not_made_without_them(
-    lake: Flapping, source: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_dry_run_fails_if_an_image_is_not_returned(
+    lake: UnreliableFileSystem, source: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lake.says = {NAMES[0]: BUSY}
+    lake.errors = {NAMES[0]: BUSY}
     monkeypatch.setattr("pipelines.commands.run.load_backbones", lambda config: {})
     monkeypatch.setattr("pipelines.commands.run.Network", SimpleNamespace(of=lambda *_: None))
     monkeypatch.setattr("pipelines.commands.run.load_backbones", lambda config: {MEMBER.backbone: None})
@@ -206,22 +215,22 @@ def test_a_plan_is_not_made_without_them(
         dry_run(config, Console())
 
 
-def test_an_inspection_does_not_call_them_unreadable(
-    lake: Flapping, source: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_inspect_does_not_report_them_as_unreadable(
+    lake: UnreliableFileSystem, source: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("pipelines.commands.inspect_data.Store", SimpleNamespace(of_data=lambda _: source))
     assert inspect(InspectOptions(data="s3://lake", holdout=0.0), Console()) == 0
-    lake.says = {NAMES[1]: BUSY}
+    lake.errors = {NAMES[1]: BUSY}
     assert inspect(InspectOptions(data="s3://lake", holdout=0.0), Console()) == 1
-    said = capsys.readouterr().out
-    assert f"! store unavailable: 1\n      {NAMES[1]} (The object store" in said
-    assert "cannot be read" not in said
+    printed = capsys.readouterr().out
+    assert f"! store unavailable: 1\n      {NAMES[1]} (The object store" in printed
+    assert "cannot be read" not in printed
 
 
-def test_the_next_call_reads_it(lake: Flapping, remote: Runner) -> None:
-    lake.says = {NAMES[1]: BUSY}
+def test_the_next_run_reads_the_file(lake: UnreliableFileSystem, remote: Runner) -> None:
+    lake.errors = {NAMES[1]: BUSY}
     first = completed(train(NAMES), remote).images
-    lake.says = {}
+    lake.errors = {}
     context, record = remote.context, remote.record
     fresh = RunRecord(context.config, context.out, remote.console, {}, record.run_id, record.started_at)
     again = replace(remote, record=fresh)
@@ -231,12 +240,12 @@ def test_the_next_call_reads_it(lake: Flapping, remote: Runner) -> None:
 
 
 def never(work: Any) -> str:
-    """Nothing is given up."""
+    """Return an empty reason: no job is abandoned."""
     return ""
 
 
-def test_a_batch_that_is_not_whole_is_reported(lake: Flapping, source: Store, runner: Runner) -> None:
-    lake.says = {NAMES[5]: BUSY}
+def test_an_incomplete_batch_is_reported(lake: UnreliableFileSystem, source: Store, runner: Runner) -> None:
+    lake.errors = {NAMES[5]: BUSY}
     (failure,) = decode_batch(batch_of(NAMES[4:], source, runner)).failures
     assert failure.store_unavailable
     assert failure.image_path is None
@@ -245,18 +254,18 @@ def test_a_batch_that_is_not_whole_is_reported(lake: Flapping, source: Store, ru
 
 
 @pytest.mark.parametrize(
-    "says", [{NAMES[5]: BUSY}, {NAMES[5]: "AWS Error NO_SUCH_KEY during HeadObject operation"}, {}]
+    "errors", [{NAMES[5]: BUSY}, {NAMES[5]: "AWS Error NO_SUCH_KEY during HeadObject operation"}, {}]
 )
-def test_a_batch_that_is_not_whole_leaves_no_shard(
-    lake: Flapping, source: Store, runner: Runner, says: dict[str, str]
+def test_an_incomplete_batch_writes_no_shard(
+    lake: UnreliableFileSystem, source: Store, runner: Runner, errors: dict[str, str]
 ) -> None:
-    lake.says = says
+    lake.errors = errors
     row = _Extractor(runner.context, never)(decode_batch(batch_of(NAMES[4:], source, runner)).as_row())
     result: StageResult = pickle.loads(row["result"])
     assert row["shard"] == "s"
-    assert runner.context.scratch.exists("s") == (not says)
+    assert runner.context.scratch.exists("s") == (not errors)
     unreadable = [failure.image_path for failure in result.failures if failure.image_path is not None]
-    assert unreadable == [name for name, sentence in says.items() if sentence != BUSY]
+    assert unreadable == [name for name, sentence in errors.items() if sentence != BUSY]
 
 
 @pytest.fixture
@@ -269,7 +278,7 @@ def unavailable_extraction(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("unavailable_extraction")
-def test_what_was_not_extracted_for_it_is_no_vanished_image(remote: Runner, source: Store) -> None:
+def test_an_extraction_without_the_file_fails_the_category_and_not_the_image(remote: Runner, source: Store) -> None:
     batch = batch_of(NAMES[4:], source, remote)
     ((_, result),) = remote.run_stage(runner_module.EXTRACT, [batch])
     assert isinstance(result, StageResult)
@@ -279,7 +288,7 @@ def test_what_was_not_extracted_for_it_is_no_vanished_image(remote: Runner, sour
 
 
 @pytest.mark.usefixtures("unavailable_extraction")
-def test_what_was_to_be_scored_is_not_scored_without_it(remote: Runner, source: Store) -> None:
+def test_a_scoring_request_without_the_file_is_answered_with_the_error(remote: Runner, source: Store) -> None:
     member = MemberModel(MEMBER.backbone, (2, 3), 3, "concat", 0, "", "", "")
     model = Model("nut", "v", (member,), 96, True, 16, 16, "patch", 9, 0.01, CODE_VERSION)
     request = ScoringRequest(stored=StoredModel(model, source), source=source, images=tuple(train(NAMES[4:])))
@@ -289,7 +298,7 @@ def test_what_was_to_be_scored_is_not_scored_without_it(remote: Runner, source: 
     assert remote.record.failures == []
 
 
-def test_an_active_model_that_is_not_returned_is_not_passed_over(
+def test_an_active_model_that_is_not_returned_is_an_error_and_not_a_damaged_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     member = MemberModel(MEMBER.backbone, (2, 3), 3, "concat", 0, "", "", "")
@@ -317,8 +326,8 @@ def test_an_active_model_that_is_not_returned_is_not_passed_over(
     assert "no such file" in active.error
 
 
-def test_nothing_is_measured_nor_sorted_without_a_mask_that_may_be_there(lake: Flapping, source: Store) -> None:
-    lake.says = {NAMES[4]: BUSY}
+def test_a_mask_that_is_not_returned_is_an_error(lake: UnreliableFileSystem, source: Store) -> None:
+    lake.errors = {NAMES[4]: BUSY}
     image = ImageRecord("nut", "test", "bent", NAMES[5], NAMES[4], height=20, width=30)
     model: Any = SimpleNamespace(image_size=96, full_frame=True, category="nut")
     with pytest.raises(StoreUnavailableError):
@@ -326,6 +335,6 @@ def test_nothing_is_measured_nor_sorted_without_a_mask_that_may_be_there(lake: F
     for split in ("train", "test"):
         lake.pipe(f"/lake/kolektor/{split}/10.png", drawn(0))
         lake.pipe(f"/lake/kolektor/{split}/10_GT.png", drawn(0))
-    lake.says = {"kolektor/test/10_GT.png": BUSY}
+    lake.errors = {"kolektor/test/10_GT.png": BUSY}
     with pytest.raises(StoreUnavailableError):
         list_images(source.below("kolektor"), layout="kolektorsdd2")

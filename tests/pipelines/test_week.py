@@ -1,6 +1,6 @@
-"""A simulated week: forty categories, seven nightly runs, and what goes wrong in a week.
+"""Simulated week: forty categories and seven nightly runs with typical faults.
 
-It is checked by the files that people read: those of the registry, and the Parquet.
+The test checks the files that users read: those of the registry and the Parquet files.
 """
 
 from __future__ import annotations
@@ -25,7 +25,12 @@ CHANGED, MISLABELED, EMPTIED, CORRUPT, ROLLED_BACK, CRASHED = CATEGORIES[3], *CA
 
 
 class Week(Factory):
-    """A factory, what each nightly run left, and how many seconds it took."""
+    """Factory that records its nightly runs.
+
+    Attributes:
+        nights: Output of each run.
+        seconds: Wall time of each run in seconds.
+    """
 
     def __init__(self, root: Path) -> None:
         super().__init__(root, RECIPE)
@@ -39,7 +44,7 @@ class Week(Factory):
         return self.nights[-1]
 
     def crash(self) -> None:
-        """Call a nightly run and kill its driver while categories are trained."""
+        """Start a nightly run and kill its driver during training."""
         running = start_alone("nightly", *self.place, *self.recipe)
         wait_for_process(running, "ray::select")
         running.send_signal(signal.SIGKILL)
@@ -50,7 +55,11 @@ class Week(Factory):
             save(self.train(category) / f"seed{seed + number}.png", texture(seed + number))
 
     def learned(self, night: int) -> dict[str, set[str]]:
-        """Return result -> the categories for which a run reports it."""
+        """Return training result -> categories with this result in a run.
+
+        Args:
+            night: Number of the run, from 1.
+        """
         results: dict[str, set[str]] = {}
         for category, row in self.nights[night - 1].categories.items():
             results.setdefault(row["learned"], set()).add(category)
@@ -62,33 +71,33 @@ def week(tmp_path_factory: pytest.TempPathFactory) -> Week:
     made = Week(tmp_path_factory.mktemp("week"))
     for number, category in enumerate(CATEGORIES):
         make_category(made.data / category, seed=10_000 * number, train=12, good=2, defects=2)
-    made.night()  # 1: all are new
+    made.night()  # 1: all categories are new
     made.add_good(CHANGED, 501)
     (made.data / CORRUPT / "test" / "good" / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    made.night()  # 2: one has changed, one image is corrupt
+    made.night()  # 2: one category has changed, one image is corrupt
     for category in (CRASHED, ROLLED_BACK):
         made.add_good(category, 601)
     made.crash()
-    made.night()  # 3: resumes where it was killed
+    made.night()  # 3: resumes the killed run
     for number, mislabeled in enumerate(other_parts()):
         save(made.train(MISLABELED) / f"odd{number}.png", mislabeled)
     shutil.rmtree(made.train(EMPTIED))
-    made.night()  # 4: mislabeled images in one, no image left of another
+    made.night()  # 4: mislabeled images in one category, no images in another
     done = made.models("rollback", "--category", ROLLED_BACK)
     assert done.code == 0, done.stderr
     made.night()  # 5: after a rollback
     for path in made.train(MISLABELED).glob("odd*.png"):
         path.unlink()
     made.add_good(ROLLED_BACK, 701)
-    made.night()  # 6: corrected
+    made.night()  # 6: the mislabeled images are removed
     made.night()  # 7: nothing has changed
     print("seconds of the runs:", [round(seconds) for seconds in made.seconds])
     return made
 
 
-def test_the_first_run_makes_a_model_of_every_category(week: Week) -> None:
+def test_the_first_run_trains_a_model_for_every_category(week: Week) -> None:
     assert week.nights[0].done.code == 0
-    assert week.learned(1) == {"inconclusive": set(CATEGORIES)}  # twelve images prove nothing
+    assert week.learned(1) == {"inconclusive": set(CATEGORIES)}  # twelve images are too few for a decision
     assert set(week.nights[0].current) == set(CATEGORIES)
 
 
@@ -102,7 +111,7 @@ def test_every_run_scores_every_image_by_the_active_model(week: Week) -> None:
             assert {row["run_id"] for row in rows} == {run.scores.name}
 
 
-def test_what_has_not_changed_is_not_trained_again(week: Week) -> None:
+def test_unchanged_categories_are_not_trained_again(week: Week) -> None:
     assert week.nights[1].done.code == 0
     assert week.learned(2) == {"inconclusive": {CHANGED}, "unchanged": set(CATEGORIES) - {CHANGED}}
     current = [run.current for run in week.nights]
@@ -110,7 +119,7 @@ def test_what_has_not_changed_is_not_trained_again(week: Week) -> None:
     assert changed == {CHANGED}
 
 
-def test_every_run_reports_a_corrupt_file_until_it_is_gone(week: Week) -> None:
+def test_every_run_reports_a_corrupt_file(week: Week) -> None:
     for night in range(2, 8):
         failures = rows_of(week.nights[night - 1].scores / "failures.parquet")
         assert f"{CORRUPT}/test/good/cut.png" in {row["image_path"] for row in failures}
@@ -118,20 +127,19 @@ def test_every_run_reports_a_corrupt_file_until_it_is_gone(week: Week) -> None:
 
 
 def test_a_killed_run_is_resumed(week: Week) -> None:
-    """The third run has one folder of scores, although it was called twice."""
+    """The third run was started twice and has a single folder of scores."""
     assert week.nights[2].done.code == 0
     assert week.learned(3)["inconclusive"] == {CRASHED, ROLLED_BACK}
     assert len(list(week.scores.iterdir())) == 7
 
 
-def test_a_model_of_mislabeled_images_is_not_promoted(week: Week) -> None:
+def test_a_model_trained_on_mislabeled_images_is_not_promoted(week: Week) -> None:
     assert week.nights[3].categories[MISLABELED]["learned"] == "rejected"
     assert "training outliers" in week.nights[3].categories[MISLABELED]["reasons"]
     assert week.nights[4].categories[MISLABELED]["learned"] == "on hold"
     assert len({run.current[MISLABELED] for run in week.nights}) == 1
-    assert (
-        week.nights[5].categories[MISLABELED]["learned"] == "unchanged"
-    )  # the active model was made from the images that are there
+    # After the correction the images are those of the active model again.
+    assert week.nights[5].categories[MISLABELED]["learned"] == "unchanged"
 
 
 def test_a_category_without_images_keeps_its_model(week: Week) -> None:
@@ -142,7 +150,7 @@ def test_a_category_without_images_keeps_its_model(week: Week) -> None:
     assert len({run.current[EMPTIED] for run in week.nights}) == 1
 
 
-def test_a_rollback_holds_until_the_images_change(week: Week) -> None:
+def test_a_rollback_stays_until_the_images_change(week: Week) -> None:
     versions = [run.current[ROLLED_BACK] for run in week.nights]
     assert versions[0] == versions[1] != versions[2] == versions[3]
     assert versions[4] == versions[0]
@@ -151,7 +159,7 @@ def test_a_rollback_holds_until_the_images_change(week: Week) -> None:
     assert versions[6] == versions[5]
 
 
-def test_a_run_in_which_nothing_has_changed_scores_nothing_again(week: Week) -> None:
+def test_a_run_without_changes_scores_nothing_again(week: Week) -> None:
     assert set(week.learned(7)) == {"unchanged", "failed"}
     for category in CATEGORIES:
         before, after = (
@@ -162,12 +170,12 @@ def test_a_run_in_which_nothing_has_changed_scores_nothing_again(week: Week) -> 
 
 
 def holdout(registry: Path, category: str) -> int:
-    """Return how many held-out scores the active model has."""
+    """Return the number of held-out scores of the active model."""
     version = (registry / category / "current").read_text().strip()
     return len(json.loads((registry / category / version / "model.json").read_text())["holdout_scores"])
 
 
-def test_the_registry_and_the_drift_show_the_week(week: Week) -> None:
+def test_history_drift_and_versions_match_the_week(week: Week) -> None:
     registry = week.registry
     history = json.loads((registry / ROLLED_BACK / "history.json").read_text())
     assert [event["event"] for event in history] == ["promoted", "promoted", "rolled back", "promoted"]

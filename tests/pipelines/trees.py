@@ -1,4 +1,4 @@
-"""Trees of files with nothing in them, lists of images, and what a listing says of them."""
+"""Helpers for the tests of layouts: folders with placeholder files, image lists, and the images that are found."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipelines.storage.store import Store
 
 
 def touch(root: Path, *names: str | bytes) -> None:
-    """Make files, with their folders; a name in bytes need not be UTF-8."""
+    """Write placeholder files and their folders; a name can be bytes that are not UTF-8."""
     for name in names:
         path = os.path.join(os.fsencode(root), os.fsencode(name))
         os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -22,15 +22,17 @@ def touch(root: Path, *names: str | bytes) -> None:
 
 
 def look(data: Path, *categories: str, layout: str = "auto") -> Listing:
+    """Return the images that are found in a data root."""
     return list_images(Store.of_data(str(data)), categories, layout)
 
 
 def paths(listing: Listing) -> list[str]:
+    """Return the paths of the listed images."""
     return [image.image_path for image in listing.images]
 
 
-def told(listing: Listing) -> dict[str, tuple[Any, ...]]:
-    """image_path → category, split, defect, label, mask_path."""
+def fields_by_path(listing: Listing) -> dict[str, tuple[Any, ...]]:
+    """Return image_path → (category, split, defect, label, mask_path)."""
     return {i.image_path: (i.category, i.split, i.defect, i.label, i.mask_path) for i in listing.images}
 
 
@@ -47,12 +49,14 @@ ROWS = [
 
 
 def write_csv(path: Path, rows: Sequence[Sequence[Any]], columns: Sequence[str] = COLUMNS) -> Path:
+    """Write a CSV file and return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8-sig") as file:  # the mark that Excel writes
+    with path.open("w", newline="", encoding="utf-8-sig") as file:  # Excel writes a byte order mark.
         csv.writer(file).writerows([columns, *rows])
     return path
 
 
 def make_list(root: Path) -> None:
+    """Write the image list `ROWS` and placeholder files for its images and masks."""
     touch(root, *(f"a/{n}.png" for n in (1, 2, 3)), *(f"{n}.png" for n in (4, 5, 6, 7)), "m/2.png", "m/3.png")
     write_csv(root / "list.csv", ROWS)

@@ -1,4 +1,4 @@
-"""Files of pictures in every format, mode and orientation, for the tests that read them."""
+"""Image files in every format, mode and orientation, for the tests that read them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import zlib
 import numpy as np
 from PIL import Image
 
-# How a picture must be stored for orientation o to show it upright: the inverse of what o asks for.
+# EXIF orientation → the transformation of an upright image before it is stored, the inverse of the orientation.
 STORED = {
     1: lambda a: a,
     2: lambda a: a[:, ::-1],
@@ -24,6 +24,7 @@ ORIENTABLE = ["PNG", "JPEG", "TIFF", "TIFF-LZW", "WEBP"]
 
 
 def encode(picture: Image.Image, fmt: str, orientation: int = 1, **options) -> bytes:
+    """Return the content of a file in a format, which may end in a compression ("TIFF-LZW")."""
     fmt, _, compression = fmt.partition("-")
     if compression:
         options["compression"] = "tiff_lzw"
@@ -41,11 +42,12 @@ def encode(picture: Image.Image, fmt: str, orientation: int = 1, **options) -> b
 
 
 def noise(height: int, width: int, *channels: int) -> np.ndarray:
+    """Return random 8-bit pixels."""
     return np.random.default_rng(0).integers(0, 256, (height, width, *channels), dtype=np.uint8)
 
 
 def png(width: int, height: int, depth: int, color: int, *, body: bytes = b"", extra: bytes = b"") -> bytes:
-    """A PNG written by hand: Pillow writes no 16-bit color, and no picture too large to hold."""
+    """Return a PNG file built from its chunks, which can have 16-bit color or a size that Pillow cannot write."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -61,6 +63,7 @@ def png(width: int, height: int, depth: int, color: int, *, body: bytes = b"", e
 
 
 def tiff_rgb16(values: np.ndarray, orientation: int = 1) -> bytes:
+    """Return a TIFF file with 16-bit color, which Pillow cannot write."""
     height, width = values.shape[:2]
     pixels = values.astype("<u2").tobytes()
     entries = [(256, 3, 1, width), (257, 3, 1, height), (258, 3, 3, 0), (259, 3, 1, 1), (262, 3, 1, 2)]
@@ -72,38 +75,42 @@ def tiff_rgb16(values: np.ndarray, orientation: int = 1) -> bytes:
     return head + rows + bytes(4) + struct.pack("<HHH", 16, 16, 16) + pixels
 
 
-def grey(mode: str) -> Image.Image:
+def gray(mode: str) -> Image.Image:
+    """Return a small gray image, converted to a mode."""
     return Image.fromarray(noise(6, 5)).convert(mode)
 
 
 def see_through(picture: Image.Image, transparency: int | tuple[int, ...]) -> bytes:
+    """Return a PNG file in which one palette index, gray value or color is transparent."""
     return encode(picture, "PNG", transparency=transparency)
 
 
 def frames(fmt: str) -> bytes:
+    """Return a file with two images."""
     data = io.BytesIO()
-    grey("RGB").save(data, fmt, save_all=True, append_images=[Image.fromarray(255 - noise(6, 5)).convert("RGB")])
+    gray("RGB").save(data, fmt, save_all=True, append_images=[Image.fromarray(255 - noise(6, 5)).convert("RGB")])
     return data.getvalue()
 
 
+# Case → content of a file that cannot be read, and part of the error message.
 REFUSED = {
     "empty": (b"", "The file is empty; copy or export it again."),
-    "text": (b"version https://git-lfs.github.com/spec/v1\n", "not a picture that can be recognized"),
-    "header cut": (encode(grey("L"), "PNG")[:20], "cut off within its header"),
-    "gif": (encode(grey("L"), "GIF"), "GIF pictures are not read; save it as PNG"),
-    "ppm": (encode(grey("L"), "PPM"), "PPM pictures are not read"),
+    "text": (b"version https://git-lfs.github.com/spec/v1\n", "not an image of a known format"),
+    "header cut": (encode(gray("L"), "PNG")[:20], "its header is truncated"),
+    "gif": (encode(gray("L"), "GIF"), "GIF images are not supported; convert the file to PNG"),
+    "ppm": (encode(gray("L"), "PPM"), "PPM images are not supported"),
     "32-bit tiff": (
         encode(Image.fromarray(np.ones((3, 3), np.int32)), "TIFF"),
-        "32 bits a channel; save it with 16 or 8.",
+        "32 bits per channel; save it with 16 or 8.",
     ),
-    "float": (encode(grey("F"), "TIFF"), "floating-point values; scale them and save it as 8-bit grey"),
+    "float": (encode(gray("F"), "TIFF"), "floating-point values; scale them and save it as 8-bit gray"),
     "lab": (encode(Image.new("LAB", (3, 3)), "TIFF"), "mode LAB; convert it to RGB"),
     "too large": (png(20_000, 10_001, 8, 0), "20000 x 10001 pixels, above the limit of 200 megapixels; scale it down"),
 }
 
 
 def deep(values: np.ndarray, kind: str) -> bytes:
-    """16-bit values (H, W) or (H, W, C) in a file of that kind."""
+    """Return a file of 16-bit values, (H, W) or (H, W, C), written by Pillow, or as a PNG by `png` for "by hand"."""
     if kind in ("PNG", "TIFF", "TIFF-LZW"):
         return encode(Image.fromarray(values), kind)
     height, width = values.shape[:2]

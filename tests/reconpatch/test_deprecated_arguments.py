@@ -1,4 +1,4 @@
-"""Old arguments and attributes of public functions and classes work for one release, and warn at the caller's line."""
+"""Old names of arguments and attributes work for one more release, and the warning names the caller's line."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ class Shape:
 
 
 def warned(call: Callable[[], Any], *messages: str) -> Any:
-    """Return what a call returns; it warns with these sentences and no others, at this file's line."""
+    """Return the result of a call; assert that it issues exactly these warnings, at a line of this file."""
     with pytest.warns(RenamedWarning) as caught:
         result = call()
-    assert [str(warning.message).removesuffix(" The old form goes with the next release.") for warning in caught] == [
+    assert [str(warning.message).removesuffix(" The next release removes the old form.") for warning in caught] == [
         *messages
     ]
     assert {warning.filename for warning in caught} == {__file__}
@@ -62,7 +62,7 @@ def test_an_old_keyword_is_passed_on_under_its_new_name() -> None:
     )
 
 
-def test_old_keywords_of_a_group_are_its_fields_and_leave_the_others_alone() -> None:
+def test_old_keywords_of_a_group_set_its_fields_and_keep_the_others() -> None:
     first = "paint: the argument 'first' is now 'group.first'."
     assert warned(lambda: paint(3, first=5), first)[3] == Group(first=5)
     assert warned(lambda: paint(3, first=5, group=Group(second=7)), first)[3] == Group(first=5, second=7)
@@ -70,19 +70,19 @@ def test_old_keywords_of_a_group_are_its_fields_and_leave_the_others_alone() -> 
     assert both[3] == Group(first=5, second=6)
 
 
-def test_what_is_keyword_only_now_may_be_given_by_position() -> None:
-    assert warned(lambda: paint(3, "blue", 4), "paint: give width by keyword.") == (3, "blue", 4, None)
+def test_keyword_only_arguments_are_accepted_by_position() -> None:
+    assert warned(lambda: paint(3, "blue", 4), "paint: pass width by keyword.") == (3, "blue", 4, None)
 
 
-def test_new_arguments_warn_of_nothing(recwarn: pytest.WarningsRecorder) -> None:
+def test_new_arguments_cause_no_warning(recwarn: pytest.WarningsRecorder) -> None:
     assert paint(3, "blue", width=2) == (3, "blue", 2, None)
     assert not recwarn.list
 
 
-def test_old_and_new_name_together_and_too_many_arguments_are_errors() -> None:
+def test_both_names_together_and_too_many_arguments_raise() -> None:
     with (
         pytest.warns(RenamedWarning),
-        pytest.raises(TypeError, match=r"paint\(\) got 'color' and its old name 'colour'"),
+        pytest.raises(TypeError, match=r"paint\(\) got both 'color' and its old name 'colour'"),
     ):
         paint(3, color="red", colour="blue")
     with pytest.raises(TypeError, match="positional"):
@@ -91,11 +91,11 @@ def test_old_and_new_name_together_and_too_many_arguments_are_errors() -> None:
         paint(3, hue="blue")
 
 
-def test_an_old_attribute_reads_the_new_one() -> None:
+def test_an_old_attribute_returns_the_new_one() -> None:
     assert warned(lambda: Shape().colour, "Shape.colour is now Shape.color.") == "red"
 
 
-def test_a_function_looks_like_itself() -> None:
+def test_a_decorated_function_keeps_its_signature_and_can_be_pickled() -> None:
     assert list(inspect.signature(paint).parameters) == ["size", "color", "width", "group"]
     assert list(inspect.signature(AdapterConfig).parameters)[:2] == ["init", "dim"]
     assert pickle.loads(pickle.dumps(train_adapter)) is train_adapter
@@ -126,7 +126,7 @@ def test_load_backbone_and_its_layers() -> None:
     assert made.layers == (2,)
 
 
-def test_attributes_and_methods_that_are_called_otherwise_now() -> None:
+def test_renamed_attributes_and_methods() -> None:
     geometry = Geometry.of(100, 100, 224)
     message = "Geometry.patch_centre is now Geometry.patch_center."
     assert warned(lambda: geometry.patch_centre(3, 4, (28, 28)), message) == geometry.patch_center(3, 4, (28, 28))
@@ -182,7 +182,7 @@ def test_functions_of_the_evaluation_and_of_images() -> None:
     assert result == acceptance_test(evidence, evidence, labels, 0.01)
     by_position = warned(
         lambda: acceptance_test(evidence, None, labels, 0.01, 0.5),  # type: ignore[call-arg,misc]
-        "acceptance_test: give margin by keyword.",
+        "acceptance_test: pass margin by keyword.",
     )
     assert by_position == acceptance_test(evidence, None, labels, 0.01, margin=0.5)
     suspects = "too_many_outliers: the argument 'suspects' is now 'outliers'."
@@ -196,11 +196,11 @@ def test_resampled_differences_and_close_up_by_position() -> None:
     scores, labels = np.arange(8.0), np.arange(8) % 2
     differences = warned(
         lambda: resampled_differences(lambda s, _: {"mean": float(s.mean())}, scores, scores + 1, labels, 5),  # type: ignore[call-arg,misc]
-        "resampled_differences: give resamples by keyword.",
+        "resampled_differences: pass resamples by keyword.",
     )
     assert differences["mean"].value == -1.0
     pixels = np.zeros((8, 8, 3), np.float32)
-    window = warned(lambda: close_up(pixels, 4, 4, 4, 2), "close_up: give side, size by keyword.")  # type: ignore[call-arg,misc]
+    window = warned(lambda: close_up(pixels, 4, 4, 4, 2), "close_up: pass side, size by keyword.")  # type: ignore[call-arg,misc]
     assert window.shape == (2, 2, 3)
 
 

@@ -1,4 +1,4 @@
-"""Old import paths and names: everything public of version 0.1 still works, warns, and is the same object."""
+"""Old import paths: each public name of version 0.1 can be imported, issues a warning, and is the new object."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ OLD = {
     "training_state": "State initial_state tensors_of state_of",
 }
 PUBLIC = [(module, name) for module, names in OLD.items() for name in names.split()]
-# Names that version 0.1 spelled otherwise: what they are called now.
+# Names of version 0.1 that have changed → their new names.
 RENAMED = {
     "STARTS": "INITIALIZATIONS",
     "start_map": "initial_map",
@@ -82,24 +82,24 @@ RENAMED = {
 
 
 def new_path(module: str, name: str) -> str:
-    """Return where an old name is defined now, found by looking at every module."""
+    """Return the new full path of an old name."""
     successor = MOVED.get(f"reconpatch.{module}.{name}")
     return successor or f"{MOVED[f'reconpatch.{module}']}.{name}"
 
 
 def run(program: str, *options: str) -> str:
-    """Run a program in a process of its own and return what it prints."""
+    """Run a program in a new process and return its output."""
     command = [sys.executable, *options, "-c", program]
     return subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout.strip()
 
 
 @pytest.mark.parametrize(("module", "name"), PUBLIC, ids=[".".join(pair) for pair in PUBLIC])
 def test_every_old_name_is_the_new_object_and_warns_of_its_path(module: str, name: str) -> None:
-    if module == "arrays":  # where it was
+    if module == "arrays":  # this module has not moved
         assert hasattr(importlib.import_module("reconpatch.arrays"), name)
         return
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RenamedWarning)  # of the import, which only the first one raises
+        warnings.simplefilter("ignore", RenamedWarning)  # only the first import of a module issues its warning
         old = importlib.import_module(f"reconpatch.{module}")
     new = new_path(module, name)
     owner, _, new_name = new.rpartition(".")
@@ -125,7 +125,7 @@ def test_importing_an_old_module_warns_at_the_line_that_imports_it(
     assert (warning.filename, warning.lineno) == ("users_script.py", 2)
 
 
-def test_the_table_names_old_modules_and_their_public_names_alone() -> None:
+def test_the_table_contains_only_old_modules_and_their_public_names() -> None:
     old = {f"reconpatch.{module}" for module in OLD} | {f"reconpatch.{module}.{name}" for module, name in PUBLIC}
     assert MOVED.keys() <= old
 
@@ -140,7 +140,7 @@ def test_old_names_and_new_modules_are_imported_from_the_packages_side_by_side()
     assert run(program) == "True True reconpatch.adapter.similarity"
 
 
-def test_names_that_never_were_are_errors() -> None:
+def test_unknown_names_raise() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RenamedWarning)
         old = importlib.import_module("reconpatch.coreset")
@@ -160,7 +160,7 @@ def test_the_names_of_an_old_module_are_listed() -> None:
     assert {"STARTS", "start_map"} <= set(dir(old))
 
 
-def test_the_function_similarity_stays_the_function_when_the_old_module_is_imported() -> None:
+def test_importing_the_old_module_similarity_keeps_the_function_similarity() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RenamedWarning)
         importlib.import_module("reconpatch.similarity")
@@ -173,7 +173,7 @@ def test_the_function_similarity_stays_the_function_when_the_old_module_is_impor
     assert again is similarity
 
 
-def test_it_stays_the_function_in_a_fresh_process_too() -> None:
+def test_importing_the_old_module_similarity_keeps_the_function_in_a_new_process() -> None:
     program = (
         "import warnings; warnings.simplefilter('ignore', DeprecationWarning); "
         "import reconpatch.similarity; import numpy as np; z = np.eye(4); "
@@ -183,7 +183,7 @@ def test_it_stays_the_function_in_a_fresh_process_too() -> None:
     assert run(program) == "(4, 4) (4, 4) 2.0"
 
 
-def test_the_repositorys_own_code_uses_no_old_path() -> None:
+def test_the_code_of_the_repository_uses_no_old_path() -> None:
     files = [
         path
         for folder in ("reconpatch", "pipelines", "benchmarks", "study", "cluster", "tests")
@@ -195,7 +195,7 @@ def test_the_repositorys_own_code_uses_no_old_path() -> None:
 
 
 def imports(path: Path) -> set[str]:
-    """Return the full names of everything that a file imports, the public names of `reconpatch` aside."""
+    """Return the full names that a file imports, without the public names of `reconpatch`."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -206,7 +206,7 @@ def imports(path: Path) -> set[str]:
     return names
 
 
-def test_every_module_is_imported_without_a_warning() -> None:
+def test_importing_the_modules_issues_no_warning() -> None:
     modules = [
         ".".join(path.relative_to(ROOT).with_suffix("").parts)
         for path in sorted((ROOT / "reconpatch").rglob("*.py"))

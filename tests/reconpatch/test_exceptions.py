@@ -1,4 +1,4 @@
-"""Errors of the method: one base, and the base class that each of them had before."""
+"""The exceptions of the method: their common base class, and ValueError, which callers of version 0.1 catch."""
 
 from __future__ import annotations
 
@@ -17,6 +17,6 @@ def test_every_error_is_a_reconpatch_error_and_a_value_error(kind: type[ReconPat
         raise kind("what is wrong")
 
 
-def test_errors_cross_processes() -> None:
+def test_errors_can_be_pickled() -> None:
     error = pickle.loads(pickle.dumps(ImageError("what is wrong")))
     assert (type(error), str(error)) == (ImageError, "what is wrong")

@@ -1,7 +1,7 @@
-"""On a GPU everything is what it is on a CPU, which the other modules compare with loops; and it is the same each time.
+"""Results on a GPU equal those on a CPU, which other tests compare with loops, and repeated results are bitwise equal.
 
-Skipped where there is none. Float32 sums of another order differ in their last digits; what is decided by distances
-(neighbors, picks, ties) does not differ at all.
+The tests are skipped on machines without a GPU. Float32 sums in another order differ in their last digits; decisions by
+distances (neighbors, picks, ties) must not differ.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from reconpatch.neighbors.memory_bank import MemoryBank
 from tests.reconpatch.adapter.test_training import patches
 from tests.reconpatch.neighbors import test_coreset, test_distances, test_memory_bank
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is available")
 
 GPU = "cuda"
 
@@ -36,7 +36,7 @@ def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("kind", test_distances.KINDS)
-def test_distances_and_who_is_near(kind: str) -> None:
+def test_distances_neighborhoods_and_nearest_rows(kind: str) -> None:
     x = test_distances.rows_of(kind, 200, 24)
     there = x.to(GPU)
     squared = squared_distances(there)
@@ -84,13 +84,13 @@ def test_the_coreset(kind: str, pool: int, block: int, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("few", range(1, 20))
-def test_equal_rows_are_equally_far_whoever_else_is_measured(few: int) -> None:
+def test_squared_lengths_do_not_depend_on_the_number_of_rows(few: int) -> None:
     rows = drawn(1_000, 512)
     assert torch.equal(squared_lengths(rows[:few].clone().to(GPU)), squared_lengths(rows.clone().to(GPU))[:few])
 
 
 def test_ties_of_wide_features_go_to_the_lowest_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether a distance was one of few or of many."""
+    """Distances of equal rows must be equal, no matter how many rows are measured at once."""
     monkeypatch.setattr(coreset, "_POOL_GPU", 1 << 14)
     monkeypatch.setattr(coreset, "_BLOCK_GPU", 16)
     monkeypatch.setattr(coreset, "_BLOCK", 16)
@@ -100,7 +100,7 @@ def test_ties_of_wide_features_go_to_the_lowest_row(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_coreset_of_features_that_are_not_on_the_gpu() -> None:
-    """As a run selects: mapped from a file, half precision, block by block."""
+    """A run selects in the same way: features in half precision on the CPU, moved to the GPU in blocks."""
     features = drawn(30_000, 128).half().numpy()
     found, expected = farthest_first(features, 0.01, device=GPU), farthest_first(features, 0.01)
     assert isinstance(found.indices, np.ndarray)
@@ -121,7 +121,7 @@ def test_scores(kind: str, left_out: bool) -> None:
         assert found.nearest.tolist() == expected.nearest.tolist()
 
 
-def test_what_the_other_images_do_not_explain() -> None:
+def test_unexplained_patches() -> None:
     entries, features = drawn(40, 8), drawn(30, 8, seed=1)
     nearest, own = nearest_rows(features, entries)[0][:, 0], torch.tensor([3, 4, 5])
     expected = unexplained(features, nearest, MemoryBank(entries), own)
@@ -132,7 +132,7 @@ def test_what_the_other_images_do_not_explain() -> None:
 
 @pytest.mark.parametrize("init", ["raw", "neighbors"])
 def test_training(init: str) -> None:
-    """That it goes a CPU's way at first; rounding grows with the steps, on a CPU as well."""
+    """The first steps equal those on a CPU; later, rounding errors grow with the steps, on a CPU as well."""
     features = patches(400, 24)
     config = AdapterConfig(init=init, dim=12, epochs=2, batch_size=100, lr=1e-3, seed=3)
     expected = train_adapter(features, config, per_image=40)
@@ -141,7 +141,7 @@ def test_training(init: str) -> None:
     np.testing.assert_allclose(found.weight, expected.weight, atol=1e-3 * np.abs(expected.weight).max())
 
 
-def test_training_again_and_going_on_give_the_same_to_the_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_repeated_and_resumed_training_are_bitwise_equal(monkeypatch: pytest.MonkeyPatch) -> None:
     features = patches(3_000, 160)
     config = AdapterConfig(dim=64, epochs=10, batch_size=512, lr=1e-3, seed=3)
     first = train_adapter(features, config, device=GPU)
@@ -183,7 +183,7 @@ def test_patch_features_are_summed_in_full_precision(aggregation: str) -> None:
     torch.testing.assert_close(found.cpu(), patch_features(layers, 3, aggregation), rtol=1e-5, atol=1e-5)
 
 
-def test_features_of_a_network_are_a_cpu_s_to_half_precision_and_the_same_each_time() -> None:
+def test_features_of_a_backbone_equal_the_cpu_s_in_half_precision_and_repeat_exactly() -> None:
     images = np.random.default_rng(0).random((4, 3, 96, 96), np.float32)
     found, expected = (
         extract_features(load_backbone("tf_efficientnet_lite0", image_size=96, device=device), images, 3, "concat")

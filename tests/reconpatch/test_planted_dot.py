@@ -1,4 +1,4 @@
-"""A planted dot is found where it is, whatever happened to the picture on its way."""
+"""A bright dot in an image is found at its position, for every format, mode, orientation and geometry."""
 
 from __future__ import annotations
 
@@ -31,7 +31,17 @@ WRITTEN = {
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """An image of a shape, how its file stores it, and the network input and grid of patches that look at it."""
+    """An image, how its file stores it, and the geometry that reads it.
+
+    Attributes:
+        shape: Height and width of the image as displayed, in pixels.
+        size: Side of the backbone's input, in pixels.
+        cells: Number of patches per side of the input.
+        full_frame: Whether nothing is cropped.
+        mode: Pillow's mode of the image.
+        fmt: Format of the file, a key of `encode`.
+        orientation: EXIF orientation, 1 to 8.
+    """
 
     shape: tuple[int, int]
     size: int
@@ -43,7 +53,7 @@ class Case:
 
 
 def planted(case: Case, dot: tuple[slice, slice]) -> bytes:
-    """Return a file that shows a bright dot on a flat ground."""
+    """Return the content of a file with a bright dot on a uniform background."""
     shape, mode = case.shape, case.mode
     ground, bright = {"RGB": ((30, 90, 60), (250, 200, 220))}.get(mode, (60, 250))
     if mode == "P":
@@ -63,7 +73,10 @@ def planted(case: Case, dot: tuple[slice, slice]) -> bytes:
 
 
 def find_dot(geometry: Geometry, image: np.ndarray, cells: int) -> tuple[tuple[int, int], np.ndarray]:
-    """Return the peak's pixel and the map, with mean pooling as network and the deviation from the ground as score."""
+    """Return the pixel of the highest-scoring patch, and the anomaly map at the size of the image.
+
+    Mean pooling replaces the backbone. The score of a patch is its deviation from the background.
+    """
     pooled = adaptive_avg_pool2d(preprocess(image, geometry), cells)
     ground = np.median(image.reshape(-1, 3), 0)
     scores = (pooled - torch.from_numpy(ground)[:, None, None]).abs().mean(0)
@@ -73,7 +86,7 @@ def find_dot(geometry: Geometry, image: np.ndarray, cells: int) -> tuple[tuple[i
 
 
 def place_dot(geometry: Geometry, cells: int, fractions: tuple[float, float]) -> tuple[slice, slice]:
-    """Return a dot of a patch's size, in whole pixels, at these fractions of the height and width of the crop."""
+    """Return the rows and columns of a dot as large as a patch, at fractions of the crop's height and width."""
     dot = []
     for side, inside, fraction in zip((geometry.height, geometry.width), geometry.looked_at(), fractions, strict=True):
         extent = max(1, round(geometry.crop / cells * side / geometry.resize))
@@ -83,6 +96,7 @@ def place_dot(geometry: Geometry, cells: int, fractions: tuple[float, float]) ->
 
 
 def check_dot(case: Case, fractions: tuple[float, float]) -> None:
+    """Assert that the dot is found within one patch, and that the map covers exactly the crop."""
     shape, size, cells = case.shape, case.size, case.cells
     geometry = Geometry.of(*shape, size, case.full_frame)
     dot = place_dot(geometry, cells, fractions)
@@ -92,7 +106,7 @@ def check_dot(case: Case, fractions: tuple[float, float]) -> None:
         patch = max(1.0, size / cells * side / geometry.resize)
         center = (extent.start + extent.stop) / 2
         assert abs(peak_at + 0.5 - center) <= patch
-        # The map is that of the patches, blurred by 4 network pixels: its peak is not finer than theirs.
+        # The map is upsampled from the patches and blurred, so its maximum is not more precise than a patch.
         assert abs(highest_at + 0.5 - center) <= patch + 1.0
 
     inside = np.zeros(shape, bool)
@@ -106,7 +120,7 @@ fraction = st.one_of(st.sampled_from([0.0, 1.0]), st.floats(0.0, 1.0))
 
 @settings(max_examples=120)
 @given(st.data())
-def test_a_planted_dot_is_found(data):
+def test_a_dot_is_found(data):
     side = st.one_of(st.integers(1, 40), st.integers(41, 700))
     mode = data.draw(st.sampled_from(sorted(WRITTEN)), "mode")
     fmt = data.draw(st.sampled_from(WRITTEN[mode]), "format")
@@ -126,7 +140,7 @@ def test_a_planted_dot_is_found(data):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize(("mode", "fmt"), [(mode, kinds[0]) for mode, kinds in WRITTEN.items()])
-def test_a_planted_dot_is_found_in_every_mode_and_orientation(mode, fmt, orientation):
+def test_a_dot_is_found_in_every_mode_and_orientation(mode, fmt, orientation):
     case = Case(shape=(90, 260), size=224, cells=28, mode=mode, fmt=fmt, orientation=orientation)
     check_dot(case, (0.9, 0.15))
 
@@ -136,5 +150,5 @@ def test_a_planted_dot_is_found_in_every_mode_and_orientation(mode, fmt, orienta
     [((2400, 1600), 224, 28), ((1000, 3000), 480, 60), ((8, 9), 224, 28), ((3, 500), 480, 60), ((256, 256), 224, 28)],
 )
 @pytest.mark.parametrize("fractions", [(0.0, 1.0), (0.37, 0.61)])
-def test_a_planted_dot_is_found_in_large_and_tiny_pictures(shape, size, cells, fractions):
+def test_a_dot_is_found_in_large_and_tiny_images(shape, size, cells, fractions):
     check_dot(Case(shape=shape, size=size, cells=cells, mode="RGB", fmt="TIFF", orientation=6), fractions)

@@ -1,4 +1,4 @@
-"""A small category, and a folder for what is computed of it."""
+"""Fixtures: a small category, and a folder for the features, scores and results of its trials."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tests.pipelines.runs import make_category
 
 @pytest.fixture(scope="session")
 def category(tmp_path_factory: pytest.TempPathFactory) -> Category:
+    """A category of 10 training images and 16 test images, half of them defective."""
     root = tmp_path_factory.mktemp("study")
     make_category(root / "cloth", seed=0, train=10, good=8, defects=8)
     return categories_of_folder(root)[0]
@@ -18,4 +19,5 @@ def category(tmp_path_factory: pytest.TempPathFactory) -> Category:
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
+    """A folder that all tests share, so that features are extracted only once."""
     return StudyFolder(tmp_path_factory.mktemp("kept"))

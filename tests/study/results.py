@@ -1,4 +1,4 @@
-"""Results of trials for the tests of what is computed from them."""
+"""Example results of trials for the tests."""
 
 from __future__ import annotations
 
@@ -33,5 +33,10 @@ _RESULT = TrialResult(
 
 
 def result(category: str = "a", **changes: Any) -> TrialResult:
-    """Return a result with some fields changed."""
+    """Return an example result with some fields changed.
+
+    Args:
+        category: Name of the category.
+        **changes: Field of `TrialResult` -> its value.
+    """
     return replace(_RESULT, category=category, **changes)

@@ -1,4 +1,4 @@
-"""The study's adapters: the ways batches are drawn, and the control."""
+"""Tests of the study's adapters: how batches are drawn, and the control with shuffled similarities."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_neighbors_are_the_nearest_rows_of_other_images() -> None:
         assert nearest[row].tolist() == expected[:7]
 
 
-def test_batches_of_neighbors_are_distinct_rows_and_the_same_for_a_seed() -> None:
+def test_batches_of_neighbors_are_distinct_rows_and_depend_only_on_the_seed() -> None:
     config = AdapterConfig(batch_size=32, seed=5)
     first, second = (_neighbors(rows, config, 9) for _ in range(2))
     for step in range(4):
@@ -34,7 +34,7 @@ def test_batches_of_neighbors_are_distinct_rows_and_the_same_for_a_seed() -> Non
         np.testing.assert_array_equal(batch, second(step))
 
 
-def test_the_control_has_the_same_weights_for_other_pairs() -> None:
+def test_the_control_assigns_the_same_similarities_to_other_pairs() -> None:
     z = torch.randn(20, 4, generator=torch.Generator().manual_seed(1))
     config = AdapterConfig(seed=2)
     shuffled, true = _shuffled(config)(z), similarity(z, None, config.contrastive_neighbors, config.alpha)
@@ -43,7 +43,7 @@ def test_the_control_has_the_same_weights_for_other_pairs() -> None:
     assert not torch.equal(shuffled, true)
 
 
-def test_without_training_f_is_the_initialization_and_its_random_turn_keeps_the_distances() -> None:
+def test_without_training_f_is_the_initialization_and_a_random_rotation_keeps_the_distances() -> None:
     config = AdapterConfig(init="standard", dim=8, epochs=0)
     assert weight_of(rows, AdapterRecipe(), 9, 0) is None
     weights = [weight_of(rows, AdapterRecipe(config, turned=turned), 9, 0) for turned in (False, True)]
@@ -59,7 +59,7 @@ def test_without_training_f_is_the_initialization_and_its_random_turn_keeps_the_
         torch.testing.assert_close(torch.cdist(patches, patches), expected, atol=2e-3, rtol=1e-3)
 
 
-def test_training_is_that_of_train_adapter_with_the_seed_of_the_trial() -> None:
+def test_an_adapter_is_trained_by_train_adapter_with_the_seed_of_the_trial() -> None:
     config = AdapterConfig(dim=4, epochs=1, max_steps=0, lr=1e-3, batch_size=64)
     trained = train_adapter(rows, replace(config, seed=3)).weight
     weight = weight_of(rows, AdapterRecipe(config), 9, 3)

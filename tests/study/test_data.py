@@ -1,4 +1,4 @@
-"""The study's categories and the halves of their test sets."""
+"""Tests of the study's categories and the halves of their test sets."""
 
 from __future__ import annotations
 

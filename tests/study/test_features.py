@@ -1,4 +1,4 @@
-"""Anomaly maps are returned in the image's own pixels, whatever the frame."""
+"""Tests that anomaly maps are returned in the pixels of the image, for each frame."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FRAMES = ("crop", "whole", "padded")
 
 @pytest.mark.parametrize("frame", FRAMES)
 @pytest.mark.parametrize("shape", [(90, 60), (60, 90), (75, 75), (61, 90)])
-def test_a_spot_in_the_middle_stays_in_the_middle(frame: str, shape: tuple[int, int]) -> None:
+def test_a_spot_in_the_center_stays_in_the_center(frame: str, shape: tuple[int, int]) -> None:
     spot = np.zeros((64, 64), np.float32)
     spot[31:33, 31:33] = 1.0
     values = on_picture(spot, FeatureSpec(size=64, frame=frame), shape)
@@ -22,16 +22,16 @@ def test_a_spot_in_the_middle_stays_in_the_middle(frame: str, shape: tuple[int, 
     assert abs(cols.mean() + 0.5 - shape[1] / 2) <= 1.0
 
 
-def test_only_the_crop_leaves_parts_of_the_image_out() -> None:
-    unseen = {
+def test_only_the_crop_excludes_parts_of_the_image() -> None:
+    has_excluded_pixels = {
         frame: np.isnan(on_picture(np.ones((64, 64), np.float32), FeatureSpec(size=64, frame=frame), (90, 60))).any()
         for frame in FRAMES
     }
-    assert unseen == {"crop": True, "whole": False, "padded": False}
+    assert has_excluded_pixels == {"crop": True, "whole": False, "padded": False}
 
 
-def test_padding_keeps_the_aspect() -> None:
-    """A row of the network's map is as high on the image as a column is wide."""
+def test_padding_keeps_the_aspect_ratio() -> None:
+    """On the image, a row of the map of the backbone's input is as high as a column is wide."""
     stripe = np.zeros((64, 64), np.float32)
     stripe[32:] = 1.0
     rows = on_picture(stripe, FeatureSpec(size=64, frame="padded"), (40, 80))

@@ -1,4 +1,4 @@
-"""Thresholds from held-out scores, and the false alarms they raise, counted by hand."""
+"""Tests of thresholds from held-out scores; the false positives are counted by hand."""
 
 from __future__ import annotations
 
@@ -13,13 +13,19 @@ from tests.study.results import result
 
 
 def on_test_set(category: str = "a", good: int = 10, **changes: Any) -> TrialResult:
-    """Good test images score 0, 1, 2, ..., two defective ones 100 and 2.5."""
+    """Return a result whose good test images have the scores 0, 1, 2, ... and two defective ones 100 and 2.5.
+
+    Args:
+        category: Name of the category.
+        good: Number of good test images.
+        **changes: Field of `TrialResult` -> its value.
+    """
     scores = [*(float(score) for score in range(good)), 100.0, 2.5]
     return result(category, scores=scores, labels=[0] * good + [1, 1], **changes)
 
 
-def test_alarms_are_counted_above_the_conformal_threshold() -> None:
-    """Of 19 held-out scores 0 ... 18, the largest is the threshold for 5 %, the second largest for 10 %."""
+def test_images_above_the_conformal_threshold_are_counted() -> None:
+    """With the held-out scores 0 to 18, the largest is the threshold for 5 %, the second largest that for 10 %."""
     rates = with_holdout([on_test_set(holdout_scores=[float(score) for score in range(19)], good=25)])
     assert [rate.rate for rate in rates] == list(RATES)
     by_rate = {rate.rate: rate for rate in rates}
@@ -36,7 +42,7 @@ def test_cross_fitting_pools_the_folds_of_a_category() -> None:
     folds += [result("b", holdout_scores=[1000.0] * 30)]
     rates = cross_fitted([on_test_set()], folds)
     assert {rate.held_out for rate in rates} == {9}
-    assert rates[-1].alarms == 1  # 9 of the good 0 ... 9 is above the largest, 8
+    assert rates[-1].alarms == 1  # only the good test image with score 9 is above the largest held-out score, 8
 
 
 def test_the_bound_holds_on_average() -> None:

@@ -1,4 +1,4 @@
-"""Gains and their intervals, compared with plain computations."""
+"""Tests of gains and their intervals against direct computations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ from tests.study.results import result
 
 
 def trials(shift: float, n: int = 60) -> list[TrialResult]:
-    """Two categories, two seeds; defective images score higher by `shift`, rounded so that there are ties."""
+    """Return results of two categories with two seeds each; scores are rounded so that there are ties.
+
+    Args:
+        shift: Mean difference between the scores of defective and good images.
+        n: Number of test images of each category.
+    """
     results = []
     for category in ("a", "b"):
         for seed in (0, 1):
@@ -32,18 +37,23 @@ def test_the_gain_is_the_mean_difference_of_auroc() -> None:
     assert gained.low < gained.mean < gained.high
 
 
-def test_a_recipe_gains_nothing_on_itself() -> None:
+def test_the_gain_over_the_same_results_is_zero() -> None:
     gained = gain(trials(1.0), trials(1.0))
     assert (gained.mean, gained.low, gained.high) == (0.0, 0.0, 0.0)
 
 
 def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Return the share of pairs in which the defective image scores higher; 100 times faster than scikit-learn."""
+    """Return the share of pairs in which the defective image scores higher; 100 times faster than scikit-learn.
+
+    Args:
+        labels: 0 for good, 1 for defective, (n,).
+        scores: Anomaly scores, (n,).
+    """
     defective, good = scores[labels == 1][:, None], scores[labels == 0]
     return float(np.mean((defective > good) + 0.5 * (defective == good)))
 
 
-def test_the_interval_is_that_of_a_bootstrap_written_out() -> None:
+def test_the_interval_equals_that_of_an_explicit_bootstrap() -> None:
     ours, reference = trials(1.5), trials(0.5)
     random = np.random.default_rng(3)
     means = []

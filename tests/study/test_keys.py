@@ -1,4 +1,4 @@
-"""Names of stored files, which renamed fields must not change."""
+"""Tests that renaming a field does not change the names of stored files."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ def test_a_renamed_field_keeps_the_name_of_its_files() -> None:
     assert file_name(renamed) == hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
-def test_another_value_makes_another_name() -> None:
+def test_different_values_have_different_names() -> None:
     assert file_name(["cloth", {"trim": 0.1}]) != file_name(["cloth", {"trim": 0.2}])

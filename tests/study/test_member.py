@@ -1,4 +1,4 @@
-"""The scores of one member."""
+"""Tests of the scores of one member."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from study.recipe import Recipe
 from study.trial import StudyFolder, Trial, member_result
 
 
-def test_an_image_that_is_left_out_is_compared_with_the_other_images(category: Category, folder: StudyFolder) -> None:
+def test_with_own_entries_excluded_an_image_is_compared_with_the_other_images(
+    category: Category, folder: StudyFolder
+) -> None:
     spec = FeatureSpec(size=64)
     everything = Recipe(members=(spec,), coreset=1.0, left_out=True, score_neighbors=1)
     maps = member_result(Trial(category, everything, 0, "A"), spec, folder).holdout

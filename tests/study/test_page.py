@@ -1,4 +1,4 @@
-"""The page: the text between its marks, and the figures of its tables."""
+"""Tests of the page: text between its marks, and figures of its tables."""
 
 from __future__ import annotations
 
@@ -12,6 +12,14 @@ from tests.study.results import result
 
 
 def trial(category: str, auroc: float, seed: int = 0, pixel: float | None = None) -> TrialResult:
+    """Return a result.
+
+    Args:
+        category: Name of the category.
+        auroc: Image AUROC; d' is twice this value.
+        seed: Seed of the trial.
+        pixel: Pixel AUROC; None without masks.
+    """
     return result(
         category,
         seed=seed,
@@ -29,9 +37,10 @@ def test_only_the_text_between_the_marks_is_replaced(tmp_path: Path) -> None:
     )
     fill(page, {"one": "new\n", "two": "\\1"})
     assert page.read_text() == (
-        "before\n<!-- one -->\nnew\n<!-- end of one -->\nbetween\n<!-- two -->\n\\1\n<!-- end of two -->\nafter\n"
+        "before\n<!-- one -->\n\nnew\n\n<!-- end of one -->\nbetween\n"
+        "<!-- two -->\n\n\\1\n\n<!-- end of two -->\nafter\n"
     )
-    with pytest.raises(ValueError, match="has no <!-- three -->"):
+    with pytest.raises(ValueError, match="has no marks <!-- three --> and <!-- end of three -->"):
         fill(page, {"three": ""})
 
 

@@ -1,4 +1,4 @@
-"""The default recipe of the study is that of the command line."""
+"""Tests that the default recipe of the study equals that of the command line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from study.features import FeatureSpec
 from study.plan import DEFAULT, FINALS
 
 
-def test_the_default_that_is_tried_is_that_of_the_command_line() -> None:
+def test_the_default_recipe_equals_that_of_the_command_line() -> None:
     members = resolve_members("ensemble", DEMO_BACKBONES, 320, {})
     config = RunConfig(command="ensemble", data="data", out="out", members=members, image_size=320)
     for member, spec in zip(members, DEFAULT.members, strict=True):
@@ -19,7 +19,7 @@ def test_the_default_that_is_tried_is_that_of_the_command_line() -> None:
     assert (config.score_neighbors, config.fusion) == (DEFAULT.score_neighbors, DEFAULT.fusion)
 
 
-def test_the_identity_has_the_same_bank_and_features() -> None:
+def test_the_recipe_with_the_identity_adapter_has_the_same_bank_and_features() -> None:
     identity = FINALS["default ensemble, identity"]
     assert (identity.members, identity.coreset) == (DEFAULT.members, DEFAULT.coreset)
     assert identity.adapter.config is None

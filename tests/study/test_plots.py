@@ -1,4 +1,4 @@
-"""The study's plots."""
+"""Tests of the study's plots."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from study.plots import _undominated, banks, front
 from tests.study.results import result
 
 
-def test_the_front_holds_what_no_cheaper_recipe_beats() -> None:
+def test_the_front_contains_recipes_that_no_cheaper_recipe_exceeds() -> None:
     cost = {"cheap": 1.0, "worse": 2.0, "better": 3.0, "as good": 3.0}
     gain = {"cheap": 80.0, "worse": 79.0, "better": 90.0, "as good": 90.0}
     assert _undominated(cost, gain) == ["cheap", "better"]

@@ -1,4 +1,4 @@
-"""Results of trials are read as they were written."""
+"""Tests that results of trials are read as they were written."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from study.results import Costs, TrialResult
 from tests.study.results import result
 
 
-def test_a_result_is_read_as_it_was_written_beside_other_keys() -> None:
+def test_a_result_is_read_as_it_was_written_and_other_keys_are_ignored() -> None:
     stored = json.loads(json.dumps({"recipe": {}, **result().as_json()}))
     assert TrialResult.of_json(stored) == result()
 

@@ -1,4 +1,4 @@
-"""Entries without support of other images: distances by plain loops, and which entries remain."""
+"""Tests of the removal of isolated bank entries; the distances are checked with plain loops."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def test_isolation_is_the_distance_to_the_nearest_patch_of_another_image() -> No
         np.testing.assert_allclose(distance, expected, rtol=1e-4)
 
 
-def test_a_lone_image_supports_nothing() -> None:
+def test_with_a_single_image_all_distances_are_infinite() -> None:
     rows = np.eye(4, dtype=np.float32)
     assert np.isinf(isolation(rows[:2], np.zeros(2, np.int64), rows, 4)).all()
 
 
-def test_the_farthest_entries_go_and_one_always_stays() -> None:
+def test_the_farthest_entries_are_removed_and_at_least_one_remains() -> None:
     assert supported(np.array([0.3, 9.0, 0.1, 0.2], np.float32), 0.25).tolist() == [True, False, True, True]
     assert supported(np.array([0.3, 9.0], np.float32), 0.99).tolist() == [True, False]
     assert supported(np.array([0.3, 9.0], np.float32), 0.0).all()

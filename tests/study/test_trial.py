@@ -1,4 +1,4 @@
-"""Trials: what they score, that they are run once, and what their options change."""
+"""Tests of trials: scored images, stored results, and the effect of the options."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from study.trial import StudyFolder, Trial, run_trial
 SMALL = Recipe(members=(FeatureSpec(size=64),), coreset=0.1)
 
 
-def test_a_trial_scores_its_half_and_is_run_once(category: Category, folder: StudyFolder) -> None:
+def test_a_trial_scores_its_half_and_runs_only_once(category: Category, folder: StudyFolder) -> None:
     results = {half: run_trial(Trial(category, SMALL, 0, half), folder) for half in "AB"}
     first = results["A"]
     assert not set(first.paths) & set(results["B"].paths)
@@ -28,7 +28,7 @@ def test_a_trial_scores_its_half_and_is_run_once(category: Category, folder: Stu
     assert {path: path.stat().st_mtime_ns for path in folder.root.rglob("*") if path.is_file()} == times
 
 
-def test_held_out_and_dirty_images_change_the_training_images(category: Category, folder: StudyFolder) -> None:
+def test_held_out_images_and_added_defects_change_the_training_images(category: Category, folder: StudyFolder) -> None:
     results = {
         name: run_trial(Trial(category, recipe, 0, "A"), folder)
         for name, recipe in {
@@ -44,7 +44,7 @@ def test_held_out_and_dirty_images_change_the_training_images(category: Category
     assert len(results["held out"].holdout_scores) == len(results["held out"].pasted_scores) == 2
 
 
-def test_a_name_depends_on_what_differs_from_the_defaults(category: Category) -> None:
+def test_the_name_depends_on_fields_that_differ_from_their_defaults(category: Category) -> None:
     recipes = [
         SMALL,
         replace(SMALL, trim=0.1),

@@ -1,1 +1,1 @@
-"""`paper-tables`: the runs behind the paper's tables, beside the published figures."""
+"""`reconpatch-run paper-tables`: repeat the runs of the paper's tables and compare the figures."""

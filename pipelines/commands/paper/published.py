@@ -1,7 +1,7 @@
-"""The figures of Tables 1-6 of the paper, in percent, and the run of `paper_tables` that reproduces each row.
+"""The figures of Tables 1-6 of the paper, in percent, and for each row the run that reproduces it.
 
-Only figures of ReConPatch and PatchCore are included. Rows without published figures are the identity adapter
-(PatchCore) on the same features, as the baseline of the adapter.
+Only figures of ReConPatch and PatchCore are included. Rows without published figures are baselines: the identity
+adapter (PatchCore) on the same features.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 IMAGE, PIXEL = "image_auroc", "pixel_auroc"
 
-# The paper counts zipper as a texture; its means over textures are over six rows.
+# The paper counts zipper as a texture, so that its means over textures are means of six categories.
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "objects": (
         "bottle",
@@ -35,9 +35,10 @@ class TableRow:
     """A row of Tables 1-3, or a column of Tables 4-6.
 
     Attributes:
-        label: how the row is called.
-        run: name of the run, in `RUNS`, that gives our figures.
-        published: metric → category, group of categories or 'mean' → AUROC in percent; empty where the paper has none.
+        label: Name of the row.
+        run: Name of the run in `RUNS` that computes our figures.
+        published: metric → category, group of categories or 'mean' → published AUROC in percent; empty if the paper
+            has no figures for the row.
     """
 
     label: str
@@ -50,12 +51,12 @@ class PaperTable:
     """A table of the paper.
 
     Attributes:
-        number: of the table.
-        title: of the table.
-        metrics: columns of metrics.parquet.
-        by_category: whether the paper prints every category, or only means.
-        rows: of the table.
-        note: printed below the comparison.
+        number: Number of the table in the paper (1-6).
+        title: Title of the table.
+        metrics: Metrics of the table, as columns of metrics.parquet.
+        by_category: Whether the paper prints every category; otherwise it prints only means.
+        rows: Rows of the table.
+        note: Note that is printed below the comparison; empty for none.
     """
 
     number: int
@@ -67,18 +68,19 @@ class PaperTable:
 
 
 def _means(image: float, pixel: float) -> dict[str, dict[str, float]]:
+    """Return the published means of image AUROC and pixel AUROC."""
     return {IMAGE: {MEAN: image}, PIXEL: {MEAN: pixel}}
 
 
 def _column(
     metric: str, objects: tuple[float, ...], textures: tuple[float, ...], means: tuple[float, float, float]
 ) -> dict[str, dict[str, float]]:
-    """A column of Table 4 or 5: values in the order of GROUPS, then the printed means of objects, textures and all."""
+    """Return a column of Table 4 or 5: values in the order of GROUPS, then the means of objects, textures and all."""
     values = dict(zip(CATEGORIES, objects + textures, strict=True))
     return {metric: {**values, **dict(zip((*GROUPS, MEAN), means, strict=True))}}
 
 
-# From here on a line of figures is a group of a column as it stands in the paper.
+# Each line of figures below is one group of categories of a column, in the order of the paper.
 # fmt: off
 _IMAGE_WRN101 = _column(
     IMAGE,
@@ -118,13 +120,13 @@ _PIXEL_PATCHCORE = _column(
 )
 # fmt: on
 
-_QUOTED = "The paper quotes PatchCore's own figures, which are those of its 25 % bank."
-_ZIPPER = "Zipper is a texture here, as in the paper."
+_QUOTED = "The paper quotes the figures of the PatchCore paper, which are those of its 25 % memory bank."
+_ZIPPER = "Zipper is counted as a texture, as in the paper."
 
 TABLES = (
     PaperTable(
         1,
-        "share of the coreset; D = 1024",
+        "coreset ratio, with D = 1024",
         (IMAGE, PIXEL),
         False,
         (
@@ -137,7 +139,7 @@ TABLES = (
     ),
     PaperTable(
         2,
-        "D, the adapter's output size",
+        "output size D of the adapter",
         (IMAGE, PIXEL),
         False,
         (
@@ -151,7 +153,7 @@ TABLES = (
     ),
     PaperTable(
         3,
-        "levels, with s = 5 and D = 512",
+        "layers (levels in the paper), with s = 5 and D = 512",
         (IMAGE, PIXEL),
         False,
         (
@@ -162,7 +164,7 @@ TABLES = (
     ),
     PaperTable(
         4,
-        "image AUROC of one network",
+        "image AUROC of one backbone",
         (IMAGE,),
         True,
         (
@@ -176,7 +178,7 @@ TABLES = (
     ),
     PaperTable(
         5,
-        "pixel AUROC of one network",
+        "pixel AUROC of one backbone",
         (PIXEL,),
         True,
         (
@@ -186,8 +188,8 @@ TABLES = (
             TableRow("PatchCore WRN-101 480 1 %", "patchcore-480"),
             TableRow("ReConPatch WRN-101 480", "single-480", _PIXEL_WRN101),
         ),
-        f"{_ZIPPER} {_QUOTED} ReConPatch's WRN-50 figures look misaligned in the paper (transistor 99.65, leather "
-        f"96.02): compare its means, not its rows.",
+        f"{_ZIPPER} {_QUOTED} The WRN-50 figures of ReConPatch seem to be in the wrong rows of the paper "
+        f"(transistor 99.65, leather 96.02): compare the means, not the categories.",
     ),
     PaperTable(
         6,

@@ -1,4 +1,4 @@
-"""Our figures beside those that the paper prints: rows of tables.parquet, and the printed tables."""
+"""Comparison of our figures with the published ones: the rows of tables.parquet and the printed tables."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ Measured = Mapping[str, MetricsRow]
 
 @dataclass(frozen=True, kw_only=True)
 class ComparedFigure(Row):
-    """A row of tables.parquet, whose columns have the names in parentheses.
+    """A published figure and ours: a row of tables.parquet.
 
     Attributes:
-        table: number of the paper's table.
-        label: of the table's row (`row`).
-        category: its name, or a mean and the number of categories that it is over.
-        metric: column of metrics.parquet.
-        published: the paper's figure in percent; None where it prints none.
-        ours: our figure in percent; None where the run has none.
-        run: folder of the run.
+        table: Number of the table in the paper (1-6).
+        label: Name of the table's row; stored in the column `row`.
+        category: Name of the category, or 'mean of n' for a mean over n categories.
+        metric: Name of the metric, as a column of metrics.parquet.
+        published: Figure of the paper in percent; None if the paper has none.
+        ours: Our figure in percent; None if the run has none.
+        run: Name of the folder of the run.
     """
 
     table: int
@@ -61,16 +61,19 @@ class ComparedFigure(Row):
 def compared_rows(
     table: PaperTable, measured: Mapping[str, Measured], categories: Sequence[str], holders: Mapping[str, str]
 ) -> list[ComparedFigure]:
-    """Return the rows of tables.parquet: every category, then the means.
+    """Return the rows of tables.parquet for one table: every category, then the means.
 
-    Our mean is over the categories for which every row of the table has the metric. Where the paper prints categories,
-    the published mean is over the same ones.
+    Our mean is over the categories for which every row of the table has the metric. If the paper prints categories, the
+    published mean is over the same categories.
 
     Args:
-        table: of the paper.
-        measured: run → its metrics.
-        categories: that the runs are about, in the paper's order.
-        holders: run → the folder that its metrics are from.
+        table: Table of the paper.
+        measured: Name of a run → its metrics.
+        categories: Categories of the runs, in the order of the paper.
+        holders: Name of a run → name of the folder that its metrics come from.
+
+    Returns:
+        The rows, grouped by metric and by row of the table.
     """
     figures = []
     for metric in table.metrics:
@@ -93,18 +96,20 @@ def compared_rows(
 
 
 def _percent(measured: Measured, metric: str) -> dict[str, float]:
+    """Return category → metric in percent, for the categories that have the metric."""
     values = {category: getattr(row, metric) for category, row in measured.items()}
     return {category: 100 * value for category, value in values.items() if value is not None}
 
 
 def _groups(table: PaperTable) -> dict[str, tuple[str, ...]]:
+    """Return the groups of categories that the table has a mean of."""
     return {**(GROUPS if table.by_category else {}), MEAN: CATEGORIES}
 
 
 def _published_mean(
     table: PaperTable, published: Mapping[str, float], group: str, counted: Sequence[str]
 ) -> float | None:
-    """Return the published mean; over some of the categories, the mean of their published figures if there are any."""
+    """Return the published mean, computed from the published figures if only some categories are counted."""
     if not published:
         return None
     if not table.by_category or len(counted) == len(_groups(table)[group]):
@@ -113,6 +118,7 @@ def _published_mean(
 
 
 def _label(table: PaperTable, group: str, counted: Sequence[str]) -> str:
+    """Return the name of a mean, with the number of categories."""
     label = f"{MEAN} of {len(counted)}"
     if group != MEAN:
         return f"{group}: {label}"
@@ -120,13 +126,13 @@ def _label(table: PaperTable, group: str, counted: Sequence[str]) -> str:
 
 
 def show(console: Console, table: PaperTable, compared: Sequence[ComparedFigure], with_what: Sequence[str]) -> None:
-    """Print a table: a line a category where the paper prints categories, else a line a row.
+    """Print a table with one line per category if the paper prints categories, else one line per row.
 
     Args:
-        console: that the table is printed on.
-        table: of the paper.
-        compared: its rows, of `compared_rows`.
-        with_what: networks, and what else differs from the paper.
+        console: Console for the table.
+        table: Table of the paper.
+        compared: Rows of the table, from `compared_rows`.
+        with_what: Backbones of our runs, and the settings that differ from the paper.
     """
 
     def position(figure: ComparedFigure) -> tuple[str, str]:
@@ -152,6 +158,7 @@ def show(console: Console, table: PaperTable, compared: Sequence[ComparedFigure]
 
 
 def _header(table: PaperTable, name: str, side: str, label: str) -> str:
+    """Return the header of a column."""
     if table.by_category:
         return f"{name}\n{side}"
     mean = label.partition(",")[0] if side == "ours" else f"{MEAN} of {len(CATEGORIES)}"
@@ -159,4 +166,5 @@ def _header(table: PaperTable, name: str, side: str, label: str) -> str:
 
 
 def _cell(value: float | None) -> str:
+    """Return the text of a table cell."""
     return "-" if value is None else f"{value:.2f}"

@@ -1,6 +1,6 @@
-"""The runs behind Tables 1-6 of the paper, each an ordinary run directory in --out.
+"""The runs of Tables 1-6 of the paper, each in a run directory below --out.
 
-Calling the command again therefore resumes runs that were interrupted, and only prints those that are complete.
+Running the command again therefore resumes interrupted runs, and only prints the results of complete ones.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ TABLES_FILE, TABLES_CSV = "tables.parquet", "tables.csv"
 
 @dataclass(frozen=True)
 class PaperRun:
-    """A run of the paper.
+    """The settings of a run of the paper.
 
     Attributes:
-        preset, image_size: the row of the presets that the run starts from.
-        backbones: timm's names of its networks.
-        overrides: field of Member → value of the paper's table. Values that equal the preset's are here as well where
-            small networks, whose presets differ, have to follow the paper.
+        preset, image_size: Preset, and side of the images in pixels, that select the default settings.
+        backbones: timm names of the backbones.
+        overrides: Field of `Member` → value of the paper. Values that equal those of the preset are repeated if small
+            backbones, whose presets differ, must follow the paper too.
     """
 
     preset: str
@@ -48,7 +48,7 @@ _WRN50, _WRN101 = (SINGLE_BACKBONE,), ENSEMBLE_BACKBONES[:1]
 _PATCHCORE = {"epochs": 0}
 _MORE_LAYERS = {"patch_size": 5, "layers": (1, 2, 3)}
 
-# Folder below --out → run; sections 4.1-4.3 of the paper.
+# Name of the folder below --out → run. Source: sections 4.1-4.3 of the paper.
 RUNS: Mapping[str, PaperRun] = {
     "single": PaperRun("single", 224, _WRN50, {"dim": 512}),
     "single-d1024-c25": PaperRun("single", 224, _WRN50, {"dim": 1024, "coreset": 0.25}),
@@ -76,16 +76,17 @@ class PaperOptions:
     """Options of `reconpatch-run paper-tables`.
 
     Attributes:
-        data: path or URI of MVTec AD.
-        out: path or URI of the folder for the runs' folders and the tables.
-        tables: numbers of the paper's tables; all by default.
-        categories: of the data; all that the paper has by default.
-        backbones: replace the paper's networks: runs of one network use the first one, ensembles all of them.
-        image_size: of every run; None for the paper's.
-        epochs: of every adapter; None for the paper's.
-        max_steps: of every adapter; None for the paper's.
-        dry_run: list the runs and write nothing.
-        weights, scratch, scratch_gb, workers, threads_per_unit, gpus_per_actor, address: of every run, as in
+        data: Path or URI of the dataset MVTec AD.
+        out: Path or URI of the folder for the run directories and the tables.
+        tables: Numbers of the tables to compute (1-6); empty for all.
+        categories: Categories to use; empty for all categories of the data that the paper has.
+        backbones: timm names that replace the backbones of the paper. Runs with one backbone use the first name,
+            ensembles use all names. Empty for the backbones of the paper.
+        image_size: Side of the images in pixels, for every run; None for the size of the paper.
+        epochs: Training epochs of every adapter; None for the number of the paper.
+        max_steps: Maximum number of training steps of every adapter; None for the number of the paper.
+        dry_run: Whether to list the runs without writing files.
+        weights, scratch, scratch_gb, workers, threads_per_unit, gpus_per_actor, address: Settings of every run, as in
             `RunConfig`.
     """
 
@@ -107,7 +108,7 @@ class PaperOptions:
     address: str | None = RunConfig.address
 
     def changes(self) -> list[str]:
-        """Return what differs from the paper besides networks, for the line above every table."""
+        """Return the settings, except backbones, that differ from the paper, such as '96 px' or '3 epochs'."""
         values = {"px": self.image_size, "epochs": self.epochs, "steps at most": self.max_steps}
         return [f"{value} {unit}" for unit, value in values.items() if value is not None]
 
@@ -126,18 +127,18 @@ _OF_EVERY_RUN = (
 
 
 def paper_tables(options: PaperOptions, console: Console) -> int:
-    """Complete the tables' runs, print our figures beside the published ones, and write tables.parquet and .csv.
+    """Complete the runs of the tables, print our figures and the published ones, and write tables.parquet and .csv.
 
     Args:
-        options: of the command line.
-        console: for progress and tables.
+        options: Options of the command line.
+        console: Console for progress, warnings and tables.
 
     Returns:
         The largest exit code of the runs.
 
     Raises:
-        UsageError: an option is invalid, or a run is in use.
-        BackboneError: a network does not exist or has no weights; raised before anything is computed.
+        UsageError: An option is invalid, or another process uses a run directory.
+        BackboneError: A backbone does not exist or has no weights. Nothing has been computed.
     """
     tables = [table for table in TABLES if not options.tables or table.number in options.tables]
     needed = {row.run for table in tables for row in table.rows}
@@ -168,36 +169,39 @@ def paper_tables(options: PaperOptions, console: Console) -> int:
 
 
 def _papers_categories(data: str, asked: Sequence[str], console: Console) -> tuple[str, ...]:
-    """Return the categories of the data that the paper has, in the paper's order; the others are left out."""
+    """Return the categories of the data that the paper has, in the order of the paper; warn of the others."""
     existing = find_categories(Store.of(data), asked)
     chosen = tuple(category for category in CATEGORIES if category in existing)
     if not chosen:
-        raise UsageError(f"--data {data}: none of {', '.join(existing[:20])} is of MVTec AD: {', '.join(CATEGORIES)}.")
+        raise UsageError(
+            f"--data {data}: none of {', '.join(existing[:20])} is a category of MVTec AD. "
+            f"Its categories are {', '.join(CATEGORIES)}."
+        )
     for category in existing:
         if category not in chosen:
-            console.warn(f"{category}: the paper has no such category; it is left out.")
+            console.warn(f"{category} is skipped: it is not a category of the paper.")
     return chosen
 
 
 def _config(name: str, options: PaperOptions, categories: tuple[str, ...]) -> RunConfig:
-    """Return a run's configuration: the paper's, with the user's changes.
+    """Return the configuration of a run: the settings of the paper with the changes of the user.
 
     Args:
-        name: of the run, in `RUNS`.
-        options: of the command line.
-        categories: that the run is about.
+        name: Name of the run in `RUNS`.
+        options: Options of the command line.
+        categories: Categories of the run.
     """
     paper_run = RUNS[name]
     is_single = len(paper_run.backbones) == 1
     networks = (options.backbones[:1] if is_single else options.backbones) or paper_run.backbones
     overrides = dict(paper_run.overrides)
-    if options.epochs is not None and overrides.get("epochs") != 0:  # the identity adapter is not trained
+    if options.epochs is not None and overrides.get("epochs") != 0:  # The identity adapter is not trained.
         overrides["epochs"] = options.epochs
     return RunConfig(
         command="single" if is_single else "ensemble",
         out=named_below(options.out, name),
         categories=categories,
-        # A run at another image size still follows the recipe of the paper's size.
+        # The recipe is that of the paper's image size, also for runs at another size.
         members=resolve_members(paper_run.preset, networks, paper_run.image_size, overrides, recipe="paper"),
         image_size=paper_run.image_size if options.image_size is None else options.image_size,
         **with_recipe({"recipe": "paper", **{field: getattr(options, field) for field in _OF_EVERY_RUN}}),
@@ -205,13 +209,16 @@ def _config(name: str, options: PaperOptions, categories: tuple[str, ...]) -> Ru
 
 
 def shared(configs: Mapping[str, RunConfig]) -> dict[str, str]:
-    """Return run → the run whose results stand for it.
+    """Return for each run the run whose results are used for it.
 
-    That is a run with the same members at the same image size, or an ensemble with its only member: ensembles keep
-    their members' results, so that WRN-101 at 480 is not computed twice.
+    This is a run with the same members and the same image size, or an ensemble that contains the single member of the
+    run: ensembles also store the results of their members. WRN-101 at 480 px is thus not computed twice.
 
     Args:
-        configs: run → its configuration.
+        configs: Name of a run → its configuration.
+
+    Returns:
+        Name of a run → name of the run whose results are used.
     """
     holders = {}
     for name, config in configs.items():
@@ -227,7 +234,7 @@ def shared(configs: Mapping[str, RunConfig]) -> dict[str, str]:
 
 
 def _require_networks(configs: Iterable[RunConfig]) -> None:
-    """Load every network once, so that missing weights are reported now and not after days of other runs."""
+    """Load every backbone once, to report missing weights before the first run starts, not days later."""
     loaded: set[tuple[Any, ...]] = set()
     for config in configs:
         networks = {(member.backbone, member.layers, config.image_size): member for member in config.members}
@@ -238,7 +245,7 @@ def _require_networks(configs: Iterable[RunConfig]) -> None:
 
 
 def _measured(folder: str, config: RunConfig) -> Measured:
-    """Return a run's metrics of the requested categories, from the folder of the run that stands for it."""
+    """Return the metrics of a run for the requested categories, from the folder that has its results."""
     model = "ensemble" if len(config.members) > 1 else config.members[0].backbone
     rows = [MetricsRow.from_row(row) for row in read_rows(Store.of(folder), METRICS_FILE)]
     return {row.category: row for row in rows if row.model == model and row.category in config.categories}
@@ -247,7 +254,8 @@ def _measured(folder: str, config: RunConfig) -> Measured:
 def _list_runs(
     console: Console, configs: Mapping[str, RunConfig], holders: Mapping[str, str], tables: Sequence[PaperTable]
 ) -> None:
-    header = ["run", "tables", "image size", "networks", "layers", "s", "D", "coreset", "epochs", "lr"]
+    """Print one line per run with its settings."""
+    header = ["run", "tables", "image size", "backbones", "layers", "s", "D", "coreset", "epochs", "lr"]
     lines = []
     for name, config in configs.items():
         numbers = [str(table.number) for table in tables if any(holders[row.run] == name for row in table.rows)]
@@ -257,4 +265,4 @@ def _list_runs(
         dim = str(first.dim) if first.epochs else "-"
         recipe = [layers, str(first.patch_size), dim, f"{first.coreset:g}", str(first.epochs), f"{first.lr:g}"]
         lines.append([name, ",".join(numbers), str(config.image_size), networks, *recipe])
-    console.table(header, lines)
+    console.table(header, lines, names=4)

@@ -2,7 +2,7 @@
 const one = (selector, root = document) => root.querySelector(selector);
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 const NS = "http://www.w3.org/2000/svg";
-const KINDS = { heldout: "good, held out", good: "good", defective: "defective", unlabeled: "not labeled" };
+const KINDS = { heldout: "calibration", good: "good", defective: "defective", unlabeled: "unlabeled" };
 
 function draw(parent, name, attributes, text) {
   const element = document.createElementNS(NS, name);
@@ -21,7 +21,7 @@ const above = (sorted, threshold) => {
 };
 const short = (value) => Number(value).toPrecision(4);
 
-/* Overview: sorting, filtering, sparklines. */
+/* Overview: sorting and sparklines. */
 function sortable(table) {
   const body = one("tbody", table);
   all("thead th", table).forEach((head, column) => {
@@ -35,7 +35,7 @@ function sortable(table) {
       const rows = [...body.rows].sort((a, b) => {
         const [left, right] = [value(a), value(b)];
         const [x, y] = [parseFloat(left), parseFloat(right)];
-        const none = (left === "–") - (right === "–"); // what is not known stays last
+        const none = (left === "–") - (right === "–"); // Rows without a value are last in both orders.
         if (none) return none;
         const order = column === 0 || isNaN(x) || isNaN(y) ? left.localeCompare(right, undefined, { numeric: true }) : x - y;
         return descending ? -order : order;
@@ -60,7 +60,7 @@ function spark(svg) {
   }
 }
 
-/* A category's charts. */
+/* Category page: charts, threshold, table of images, enlarged images. */
 function range(groups, extra) {
   const every = Object.values(groups).flat().concat(extra === null ? [] : [extra]);
   const low = every.length ? every.reduce((a, b) => Math.min(a, b)) : 0;
@@ -96,7 +96,7 @@ function histogram(svg, groups, [low, high]) {
     draw(svg, "text", { x: labelX + 16, y: 12 }, label);
     labelX += 30 + 6.2 * label.length;
   }
-  draw(svg, "text", { x: width - left, y: height - 4, "text-anchor": "end" }, "score → (height: share of the images of a kind)");
+  draw(svg, "text", { x: width - left, y: height - 4, "text-anchor": "end" }, "score (height: share of the images in each group)");
   return (threshold) => {
     one(".threshold", svg)?.remove();
     draw(svg, "line", { class: "threshold", y1: 18, y2: height - bottom, x1: x(threshold), x2: x(threshold) });
@@ -131,16 +131,16 @@ function category(data) {
     one("#curves").hidden = false;
     const thresholds = [...new Set([...groups.good, ...groups.defective])].sort((a, b) => b - a);
     const step = Math.max(1, Math.floor(thresholds.length / 400));
-    const found = (t) => above(groups.defective, t) / groups.defective.length;
-    const wrong = (t) => above(groups.good, t) / groups.good.length;
-    const precise = (t) => {
-      const [hits, alarms] = [above(groups.defective, t), above(groups.good, t)];
-      return hits + alarms ? hits / (hits + alarms) : 1;
+    const truePositiveRate = (t) => above(groups.defective, t) / groups.defective.length;
+    const falsePositiveRate = (t) => above(groups.good, t) / groups.good.length;
+    const precision = (t) => {
+      const [truePositives, falsePositives] = [above(groups.defective, t), above(groups.good, t)];
+      return truePositives + falsePositives ? truePositives / (truePositives + falsePositives) : 1;
     };
     const kept = [...thresholds.filter((_, i) => i % step === 0), -Infinity];
-    const roc = curve(one("#roc"), kept.map((t) => [wrong(t), found(t)]), ["good flagged", "defective flagged"], true);
-    const pr = curve(one("#pr"), kept.map((t) => [found(t), precise(t)]), ["defective flagged", "of the flagged, defective"], false);
-    follow = (t) => { roc([wrong(t), found(t)]); pr([found(t), precise(t)]); };
+    const roc = curve(one("#roc"), kept.map((t) => [falsePositiveRate(t), truePositiveRate(t)]), ["false-positive rate", "true-positive rate"], true);
+    const pr = curve(one("#pr"), kept.map((t) => [truePositiveRate(t), precision(t)]), ["recall", "precision"], false);
+    follow = (t) => { roc([falsePositiveRate(t), truePositiveRate(t)]); pr([truePositiveRate(t), precision(t)]); };
   }
   const slider = one("#threshold");
   let current = data.threshold ?? ends[1];
@@ -165,10 +165,10 @@ function category(data) {
     }
     list();
   }
-  let [shown, words] = [100, ""];
+  let [shown, filter] = [100, ""];
   function list() {
     const body = one("#images tbody");
-    const fitting = images.filter(([path]) => path.toLowerCase().includes(words));
+    const fitting = images.filter(([path]) => path.toLowerCase().includes(filter));
     body.replaceChildren(...fitting.slice(0, shown).map(([path, score, label]) => {
       const row = document.createElement("tr"), flagged = score > current;
       row.innerHTML = '<th scope="row"></th><td class="n"></td><td></td><td></td>';
@@ -182,11 +182,11 @@ function category(data) {
   slider.addEventListener("input", () => { current = Number(slider.value); show(); });
   one("#reset").addEventListener("click", () => { current = data.threshold ?? ends[1]; slider.value = current; show(); });
   one("#more").addEventListener("click", () => { shown += 500; list(); });
-  one("#paths").addEventListener("input", (event) => { words = event.target.value.toLowerCase(); list(); });
+  one("#paths").addEventListener("input", (event) => { filter = event.target.value.toLowerCase(); list(); });
   show();
-  pictures();
+  enlargeImages();
 }
-function pictures() {
+function enlargeImages() {
   const cards = all(".gallery .card"), large = one("#large");
   let at = 0;
   const open = (number) => {
@@ -227,7 +227,7 @@ function pictures() {
 all("table.sortable").forEach(sortable);
 all(".spark").forEach(spark);
 one("#filter")?.addEventListener("input", (event) => {
-  const words = event.target.value.toLowerCase();
-  for (const row of one("#categories tbody").rows) row.hidden = !row.cells[0].textContent.toLowerCase().includes(words);
+  const filter = event.target.value.toLowerCase();
+  for (const row of one("#categories tbody").rows) row.hidden = !row.cells[0].textContent.toLowerCase().includes(filter);
 });
 if (one("#data")) category(JSON.parse(one("#data").textContent));

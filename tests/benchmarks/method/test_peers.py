@@ -1,4 +1,4 @@
-"""The reimplemented rivals compute what they stand for: a ratio against a wrong rival means nothing."""
+"""Tests that the reimplemented references compute the right results, because otherwise the ratios mean nothing."""
 
 from __future__ import annotations
 
@@ -25,4 +25,4 @@ def test_the_approximate_sampler_covers_nearly_all_clusters() -> None:
     picks = approximate_greedy(features, 20)
     clusters = np.array(picks) // 50
     assert len(set(picks)) == 20
-    assert len(set(clusters.tolist())) >= 18  # its first distances are means, so it can miss some
+    assert len(set(clusters.tolist())) >= 18  # The first distances are means, so the sampler can miss some clusters.

@@ -1,4 +1,4 @@
-"""Predictions of large nightly runs from the costs of small ones."""
+"""Tests of the prediction of large nightly runs from the costs of small ones."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ COSTS = NightCosts(
 SMALL_ENSEMBLE = Ensemble("small", (NETWORK,))
 
 
-def test_the_fit_recovers_the_costs_from_the_seconds_of_nights() -> None:
+def test_the_fit_recovers_the_costs_from_the_times_of_nightly_runs() -> None:
     taken = {stage: [seconds(COSTS, size, 2)[stage] for size in SMALL] for stage in STAGES}
     start, category, work = fit(taken, NETWORK, 2)
     fitted = replace(COSTS, start=start, category=category, work=work)
@@ -43,7 +43,7 @@ def test_costs_of_another_version_are_an_error(tmp_path: Path) -> None:
     file = tmp_path / "costs.json"
     COSTS.save(file)
     file.write_text(file.read_text().replace('"predict"', '"judge"'))
-    with pytest.raises(UsageError, match=r"does not hold the costs .* Measure them again"):
+    with pytest.raises(UsageError, match=r"does not contain the costs .* Delete the file and measure the costs again"):
         NightCosts.load(file)
 
 
@@ -54,7 +54,7 @@ def test_more_cores_shorten_every_stage_except_the_driver() -> None:
     assert all(many[stage] < few[stage] for stage in STAGES if stage != "driver")
 
 
-def test_two_networks_double_the_stages_that_run_for_each_network() -> None:
+def test_two_members_double_the_work_of_the_stages_that_run_for_each_member() -> None:
     night = NightSize(categories=100, learned=5, good=200, today=100)
     one, two = (needs(COSTS, Ensemble("", (NETWORK,) * number), night) for number in (1, 2))
     for stage in ("extract", "fit", "select", "score", "predict"):
@@ -65,7 +65,7 @@ def test_two_networks_double_the_stages_that_run_for_each_network() -> None:
     assert (two.scores, two.head) == (one.scores, one.head)
 
 
-def test_a_gpu_takes_the_forward_passes_and_leaves_the_decoding() -> None:
+def test_a_gpu_takes_over_the_forward_passes_but_not_the_decoding() -> None:
     needed = needs(COSTS, SMALL_ENSEMBLE, NightSize(categories=10, learned=1, good=200, today=1000))
     assert needed.card > 0
     assert 0 < needed.gpu["extract"] < needed.cpu["extract"]
@@ -79,7 +79,7 @@ def test_a_gpu_spends_a_minimum_time_on_every_training_step_and_coreset_step() -
     assert needs(COSTS, SMALL_ENSEMBLE, night).card >= 50 * (steps * _GPU_STEP + picks * _GPU_PICK)
 
 
-def test_the_first_limit_that_a_night_exceeds() -> None:
+def test_the_first_exceeded_limit_is_named() -> None:
     few = needs(COSTS, SMALL_ENSEMBLE, NightSize(10, 1, 200, 1000))
     assert bottleneck(few, 1) == ""
     assert bottleneck(few, 1000) == "nodes"

@@ -1,4 +1,4 @@
-"""Every error for the user is one line on stderr, with the exit code of its kind."""
+"""Tests of exit codes, and of errors printed as one line on stderr."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pipelines.errors import (
 
 @pytest.fixture(autouse=True)
 def sigterm() -> Iterator[None]:
-    """Put SIGTERM's handler back."""
+    """Restore the handler of SIGTERM."""
     before = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, before)
@@ -37,7 +37,7 @@ def code_of(error: BaseException) -> object:
 
 
 @pytest.mark.parametrize("code", [0, 1, 3])
-def test_the_exit_code_is_what_the_work_returns(code: int) -> None:
+def test_the_exit_code_is_the_result_of_the_work(code: int) -> None:
     with pytest.raises(SystemExit) as ended:
         do(lambda: code)
     assert ended.value.code == code
@@ -55,17 +55,17 @@ def test_the_exit_code_is_what_the_work_returns(code: int) -> None:
         (OSError, 1),
     ],
 )
-def test_an_error_is_one_line(kind: type[Exception], code: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_is_printed_as_one_line(kind: type[Exception], code: int, capsys: pytest.CaptureFixture[str]) -> None:
     assert code_of(kind("disk full:\n  give more\x1b[2J")) == code
     assert capsys.readouterr().err == "error: disk full: give more\\u001b[2J\n"
 
 
-def test_credentials_are_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    assert code_of(UsageError("--data s3://KEY:SECRET@bucket/x: there is no such folder.")) == 2
+def test_credentials_are_redacted(capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of(UsageError("--data s3://KEY:SECRET@bucket/x: the folder does not exist.")) == 2
     assert "SECRET" not in capsys.readouterr().err
 
 
-def test_an_unexpected_error_is_not_hidden() -> None:
+def test_an_unexpected_error_is_raised() -> None:
     def work() -> int:
         raise ZeroDivisionError
 
@@ -74,7 +74,7 @@ def test_an_unexpected_error_is_not_hidden() -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupt_has_the_shells_exit_code(
+def test_an_interrupt_exits_with_the_code_that_shells_use(
     number: signal.Signals, code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def work() -> int:

@@ -1,4 +1,4 @@
-"""Click options from descriptions: types, former names, defaults, and help in sections."""
+"""Tests of click options made from descriptions: types, former names, defaults, and help with sections."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def call(*words: str) -> tuple[dict[str, Any], Result]:
     return given, result
 
 
-def test_what_is_not_given_is_the_default() -> None:
+def test_options_that_are_not_given_have_their_defaults() -> None:
     given, _ = call()
     assert given == {
         "size": 8,
@@ -66,7 +66,7 @@ def test_what_is_not_given_is_the_default() -> None:
         (("--name", "a", "--name", "b"), "names", ("a", "b")),
     ],
 )
-def test_values_have_their_fields_types(words: tuple[str, ...], name: str, value: object) -> None:
+def test_values_have_the_types_of_their_fields(words: tuple[str, ...], name: str, value: object) -> None:
     given, result = call(*words)
     assert result.output == ""
     assert given[name] == value
@@ -75,34 +75,34 @@ def test_values_have_their_fields_types(words: tuple[str, ...], name: str, value
 @pytest.mark.parametrize(
     ("words", "name", "value", "notice"),
     [
-        (("--width", "3"), "size", 3, "--width is now --size\n"),
-        (("--width=3",), "size", 3, "--width is now --size\n"),
-        (("--cut",), "is_full", False, "--cut is now --crop\n"),
-        (("--width", "3", "--size", "4"), "size", 4, "--width is now --size\n"),
-        (("--name", "--width"), "names", ("--width",), ""),  # a value, not an option
+        (("--width", "3"), "size", 3, "--width is deprecated; use --size.\n"),
+        (("--width=3",), "size", 3, "--width is deprecated; use --size.\n"),
+        (("--cut",), "is_full", False, "--cut is deprecated; use --crop.\n"),
+        (("--width", "3", "--size", "4"), "size", 4, "--width is deprecated; use --size.\n"),
+        (("--name", "--width"), "names", ("--width",), ""),  # here --width is the value of --name
     ],
 )
-def test_former_names_are_read(words: tuple[str, ...], name: str, value: object, notice: str) -> None:
+def test_former_names_are_accepted_with_a_notice(words: tuple[str, ...], name: str, value: object, notice: str) -> None:
     given, result = call(*words)
     assert (result.stdout, result.stderr) == ("", notice)
     assert given[name] == value
 
 
 @pytest.mark.parametrize("words", [("--size", "x"), ("--word", "x"), ("--sigma", "x"), ("--layers", "x"), ("--wide",)])
-def test_other_values_and_names_are_bad_usage(words: tuple[str, ...]) -> None:
+def test_invalid_values_and_names_are_usage_errors(words: tuple[str, ...]) -> None:
     _, result = call(*words)
     assert result.exit_code == 2
     assert words[-1] in result.output
 
 
-def test_a_required_option_has_to_be_given() -> None:
+def test_a_missing_required_option_is_a_usage_error() -> None:
     result = CliRunner().invoke(command, [], obj={})
     assert (result.exit_code, "Missing option '--out'" in result.output) == (2, True)
 
 
 def test_the_help_lists_sections_in_order_and_required_options_first() -> None:
     text = CliRunner().invoke(command, ["--help"]).output
-    order = ["Data:", "--out", "--name", "Network input:", "--size", "Patch features:", "Adapter training:", "--word"]
+    order = ["Data:", "--out", "--name", "Backbone input:", "--size", "Patch features:", "Adapter training:", "--word"]
     assert sorted(order, key=text.index) == order
     assert "Output:" not in text
     assert "[default: (all)]" in text

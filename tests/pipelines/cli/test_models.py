@@ -1,4 +1,4 @@
-"""`reconpatch-run models`: what each command asks for."""
+"""Tests of `reconpatch-run models`: the function and the arguments that each command calls."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from pipelines.cli.models import models_group
 def test_a_command_calls_its_function(
     monkeypatch: pytest.MonkeyPatch, words: list[str], function: str, options: dict[str, Any]
 ) -> None:
-    asked: list[dict[str, Any]] = []
-    monkeypatch.setattr(f"pipelines.commands.models.{function}", lambda console, **given: asked.append(given) or 0)
+    calls: list[dict[str, Any]] = []
+    monkeypatch.setattr(f"pipelines.commands.models.{function}", lambda console, **given: calls.append(given) or 0)
     result = CliRunner().invoke(models_group, [*words, "--registry", "r"])
     assert (result.exit_code, result.output) == (0, "")
-    assert asked == [{"registry": "r", **options}]
+    assert calls == [{"registry": "r", **options}]
 
 
 @pytest.mark.parametrize(
     "words", [["list"], ["promote", "--registry", "r", "--category", "a"], ["prune", "--keep", "0"]]
 )
-def test_what_is_missing_or_out_of_range_is_bad_usage(words: list[str]) -> None:
+def test_missing_and_invalid_options_are_usage_errors(words: list[str]) -> None:
     assert CliRunner().invoke(models_group, words).exit_code == 2

@@ -1,4 +1,4 @@
-"""Options of configuration fields: defaults are the fields', or what the help says decides them."""
+"""Tests of the options of configuration fields: defaults, help texts and choices."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipelines.data.layouts import LAYOUTS
 
 
 def made(decorator: Decorator) -> ConfigOption:
-    """The click option that a decorator adds."""
+    """Return the click option that a decorator adds."""
     (option,) = click.command()(decorator(lambda **_: None)).params
     assert isinstance(option, ConfigOption)
     return option
@@ -37,7 +37,7 @@ def default_of(option: ConfigOption) -> Any:
         ("full_frame", None, "full-frame; center-crop with --recipe paper"),
     ],
 )
-def test_a_field_brings_its_default(name: str, default: object, shown: object) -> None:
+def test_an_option_has_the_default_of_its_field(name: str, default: object, shown: object) -> None:
     option = made(run_field(name))
     assert (default_of(option), option.show_default) == (default, shown)
 
@@ -51,13 +51,13 @@ def test_a_field_brings_its_default(name: str, default: object, shown: object) -
         ("holdout", "0.2; 0 with --recipe paper"),
     ],
 )
-def test_what_a_preset_or_a_recipe_decides_has_no_default_of_its_own(name: str, shown: str) -> None:
+def test_options_set_by_a_preset_or_a_recipe_have_no_default_value(name: str, shown: str) -> None:
     option = made(run_field(name))
     assert option.show_default == shown
     assert not isinstance(default_of(option), (int, float, str))
 
 
-def test_a_command_may_change_default_and_help() -> None:
+def test_a_command_can_change_default_and_help() -> None:
     steps = made(run_field("max_steps", default=300, help="Steps."))
     assert (default_of(steps), steps.show_default, steps.help) == (300, True, "Steps.")
     rate = made(run_field("false_alarms", shown_default="the run's"))
@@ -71,6 +71,6 @@ def test_every_layout_can_be_chosen() -> None:
 
 
 @pytest.mark.parametrize("command", ["ensemble", "single", "nightly"])
-def test_every_field_with_an_option_is_one_of_a_training_command(command: str) -> None:
+def test_training_commands_have_the_options_of_all_fields(command: str) -> None:
     fields = {*MEMBER_FIELDS, *options_of(RunConfig)} - ({"out"} if command == "nightly" else set())
     assert fields <= {parameter.name for parameter in main.commands[command].params}

@@ -1,4 +1,4 @@
-"""docs/options.md is what the code says."""
+"""Tests of docs/options.md, which is generated from the code."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ PAGE = Path(__file__).parents[3] / "docs" / "options.md"
 
 
 def test_the_page_is_up_to_date() -> None:
-    assert PAGE.read_text() == options_page(), "python -m pipelines.cli.options_table > docs/options.md"
+    assert PAGE.read_text() == options_page(), "Run: python -m pipelines.cli.options_table > docs/options.md"
 
 
 def options(group: click.Group) -> set[str]:
-    """Every option of a group's commands as it is typed."""
+    """Return the names of all options of a group's commands as they are typed."""
     names: set[str] = set()
     for command in group.commands.values():
         if isinstance(command, click.Group):
@@ -32,7 +32,7 @@ def test_the_page_has_every_option() -> None:
     assert options(main) <= set(re.findall(r"`(--[a-z-]+)`", options_page()))
 
 
-def test_the_page_says_what_a_change_redoes_and_former_names() -> None:
+def test_the_page_names_repeated_stages_and_former_names() -> None:
     (row,) = [line for line in options_page().splitlines() if line.startswith("| `--score-neighbors`")]
-    assert row.endswith("Formerly `--reweight`. | score |")
+    assert row.endswith("Former name: `--reweight`. | score |")
     assert "| `9` |" in row

@@ -1,4 +1,4 @@
-"""A small registry for the tests of the commands about one."""
+"""A small registry for the tests of `models` and `status`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PASSED = StoredRuling(at="2026-01-01T00:00:00.000000+00:00", status=AcceptanceS
 
 
 def make_registry(folder: Path, *versions: str, category: str = "nut") -> Registry:
-    """Add versions to a registry, a day apart, and make each the active one; only model.json and ruling.json exist."""
+    """Add versions to a registry, one per day, and promote each; they contain only model.json and ruling.json."""
     registry = Registry(Store.of(str(folder / "registry")))
     for number, version in enumerate(versions, start=1):
         source = Store.of(str(folder / "run" / category / version))

@@ -1,4 +1,4 @@
-"""Two runs compared: differences of metrics, their intervals, and images with another verdict."""
+"""The command `compare`: differences of metrics, their intervals, and images whose verdicts differ."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.pipelines.runs import Finished, call, rows_of
 
 @pytest.fixture(scope="module")
 def other(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same run with another verdict on one good and one defective image of cloth, and another score of one."""
+    """A copy of the run in which one good and one defective image have other verdicts, and the good one a new score."""
     out = tmp_path_factory.mktemp("other") / "run"
     shutil.copytree(finished.out, out)
     file = out / "scores" / "fused" / "cloth.parquet"
@@ -45,7 +45,7 @@ def test_differences_have_intervals(finished: Finished, other: Path, tmp_path: P
     assert "cloth" in done.stdout
 
 
-def test_images_with_another_verdict_are_listed_with_which_run_is_right(
+def test_images_with_different_verdicts_are_listed_with_the_run_that_is_correct(
     finished: Finished, other: Path, tmp_path: Path
 ) -> None:
     assert call("compare", str(finished.out), str(other), "--out", str(tmp_path / "compared")).code == 0
@@ -58,21 +58,21 @@ def test_images_with_another_verdict_are_listed_with_which_run_is_right(
     assert all(row["image_path"] in page for row in changed)
 
 
-def test_a_run_and_itself_do_not_differ(finished: Finished, tmp_path: Path) -> None:
+def test_a_run_does_not_differ_from_itself(finished: Finished, tmp_path: Path) -> None:
     assert call("compare", str(finished.out), str(finished.out), "--out", str(tmp_path / "compared")).code == 0
     rows = rows_of(tmp_path / "compared" / "metrics.parquet")
     assert {row["difference"] for row in rows} == {0.0}
     assert pq.read_table(tmp_path / "compared" / "changed.parquet").num_rows == 0
 
 
-def test_images_with_other_contents_are_left_out(finished: Finished, copied: Path) -> None:
+def test_images_with_different_contents_are_not_compared(finished: Finished, copied: Path) -> None:
     table = pq.read_table(copied / "index.parquet")
     rows = table.to_pylist()
     next(row for row in rows if row["split"] == "test")["content_sha256"] = "other"
     pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), copied / "index.parquet")
     done = call("compare", str(finished.out), str(copied))
     assert done.code == 0
-    assert "1 images are left out" in done.stderr
+    assert "1 images are not compared" in done.stderr
     assert (copied / "compare" / "index.html").exists()
 
 
@@ -80,4 +80,4 @@ def test_runs_without_a_common_image_are_an_error(finished: Finished, copied: Pa
     shutil.rmtree(copied / "scores" / "fused")
     done = call("compare", str(finished.out), str(copied))
     assert done.code == 2
-    assert "no image has scores in both" in done.stderr
+    assert "have no scored image in common" in done.stderr

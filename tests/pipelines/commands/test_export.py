@@ -1,12 +1,12 @@
-"""`export`: a file with the results of the Detector; a graph that differs is not written."""
+"""The command `export`: the file gives the results of the Detector, and a graph that differs is not written."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
-import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +35,12 @@ def detector(finished: Finished) -> Detector:
 
 @dataclass(frozen=True)
 class Exported:
-    """A file that the command wrote, and what it was traced as."""
+    """An exported file and the graph that was traced for it.
+
+    Attributes:
+        file: Path of the ONNX file.
+        graph: Traced graph, before its feature output is removed.
+    """
 
     file: Path
     graph: onnx.ModelProto
@@ -45,24 +50,25 @@ class Exported:
 def exported(finished: Finished, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     graphs = []
 
-    def listen(detector: Detector) -> onnx.ModelProto:
+    def trace_and_keep(detector: Detector) -> onnx.ModelProto:
         graphs.append(trace(detector))
         return graphs[-1]
 
     file = tmp_path_factory.mktemp("station") / "cloth.onnx"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipelines.commands.export.trace", listen)
+        patch.setattr("pipelines.commands.export.trace", trace_and_keep)
         done = export(finished.out, file, "--images", str(data / "cloth" / "test"))
     assert done.code == 0, done.stderr
-    assert "checked  on 16 pictures: " in done.stdout  # six trial pictures, and ten of eleven in the folder
-    assert "good/cut.png: The picture is damaged" in done.stderr
+    # The command compares six generated images and ten of the eleven images in the folder: one is damaged.
+    assert "checked  on 16 images; largest differences: " in done.stdout
+    assert "good/cut.png: The image is damaged" in done.stderr
     assert [path.name for path in file.parent.iterdir()] == ["cloth.onnx"]
     return Exported(file, graphs[0])
 
 
 @pytest.fixture
 def traced(monkeypatch: pytest.MonkeyPatch, exported: Exported) -> onnx.ModelProto:
-    """What export is given instead of tracing again; a test may change it. It is shown two of the trial pictures."""
+    """Let export use a copy of the traced graph, which a test can change, and only two generated images."""
     copy = onnx.ModelProto()
     copy.CopyFrom(exported.graph)
     monkeypatch.setattr("pipelines.commands.export.trace", lambda _: copy)
@@ -70,15 +76,16 @@ def traced(monkeypatch: pytest.MonkeyPatch, exported: Exported) -> onnx.ModelPro
     return copy
 
 
-def test_the_file_and_the_lines_of_the_page_are_enough_to_score(
+def test_the_program_in_the_documentation_scores_with_the_file_alone(
     exported: Exported, detector: Detector, data: Path, tmp_path: Path
 ) -> None:
-    """The lines of the page, in a process that can import neither this package nor torch."""
-    block = PAGE.read_text().split("## At the station\n")[1].split("\n`not score")[0]
-    program = textwrap.dedent(block).replace('"screw.onnx"', f'"{exported.file}"')
+    """Run the program of docs/export.md in a process that can import neither this package nor torch."""
+    (block,) = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.S | re.M)
+    program = block.replace('"screw.onnx"', f'"{exported.file}"')
     names = sorted(str(path) for path in (data / "cloth" / "test").rglob("*.png") if path.name != "cut.png")
     without = "for name in ('torch', 'timm', 'ray', 'reconpatch', 'pipelines'): sys.modules[name] = None"
-    loop = f"for name in {names}:\n    score, anomaly, peak = look(name)\n    print(float(score), int(anomaly), *peak)"
+    scored = "    score, is_anomaly, peak = score_image(name)\n    print(float(score), int(is_anomaly), *peak)"
+    loop = f"for name in {names}:\n{scored}"
     program = "\n".join(["import sys", without, program, loop])
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -87,7 +94,7 @@ def test_the_file_and_the_lines_of_the_page_are_enough_to_score(
     scores = np.array([verdict.score for verdict in verdicts])
     differences = np.abs(printed[:, 0] - scores) / np.maximum(1.0, np.abs(scores))
     assert np.median(differences) <= 1e-4
-    assert differences.max() <= 1e-3  # float16 steps
+    assert differences.max() <= 1e-3  # A value can be rounded to the neighboring float16.
     assert printed[:, 1].tolist() == [verdict.is_anomaly for verdict in verdicts]
     assert printed[:, 2:].tolist() == [[verdict.peak_row, verdict.peak_col] for verdict in verdicts]
 
@@ -107,7 +114,9 @@ def test_a_graph_that_differs_is_not_written(finished: Finished, traced: onnx.Mo
     bank.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bank) + np.float32(0.05), bank.name))
     done = export(finished.out, tmp_path / "new" / "cloth.onnx")
     assert done.code == 1
-    assert done.stderr.startswith("error: The graph is not the Detector: what comes after patch features are rounded")
+    assert done.stderr.startswith(
+        "error: The graph does not match the Detector: the computation after the rounding of patch features changes"
+    )
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "new").exists()
     (tmp_path / "old.onnx").write_bytes(b"last week's")
@@ -115,13 +124,13 @@ def test_a_graph_that_differs_is_not_written(finished: Finished, traced: onnx.Mo
     assert (tmp_path / "old.onnx").read_bytes() == b"last week's"
 
 
-def test_models_and_files_may_be_in_an_object_store(
+def test_models_and_files_can_be_in_an_object_store(
     finished: Finished, bucket: str, traced: onnx.ModelProto, tmp_path: Path
 ) -> None:
     base, query = bucket.split("?")
-    there, here = Store.of(f"{base}/export/run?{query}"), Store.of(str(finished.out))
-    for name in ["run.json", *(here.name_of(info) for info in here.files("models/cloth"))]:
-        there.write(name, here.read(name))
+    remote, local = Store.of(f"{base}/export/run?{query}"), Store.of(str(finished.out))
+    for name in ["run.json", *(local.name_of(info) for info in local.files("models/cloth"))]:
+        remote.write(name, local.read(name))
     done = export(f"{base}/export/run?{query}", f"{base}/export/stations/cloth.onnx?{query}")
     assert done.code == 0, done.stderr
     written = Store.of(f"{base}/export/stations?{query}").read("cloth.onnx")
@@ -132,12 +141,12 @@ def test_models_and_files_may_be_in_an_object_store(
     ("options", "sentence"),
     [
         ({"category": "bolt"}, "has no model of category 'bolt'"),
-        ({"out": "."}, "is a folder; give a file"),
-        ({"images": "/nowhere"}, "holds no readable image"),
-        ({"weights": "/nowhere"}, "The weights folder /nowhere is no folder"),
+        ({"out": "."}, "is a folder. Give the path of a file."),
+        ({"images": "/nowhere"}, "has no readable image"),
+        ({"weights": "/nowhere"}, "The weights folder /nowhere is not a folder"),
     ],
 )
-def test_bad_usage_is_one_sentence(
+def test_bad_usage_is_a_message_of_one_line(
     *, finished: Finished, tmp_path: Path, options: dict[str, str], sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -149,9 +158,7 @@ def test_bad_usage_is_one_sentence(
     assert not list(tmp_path.iterdir())
 
 
-def test_without_its_packages_the_error_names_them(
-    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_packages_are_named(finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *rest: None if name.startswith("onnx") else find(name, *rest)
@@ -159,5 +166,5 @@ def test_without_its_packages_the_error_names_them(
     done = export(finished.out, tmp_path / "cloth.onnx")
     assert done.code == 2
     assert done.stderr == (
-        "error: export needs onnx and onnxscript and onnxruntime: pip install 'reconpatch-ray[export]'.\n"
+        "error: export requires onnx and onnxscript and onnxruntime. Install: pip install 'reconpatch-ray[export]'.\n"
     )

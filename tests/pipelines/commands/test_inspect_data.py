@@ -1,4 +1,4 @@
-"""`inspect` lists what a dataset holds and what looks wrong in it."""
+"""The command `inspect`: the contents and the likely problems of a dataset."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> str:
     save(cloth / "ground_truth" / "blot" / "empty_mask.png", np.zeros((120, 110), np.uint8))
     save(cloth / "test" / "blot" / "small.png", texture(902))
     save(cloth / "ground_truth" / "blot" / "small_mask.png", np.full((30, 30), 255, np.uint8))
-    (cloth / "train" / "good" / "text.jpg").write_text("not a picture")
+    (cloth / "train" / "good" / "text.jpg").write_text("not an image")
     (cloth / "train" / "good" / "moving.gif").write_bytes(b"GIF89a")
     for number in range(3):
         save(root / "dim" / "train" / "good" / f"{number}.png", texture(number).astype(np.uint16) * 10)
     (root / "bare" / "test" / "good").mkdir(parents=True)
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
     done = call("inspect", "--data", str(root))
-    assert done.code == 1  # one category has no training image
+    assert done.code == 1  # One category has no training image.
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
     return done.stdout + done.stderr
 
@@ -43,26 +43,26 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> str:
         "  train/good: 13 (",
         "  modes: L (27)\n",
         "  sizes: 110 x 120 (27)\n",
-        "! cannot be read: 1\n      cloth/train/good/text.jpg (",
-        "! the same picture in train and test (leakage): 1\n",
+        "! image cannot be read: 1\n      cloth/train/good/text.jpg (",
+        "! identical images in train and test (leakage): 1\n",
         "cloth/train/good/003.png = cloth/train/good/copy.png = cloth/test/good/leak.png",
-        "! a defect without a mask: 1\n      cloth/test/blot/maskless.png",
-        "! an empty mask of a defect: 1\n      cloth/ground_truth/blot/empty_mask.png",
-        "! a mask of another size than its image: 1\n      cloth/ground_truth/blot/small_mask.png",
-        "cloth/ground_truth/blot/imageless_mask.png: no image of that stem in cloth/test/blot",
-        "cloth/train/good/moving.gif: .gif images are not read",
-        "all values in the lowest sixteenth: give --bit-depth: 1\n      3 pictures",
-        "! no calibration images, so no threshold: 1\n",
+        "! defective image without a mask: 1\n      cloth/test/blot/maskless.png",
+        "! empty mask of a defective image: 1\n      cloth/ground_truth/blot/empty_mask.png",
+        "! mask whose size differs from its image: 1\n      cloth/ground_truth/blot/small_mask.png",
+        "cloth/ground_truth/blot/imageless_mask.png: mask not used, because cloth/test/blot contains no image",
+        "cloth/train/good/moving.gif: .gif images are not supported",
+        "all values in the lowest sixteenth of the range; set --bit-depth: 1\n      3 images",
+        "! no calibration images, therefore no threshold: 1\n",
         "bare\n  cannot be fitted: no good training image can be read",
     ],
 )
-def test_every_problem_is_listed_with_its_place(printed: str, sentence: str) -> None:
+def test_a_problem_is_listed_with_the_place_where_it_occurs(printed: str, sentence: str) -> None:
     assert sentence in printed
 
 
-def test_a_dataset_without_problems_has_none(tmp_path: Path) -> None:
+def test_no_problem_is_listed_for_a_correct_dataset(tmp_path: Path) -> None:
     make_category(tmp_path / "cloth", seed=0)
     done = call("inspect", "--data", str(tmp_path))
     assert done.code == 0
     assert "!" not in done.stdout
-    assert "to fit, " in done.stdout
+    assert "for fitting, " in done.stdout

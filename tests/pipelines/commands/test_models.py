@@ -1,4 +1,4 @@
-"""`models`: what is listed, shown, promoted, rolled back and pruned."""
+"""The command `models`: versions are listed, shown, promoted, rolled back and pruned."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_version_is_promoted_and_rolled_back(tmp_path: Path, capsys: pytest.Ca
 def test_old_versions_are_pruned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     registry = make_registry(tmp_path, "one", "two", "three")
     assert prune_models(Console(), registry=registry.store.uri, keep=1) == 0
-    assert capsys.readouterr().out == "nut: one is removed\n"
+    assert capsys.readouterr().out == "nut: one was removed\n"
     assert [version.name for version in registry.versions("nut")] == ["three", "two"]
 
 

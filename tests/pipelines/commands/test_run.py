@@ -1,4 +1,7 @@
-"""The main job end to end, as a user calls it, on small real images with real weights; only files are asserted."""
+"""The command `ensemble` end to end on small images with real weights.
+
+The tests call the command line and check printed text and files.
+"""
 
 from __future__ import annotations
 
@@ -38,28 +41,28 @@ def fit_images(run: Finished, category: str) -> int:
     return sum(row["category"] == category and row["part"] == "fit" for row in index)
 
 
-def from_peak_to_blot(data: Path, row: dict) -> int:
-    """In pixels; 0 on the blot."""
+def distance_of_peak_to_defect(data: Path, row: dict) -> int:
+    """Return the distance of the peak to the mask in pixels; 0 within the mask."""
     mask_path = row["image_path"].replace("/test/", "/ground_truth/").replace(".png", "_mask.png")
-    places = np.argwhere(np.asarray(Image.open(data / mask_path)) > 0)
-    return int(np.abs(places - [row["peak_row"], row["peak_col"]]).max(axis=1).min())
+    pixels = np.argwhere(np.asarray(Image.open(data / mask_path)) > 0)
+    return int(np.abs(pixels - [row["peak_row"], row["peak_col"]]).max(axis=1).min())
 
 
-def test_the_run_ends_well_and_says_where_everything_lies(finished: Finished) -> None:
+def test_the_run_succeeds_and_prints_its_stages_and_files(finished: Finished) -> None:
     assert finished.code == 0, finished.stderr
     assert "Traceback" not in finished.stderr
     for stage in ("index", "extract", "fit", "select", "score", "fuse"):
         assert f"\n{stage} " in finished.stdout
     assert str(finished.out / "metrics.parquet") in finished.stdout
-    assert finished.stdout.count("ensemble") == len(CATEGORIES)
+    assert finished.stdout.count("ensemble") == 2 * len(CATEGORIES)  # image metrics and pixel metrics
 
 
-def test_ray_is_quiet(finished: Finished) -> None:
+def test_ray_prints_nothing(finished: Finished) -> None:
     lines = [line for line in finished.stderr.splitlines() if not line.startswith("warning: ")]
     assert lines == []
 
 
-def test_the_run_directory_holds_what_is_documented_and_nothing_else(finished: Finished) -> None:
+def test_the_run_directory_contains_exactly_the_documented_files(finished: Finished) -> None:
     files = {path.relative_to(finished.out).as_posix() for path in finished.out.rglob("*") if path.is_file()}
     files = {name for name in files if not name.startswith("report/")}
     expected = {"run.json", "index.parquet", "metrics.parquet", "metrics.csv", "failures.parquet"}
@@ -73,7 +76,7 @@ def test_the_run_directory_holds_what_is_documented_and_nothing_else(finished: F
     assert files == expected
 
 
-def test_run_json_tells_how_and_at_what_cost(finished: Finished) -> None:
+def test_run_json_records_stages_costs_and_versions(finished: Finished) -> None:
     run = json.loads((finished.out / "run.json").read_text())
     assert run["status"] == "complete"
     assert list(run["stages"]) == ["index", "extract", "fit", "select", "score", "fuse"]
@@ -81,11 +84,11 @@ def test_run_json_tells_how_and_at_what_cost(finished: Finished) -> None:
         assert run["stages"][name]["seconds"] > 0
         assert run["stages"][name]["peak_bytes"] > 50e6
     fit = run["units"]["cloth/tf_efficientnet_lite0"]["fit"]
-    steps = 60 * -(-fit_images(finished, "cloth") * 144 // 512)  # 60 epochs, 12 x 12 patches an image, 512 a step
+    steps = 60 * -(-fit_images(finished, "cloth") * 144 // 512)  # 60 epochs, 12 x 12 patches per image, 512 per step
     assert (fit["steps"], fit["full_steps"]) == (40, steps)
     assert fit["lr"] == pytest.approx(min(1e-3 * steps / 40, 3e-3))
     assert run["versions"]["ray"]
-    assert all(len(each["sha256"]) == 64 for each in run["weights"].values())
+    assert all(len(weights["sha256"]) == 64 for weights in run["weights"].values())
 
 
 def test_every_file_has_its_documented_columns_and_version(finished: Finished) -> None:
@@ -105,7 +108,7 @@ def test_every_file_has_its_documented_columns_and_version(finished: Finished) -
         assert written.metadata[b"schema_version"] == b"2"
 
 
-def test_no_file_holds_a_nan(finished: Finished) -> None:
+def test_no_column_except_maps_contains_nan(finished: Finished) -> None:
     for path in finished.out.rglob("*.parquet"):
         table = pq.read_table(path)
         for name in table.column_names:
@@ -122,7 +125,7 @@ def test_the_index_describes_every_readable_image(finished: Finished, data: Path
     good = index["cloth/train/good/003.png"]
     assert (good["split"], good["defect"], good["label"]) == ("train", "good", 0)
     for row in index.values():
-        if row["split"] == "train":  # 12 and 10 good images: enough to hold some out
+        if row["split"] == "train":  # 12 and 10 good images are enough to hold some out.
             fraction = int(row["content_sha256"][:16], 16) / 2**64
             assert row["part"] == ("holdout" if fraction < 0.2 else "fit")
     assert {row["part"] for row in index.values()} == {"fit", "holdout", None}
@@ -133,7 +136,7 @@ def test_the_index_describes_every_readable_image(finished: Finished, data: Path
     assert len(bad["content_sha256"]) == len(bad["mask_sha256"]) == 64
 
 
-def test_unreadable_images_are_named_and_cost_nothing_else(finished: Finished) -> None:
+def test_unreadable_images_are_reported_and_all_other_images_scored(finished: Finished) -> None:
     failures = {row["image_path"]: row for row in rows_of(finished.out / "failures.parquet")}
     assert set(failures) == {"cloth/train/good/broken.png", "cloth/test/good/cut.png"}
     assert all(row["error"] and row["category"] == "cloth" for row in failures.values())
@@ -150,8 +153,8 @@ def test_unreadable_images_are_named_and_cost_nothing_else(finished: Finished) -
 def test_fused_rows_are_complete(finished: Finished, category: str) -> None:
     index = {
         backbone: {
-            (place["image_path"], place["row"], place["col"])
-            for place in rows_of(finished.out / "models" / FOLDERS[category] / backbone / "bank_index.parquet")
+            (entry["image_path"], entry["row"], entry["col"])
+            for entry in rows_of(finished.out / "models" / FOLDERS[category] / backbone / "bank_index.parquet")
         }
         for backbone in BACKBONES
     }
@@ -166,16 +169,17 @@ def test_fused_rows_are_complete(finished: Finished, category: str) -> None:
 
 
 @pytest.mark.parametrize("category", CATEGORIES)
-def test_verdicts_come_from_the_held_out_images_and_training_images_have_none(
+def test_the_threshold_comes_from_the_calibration_images_and_training_images_have_no_verdict(
     finished: Finished, category: str
 ) -> None:
     table = fused(finished, category)
     held = sorted(row["score"] for row in table if row["part"] == "holdout")
     model = json.loads((finished.out / "models" / FOLDERS[category] / "model.json").read_text())
     assert model["holdout_scores"] == held
-    assert model["threshold"] == held[-1]  # far fewer than 99: the largest is all that can be promised
+    # A bound of 1 % requires 99 calibration images. With fewer, the threshold is the largest score.
+    assert model["threshold"] == held[-1]
     assert model["false_alarm_bound"] == pytest.approx(1 / (len(held) + 1))
-    assert f"{category}: {len(held)} held-out good images guarantee a false-positive rate of at most" in finished.stderr
+    assert f"{category}: {len(held)} calibration images guarantee a false-positive rate of at most" in finished.stderr
     for row in table:
         if row["split"] == "train":
             assert row["p_value"] is row["threshold"] is row["is_anomaly"] is None
@@ -186,36 +190,39 @@ def test_verdicts_come_from_the_held_out_images_and_training_images_have_none(
 
 
 @pytest.mark.parametrize("category", CATEGORIES)
-def test_the_nearest_good_patch_is_what_the_peak_was_compared_with(finished: Finished, category: str) -> None:
+def test_the_nearest_patch_is_that_of_the_highest_scoring_member_at_the_peak(finished: Finished, category: str) -> None:
     members = {backbone: member(finished, category, backbone) for backbone in BACKBONES}
     model = json.loads((finished.out / "models" / FOLDERS[category] / "model.json").read_text())
     for number, row in enumerate(fused(finished, category)):
         maps = {
-            each["backbone"]: (np.array(members[each["backbone"]][number]["patch_scores"]) - each["median"])
-            / each["mad"]
-            for each in model["members"]
+            stored["backbone"]: (np.array(members[stored["backbone"]][number]["patch_scores"]) - stored["median"])
+            / stored["mad"]
+            for stored in model["members"]
         }
         peak = int(np.mean(list(maps.values()), axis=0).argmax())
-        loudest = max(BACKBONES, key=lambda backbone: maps[backbone][peak])
-        assert row["nearest_backbone"] == loudest
-        entry = members[loudest][number]["patch_nearest"][peak]
-        place = rows_of(finished.out / "models" / FOLDERS[category] / loudest / "bank_index.parquet")[entry]
+        highest = max(BACKBONES, key=lambda backbone: maps[backbone][peak])
+        assert row["nearest_backbone"] == highest
+        number_of_entry = members[highest][number]["patch_nearest"][peak]
+        bank_index = rows_of(finished.out / "models" / FOLDERS[category] / highest / "bank_index.parquet")
         assert [row[f"nearest_{name}"] for name in ("image", "row", "col")] == [
-            place[name] for name in ("image_path", "row", "col")
+            bank_index[number_of_entry][name] for name in ("image_path", "row", "col")
         ]
 
 
 @pytest.mark.parametrize("category", CATEGORIES)
-def test_blots_score_above_good_parts_and_peaks_lie_on_them(finished: Finished, data: Path, category: str) -> None:
+def test_defective_images_score_above_good_images_and_peaks_are_at_the_defects(
+    finished: Finished, data: Path, category: str
+) -> None:
     test = [row for row in fused(finished, category) if row["split"] == "test"]
     good = [row["score"] for row in test if row["label"] == 0]
     defects = [row for row in test if row["label"] == 1]
     assert min(row["score"] for row in defects) > max(good)
-    assert all(from_peak_to_blot(data, row) <= 12 for row in defects)  # a patch is 8 of 96 pixels of the crop
+    # A patch is 8 of the 96 pixels of the crop.
+    assert all(distance_of_peak_to_defect(data, row) <= 12 for row in defects)
 
 
 @pytest.mark.parametrize("category", CATEGORIES)
-def test_fusion_is_equation_11_over_the_members_files(finished: Finished, category: str) -> None:
+def test_fused_scores_are_equation_11_of_the_members_scores(finished: Finished, category: str) -> None:
     members = [member(finished, category, backbone) for backbone in BACKBONES]
     normalized = []
     for table in members:
@@ -232,7 +239,7 @@ def test_fusion_is_equation_11_over_the_members_files(finished: Finished, catego
         np.testing.assert_allclose([row[f"score_{backbone}"] for row in written], maps.max(axis=1), rtol=1e-4)
 
 
-def test_a_members_score_is_the_largest_of_its_patches(finished: Finished) -> None:
+def test_the_score_of_a_member_is_its_largest_patch_score(finished: Finished) -> None:
     bank = len(rows_of(finished.out / "models/cloth" / BACKBONES[0] / "bank_index.parquet"))
     for row in member(finished, "cloth", BACKBONES[0]):
         assert (row["grid_height"], row["grid_width"]) == (12, 12)
@@ -241,48 +248,50 @@ def test_a_members_score_is_the_largest_of_its_patches(finished: Finished) -> No
         assert all(0 <= entry < bank for entry in row["patch_nearest"])
 
 
-def test_a_bank_entry_is_scored_against_the_others(finished: Finished) -> None:
-    """Leave-one-out: a patch that is in the bank neither names itself nor scores 0."""
+def test_a_bank_entry_is_scored_against_the_other_entries(finished: Finished) -> None:
+    """By leave-one-out, a patch in the bank is not its own nearest entry, and its score is above 0."""
     index = rows_of(finished.out / "models/cloth" / BACKBONES[0] / "bank_index.parquet")
     assert len(index) == round(0.05 * fit_images(finished, "cloth") * 144)
     scored = {row["image_path"]: row for row in member(finished, "cloth", BACKBONES[0])}
-    for entry, place in enumerate(index):
-        patch = place["row"] * 12 + place["col"]
-        row = scored[place["image_path"]]
+    for number, entry in enumerate(index):
+        patch = entry["row"] * 12 + entry["col"]
+        row = scored[entry["image_path"]]
         assert row["patch_scores"][patch] > 0
-        assert row["patch_nearest"][patch] != entry
+        assert row["patch_nearest"][patch] != number
 
 
-def test_models_are_tensors_without_pickle_and_json(finished: Finished) -> None:
+def test_models_are_stored_as_json_and_safetensors(finished: Finished) -> None:
     folder = finished.out / "models" / "cloth"
     model = json.loads((folder / "model.json").read_text())
-    assert [each["backbone"] for each in model["members"]] == list(BACKBONES)
-    for each in model["members"]:
-        adapter = load_file(folder / each["backbone"] / "adapter.safetensors")["f.weight"]
-        entries = load_file(folder / each["backbone"] / "memory_bank.safetensors")["entries"]
-        assert adapter.shape == (152, 152)  # D = 256 > C' = 152: the narrow form with the same distances
+    assert [stored["backbone"] for stored in model["members"]] == list(BACKBONES)
+    for stored in model["members"]:
+        backbone = stored["backbone"]
+        adapter = load_file(folder / backbone / "adapter.safetensors")["f.weight"]
+        entries = load_file(folder / backbone / "memory_bank.safetensors")["entries"]
+        # D = 256 exceeds C' = 152. The adapter is therefore stored in a narrow form with the same distances.
+        assert adapter.shape == (152, 152)
         assert entries.shape == (round(0.05 * fit_images(finished, "cloth") * 144), 152)
-        scores = [row["patch_scores"] for row in member(finished, "cloth", each["backbone"]) if row["part"] == "fit"]
+        scores = [row["patch_scores"] for row in member(finished, "cloth", backbone) if row["part"] == "fit"]
         statistics = score_statistics(np.array(scores, dtype=np.float32))
-        assert (each["median"], each["mad"]) == pytest.approx((statistics.median, statistics.mad))
-        assert each["beta"] == 1.4826
+        assert (stored["median"], stored["mad"]) == pytest.approx((statistics.median, statistics.mad))
+        assert stored["beta"] == 1.4826
 
 
-def test_the_training_can_be_followed_step_by_step(finished: Finished) -> None:
+def test_every_training_step_is_recorded(finished: Finished) -> None:
     for backbone in BACKBONES:
         table = rows_of(finished.out / "models" / "cloth" / backbone / "training.parquet")
         assert [(row["category"], row["backbone"], row["step"]) for row in table] == [
             ("cloth", backbone, step) for step in range(1, 41)
         ]
         assert np.isfinite([row["loss"] for row in table]).all()
-        told = json.loads((finished.out / "run.json").read_text())["units"][f"cloth/{backbone}"]["fit"]
-        assert table[-1]["loss"] == pytest.approx(told["last_loss"])
-        looked = [row for row in table if row["rank"] is not None]
-        assert looked
-        assert all(0.0 <= row["weight"] <= 1.0 <= row["rank"] for row in looked)
+        fit = json.loads((finished.out / "run.json").read_text())["units"][f"cloth/{backbone}"]["fit"]
+        assert table[-1]["loss"] == pytest.approx(fit["last_loss"])
+        monitored = [row for row in table if row["rank"] is not None]
+        assert monitored
+        assert all(0.0 <= row["weight"] <= 1.0 <= row["rank"] for row in monitored)
 
 
-def test_metrics_are_those_of_the_scores(finished: Finished) -> None:
+def test_metrics_agree_with_the_scores(finished: Finished) -> None:
     table = rows_of(finished.out / "metrics.parquet")
     assert [(row["category"], row["model"]) for row in table] == [
         (category, model) for category in CATEGORIES for model in ("ensemble", *BACKBONES)
@@ -293,8 +302,9 @@ def test_metrics_are_those_of_the_scores(finished: Finished) -> None:
             if row["model"] == "ensemble"
             else member(finished, row["category"], row["model"])
         )
-        test = [each for each in source if each["split"] == "test"]
-        expected = image_metrics(np.array([each["score"] for each in test]), np.array([each["label"] for each in test]))
+        test = [image for image in source if image["split"] == "test"]
+        scores, labels = (np.array([image[name] for image in test]) for name in ("score", "label"))
+        expected = image_metrics(scores, labels)
         assert (row["image_auroc"], row["d_prime"]) == (expected.auroc, expected.d_prime)
         assert (row["n_good"], row["n_defect"]) == (5, 5)
         assert row["pixel_auroc"] > 0.9
@@ -302,17 +312,16 @@ def test_metrics_are_those_of_the_scores(finished: Finished) -> None:
     assert pyarrow.csv.read_csv(finished.out / "metrics.csv").num_rows == len(table)
 
 
-def test_maps_lie_on_the_pictures_own_pixels(finished: Finished, data: Path) -> None:
+def test_maps_have_the_size_of_the_original_images(finished: Finished, data: Path) -> None:
     maps = rows_of(finished.out / "maps" / "cloth.parquet")
     assert len(maps) == 10
     for row in maps:
         assert (row["height"], row["width"]) == (120, 110)
-        on_picture = np.array(row["map"], dtype=np.float32).reshape(120, 110)
-        assert np.isfinite(on_picture).all()
+        assert np.isfinite(np.array(row["map"], dtype=np.float32).reshape(120, 110)).all()
     blot = next(row for row in maps if row["image_path"] == "cloth/test/blot/001.png")
-    on_picture = np.array(blot["map"], dtype=np.float32).reshape(120, 110)
+    anomaly_map = np.array(blot["map"], dtype=np.float32).reshape(120, 110)
     mask = np.asarray(Image.open(data / "cloth/ground_truth/blot/001_mask.png")) > 0
-    assert on_picture[mask].mean() > 3 * np.abs(on_picture[~mask]).mean()
+    assert anomaly_map[mask].mean() > 3 * np.abs(anomaly_map[~mask]).mean()
 
 
 VIT = "vit_tiny_patch16_224"
@@ -320,7 +329,7 @@ VIT = "vit_tiny_patch16_224"
 
 @pytest.fixture(scope="module")
 def identity(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Finished]:
-    """One of two categories, a file of it damaged; a member is a vision transformer, and none is trained."""
+    """Return a run of one of two categories, with a damaged file, a vision transformer as a member, and no training."""
     root = tmp_path_factory.mktemp("identity")
     make_category(root / "data" / "cloth", seed=0, train=3, good=2, defects=2)
     make_category(root / "data" / "bolt", seed=5000, train=1, good=0, defects=0)
@@ -333,7 +342,9 @@ def identity(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Finished]:
     return root, ensemble(root / "data", root / "run", *options, backbones=(BACKBONES[0], VIT))
 
 
-def test_a_vision_transformer_is_a_member_and_grids_are_fused_on_the_finest(identity: tuple[Path, Finished]) -> None:
+def test_a_vision_transformer_can_be_a_member_and_grids_are_fused_at_the_finest_one(
+    identity: tuple[Path, Finished],
+) -> None:
     root, run = identity
     assert f"{VIT}: weights from {root / 'weights' / VIT}.safetensors, SHA-256 " in run.stdout
     tables = {backbone: member(run, "cloth", backbone) for backbone in (BACKBONES[0], VIT)}
@@ -351,20 +362,23 @@ def test_a_vision_transformer_is_a_member_and_grids_are_fused_on_the_finest(iden
     test = [row for row in fused(run, "cloth") if row["split"] == "test"]
     defects = [row for row in test if row["label"] == 1]
     assert min(row["score"] for row in defects) > max(row["score"] for row in test if row["label"] == 0)
-    assert all(from_peak_to_blot(root / "data", row) <= 12 for row in defects)
+    assert all(distance_of_peak_to_defect(root / "data", row) <= 12 for row in defects)
 
 
-def test_the_identity_adapter_is_patchcore_and_one_category_can_be_asked_for(identity: tuple[Path, Finished]) -> None:
+def test_with_the_identity_adapter_bank_entries_are_features_and_only_the_given_category_is_processed(
+    identity: tuple[Path, Finished],
+) -> None:
     _, run = identity
-    assert run.code == 1, run.stderr  # --strict: a file could not be read
+    assert run.code == 1, run.stderr  # With --strict, an unreadable file results in exit code 1.
     assert "\nfit " not in run.stdout
     assert not (run.out / "models/cloth" / BACKBONES[0] / "adapter.safetensors").exists()
     entries = load_file(run.out / "models/cloth" / BACKBONES[0] / "memory_bank.safetensors")["entries"]
-    assert np.array_equal(entries, entries.astype(np.float16).astype(np.float32))  # the features themselves
+    # The entries are the unchanged features, which are stored as float16.
+    assert np.array_equal(entries, entries.astype(np.float16).astype(np.float32))
     assert {row["category"] for row in rows_of(run.out / "metrics.parquet")} == {"cloth"}
 
 
-def test_with_image_fusion_the_members_image_scores_are_normalized(identity: tuple[Path, Finished]) -> None:
+def test_image_fusion_normalizes_the_image_scores_of_the_members(identity: tuple[Path, Finished]) -> None:
     _, run = identity
     members = np.array([[row["score"] for row in member(run, "cloth", backbone)] for backbone in (BACKBONES[0], VIT)])
     fit = np.array([row["part"] == "fit" for row in fused(run, "cloth")])
@@ -372,5 +386,6 @@ def test_with_image_fusion_the_members_image_scores_are_normalized(identity: tup
     for scores in members:
         statistics = score_statistics(scores[fit])
         expected.append(modified_z_score(scores, statistics.median, statistics.mad, statistics.beta))
-    found = [row["score"] for row in fused(run, "cloth")]
-    np.testing.assert_allclose(found, np.mean(expected, axis=0), rtol=1e-4, atol=1e-6)  # two members may cancel out
+    scores = [row["score"] for row in fused(run, "cloth")]
+    # The absolute tolerance is for scores of two members that cancel each other out.
+    np.testing.assert_allclose(scores, np.mean(expected, axis=0), rtol=1e-4, atol=1e-6)

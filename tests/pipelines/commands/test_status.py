@@ -1,4 +1,4 @@
-"""`status`: the state of every category, as a table and as JSON."""
+"""The command `status`: the state of every category as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ def test_the_most_urgent_category_comes_first_with_its_reasons(
     assert printed.endswith("nut: AUROC is worse\n")
 
 
-def test_a_damaged_table_of_the_last_night_is_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_table_of_the_last_nightly_run_is_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     registry = make_registry(tmp_path, "one")
     registry.store.below(WORK).write("night.parquet", b"PAR1 and no more")
     assert status(Console(), registry=registry.store.uri, as_json=True) == 0

@@ -1,4 +1,4 @@
-"""A member: which adapters are anything but the identity, and that each of its fields is described."""
+"""Tests of the configuration of a member: adapters that are the identity, and options of all fields."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from tests.pipelines.runs import MEMBER
 @pytest.mark.parametrize(
     ("epochs", "init", "adapted"), [(0, "raw", False), (0, "white", True), (1, "raw", True), (1, "white", True)]
 )
-def test_only_the_raw_initialization_without_training_is_the_identity(epochs: int, init: str, adapted: bool) -> None:
+def test_the_adapter_is_the_identity_only_with_raw_initialization_and_no_training(
+    epochs: int, init: str, adapted: bool
+) -> None:
     assert replace(MEMBER, epochs=epochs, init=init).adapted == adapted
 
 
-def test_every_field_is_described_with_what_it_redoes() -> None:
+def test_every_field_has_a_help_text_and_a_repeated_stage() -> None:
     options = options_of(Member)
     assert list(options) == [item.name for item in fields(Member)]
     assert all(option.help and option.redoes for option in options.values())

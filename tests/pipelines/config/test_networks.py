@@ -1,4 +1,4 @@
-"""What is known of a backbone before it runs: its weights, and the size of its features."""
+"""Tests of the properties of a backbone that are known before it runs: weights and size of the features."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from tests.pipelines.runs import MEMBER, SIZE
 CONFIG = RunConfig(command="ensemble", data="data", out="out", members=(MEMBER,), image_size=SIZE)
 
 
-def test_a_network_is_as_large_as_its_finest_layer() -> None:
+def test_the_number_of_patches_is_that_of_the_finest_layer() -> None:
     network = load_networks(CONFIG)[MEMBER.backbone]
     assert network.cells == (SIZE // 8) ** 2
-    assert network.channels == 40 + 112  # of layers 2 and 3, concatenated
+    assert network.channels == 40 + 112  # channels of layers 2 and 3, concatenated
     assert network.bytes_per_image == 2 * network.cells * network.channels
     assert len(network.sha256) == 64
 
 
-def test_layers_that_a_network_lacks_are_reported_at_once() -> None:
+def test_layers_that_the_backbone_lacks_are_an_error() -> None:
     with pytest.raises(BackboneError, match=r"\(2, 9\)"):
         load_networks(replace(CONFIG, members=(replace(MEMBER, layers=(2, 9)),)))
 
 
-def test_a_folder_of_weights_that_is_none_is_reported_without_loading_any(tmp_path: Path) -> None:
-    with pytest.raises(BackboneError, match="is no folder"):
+def test_a_missing_weights_folder_is_an_error_before_weights_are_loaded(tmp_path: Path) -> None:
+    with pytest.raises(BackboneError, match="is not a folder"):
         look_for_weights(replace(CONFIG, weights=str(tmp_path / "none")))
 
 
-def test_the_networks_of_a_run_are_those_of_its_members() -> None:
+def test_networks_has_the_backbones_of_the_members() -> None:
     networks = Networks.load(CONFIG)
     assert networks.by_backbone == load_networks(CONFIG)
     assert isinstance(networks.by_backbone[MEMBER.backbone], Network)

@@ -1,4 +1,4 @@
-"""Stored fields under former names and values become the current ones; an unknown field is named."""
+"""Tests of option descriptions, and of the replacement of former names and values in stored configurations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipelines.config.run_config import RunConfig
 from pipelines.errors import UsageError
 
 
-def test_a_field_carries_its_option() -> None:
+def test_the_metadata_of_a_field_contains_its_option() -> None:
     option = options_of(RunConfig)["contrastive_neighbors"]
     assert (option.section, option.former, option.redoes) == (Section.TRAINING, ("neighbours",), "fit")
 
@@ -19,7 +19,7 @@ def test_a_field_without_an_option_is_left_out() -> None:
     assert not {"command", "members", "fresh"} & set(options_of(RunConfig))
 
 
-def test_no_former_name_is_a_current_one_or_used_twice() -> None:
+def test_former_names_are_unique_and_differ_from_current_names() -> None:
     options = {**options_of(RunConfig), **options_of(Member)}
     former = [name for option in options.values() for name in option.former]
     assert not set(former) & set(options)
@@ -35,12 +35,12 @@ def test_no_former_name_is_a_current_one_or_used_twice() -> None:
         (RunConfig, {"command": "ensemble", "fresh": True}, {"command": "ensemble", "fresh": True}),
     ],
 )
-def test_former_names_and_values_become_current(
+def test_former_names_and_values_are_replaced(
     owner: type, stored: dict[str, object], current: dict[str, object]
 ) -> None:
     assert with_current_names(owner, stored) == current
 
 
 def test_an_unknown_field_is_an_error_that_names_it() -> None:
-    with pytest.raises(UsageError, match="a field 'warp' that this version does not know"):
+    with pytest.raises(UsageError, match="the unknown field 'warp'"):
         with_current_names(RunConfig, {"seed": 0, "warp": 1})

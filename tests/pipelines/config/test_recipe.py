@@ -1,4 +1,4 @@
-"""The recipe: values out of their range are one sentence, and every field is described."""
+"""Tests of the recipe: errors for invalid values, training options, and options of all fields."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ RECIPE = Recipe(members=MEMBERS, image_size=224)
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"members": resolve_members("ensemble", [SINGLE_BACKBONE] * 2, 224, {})}, "names a backbone twice"),
+        (
+            {"members": resolve_members("ensemble", [SINGLE_BACKBONE] * 2, 224, {})},
+            f"--backbone: {SINGLE_BACKBONE} is given more than once",
+        ),
         ({"members": resolve_members("ensemble", [SINGLE_BACKBONE], 224, {"patch_size": 4})}, "odd number"),
         ({"members": resolve_members("ensemble", [SINGLE_BACKBONE], 224, {"coreset": 0.0})}, "--coreset"),
         ({"members": resolve_members("ensemble", [SINGLE_BACKBONE], 224, {"epochs": -1})}, "--epochs"),
@@ -36,19 +39,19 @@ RECIPE = Recipe(members=MEMBERS, image_size=224)
         ({"alpha": 1.5}, "alpha"),
     ],
 )
-def test_bad_values_are_one_sentence(changes: dict[str, Any], sentence: str) -> None:
+def test_invalid_values_are_an_error(changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
         replace(RECIPE, **changes)
 
 
-def test_training_takes_its_options_from_the_recipe_and_the_member() -> None:
+def test_training_options_come_from_the_recipe_and_the_member() -> None:
     recipe = replace(RECIPE, max_steps=7, contrastive_neighbors=6)
     training = recipe.adapter_config(MEMBERS[0])
     assert (training.max_steps, training.contrastive_neighbors) == (7, 6)
     assert (training.dim, training.epochs, training.init) == (MEMBERS[0].dim, MEMBERS[0].epochs, MEMBERS[0].init)
 
 
-def test_every_field_is_described_with_what_it_redoes() -> None:
+def test_every_field_has_a_help_text_and_a_repeated_stage() -> None:
     options = options_of(Recipe)
     assert set(options) == {item.name for item in fields(Recipe)} - {"members"}
     assert all(option.help and option.redoes for option in options.values())

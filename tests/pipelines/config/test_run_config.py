@@ -1,4 +1,4 @@
-"""The whole configuration: flat to build and to read, and read back from any run.json that is whole."""
+"""Tests of the run configuration: its parts, invalid values, and reading it from run.json."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FIRST_ROUND = Path(__file__).parents[2] / "data" / "first_round"
 
 
 def stored() -> dict[str, Any]:
-    """The configuration as it is in run.json."""
+    """Return the configuration as it is stored in run.json."""
     config: dict[str, Any] = json.loads(json.dumps(CONFIG.as_dict()))
     return config
 
@@ -29,34 +29,34 @@ def stored() -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"members": ()}, "at least one backbone"),
+        ({"members": ()}, "--backbone: no backbone is given; give at least one"),
         ({"workers": 0}, "--workers"),
         ({"scratch_gb": 0.0}, "--scratch-gb"),
         ({"gpus_per_actor": -1.0}, "--gpus-per-actor"),
         ({"image_size": 8}, "--image-size"),
     ],
 )
-def test_bad_values_are_one_sentence(changes: dict[str, Any], sentence: str) -> None:
+def test_invalid_values_are_an_error(changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
         replace(CONFIG, **changes)
 
 
-def test_a_configuration_is_a_recipe_an_execution_and_paths() -> None:
+def test_a_configuration_has_the_fields_of_its_three_parts() -> None:
     parts = [{item.name for item in fields(part)} for part in (Recipe, Execution, Paths)]
     assert {item.name for item in fields(RunConfig)} == {"command"}.union(*parts)
     assert sum(map(len, parts)) == len(set().union(*parts))
 
 
-def test_every_field_has_an_option_but_those_that_commands_decide() -> None:
+def test_all_fields_have_options_except_those_that_commands_set() -> None:
     assert {item.name for item in fields(RunConfig)} - set(options_of(RunConfig)) == {"command", "members", "fresh"}
 
 
 @pytest.mark.parametrize(("gpus", "device"), [(0.0, "cpu"), (0.5, "cuda"), (1.0, "cuda")])
-def test_the_device_follows_from_the_gpus(gpus: float, device: str) -> None:
+def test_the_device_depends_on_the_gpus_per_job(gpus: float, device: str) -> None:
     assert replace(CONFIG, gpus_per_actor=gpus).device == device
 
 
-def test_a_configuration_is_read_back_as_it_was_written() -> None:
+def test_a_stored_configuration_is_read_unchanged() -> None:
     assert stored_config(stored()) == CONFIG
 
 
@@ -67,7 +67,7 @@ def test_given_fields_replace_the_stored_ones() -> None:
 @pytest.mark.parametrize(
     "run_info", sorted(FIRST_ROUND.glob("*/run.json")) + sorted(FIRST_ROUND.glob("scores/*/run.json"))
 )
-def test_a_run_of_the_first_version_is_read_under_its_former_names(run_info: Path) -> None:
+def test_a_run_of_the_first_version_is_read_with_its_former_names(run_info: Path) -> None:
     written = json.loads(run_info.read_text())["config"]
     config = stored_config(written)
     assert (config.contrastive_neighbors, config.score_neighbors) == (written["neighbours"], written["reweight"])
@@ -79,20 +79,20 @@ def test_a_run_of_the_first_version_is_read_under_its_former_names(run_info: Pat
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
-        ({"warp": 1}, "a field 'warp' that this version does not know"),
-        ({"members": [{"backbone": "a", "shape": 3}]}, "a field 'shape' that this version does not know"),
-        ({"members": [{"backbone": "a"}]}, "no whole configuration"),
-        ({"members": 5}, "no whole configuration"),
-        ({"members": ["a"]}, "no whole configuration"),
-        ({"categories": None}, "no whole configuration"),
-        ({"image_size": "large"}, "no whole configuration"),
+        ({"warp": 1}, "the unknown field 'warp'"),
+        ({"members": [{"backbone": "a", "shape": 3}]}, "the unknown field 'shape'"),
+        ({"members": [{"backbone": "a"}]}, "no complete run configuration"),
+        ({"members": 5}, "no complete run configuration"),
+        ({"members": ["a"]}, "no complete run configuration"),
+        ({"categories": None}, "no complete run configuration"),
+        ({"image_size": "large"}, "no complete run configuration"),
     ],
 )
-def test_a_configuration_that_is_not_whole_is_one_sentence(damage: dict[str, Any], sentence: str) -> None:
+def test_an_incomplete_or_invalid_stored_configuration_is_an_error(damage: dict[str, Any], sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
         stored_config({**stored(), **damage})
 
 
-def test_a_missing_field_is_named() -> None:
+def test_the_error_names_a_missing_field() -> None:
     with pytest.raises(UsageError, match="data"):
         stored_config({name: value for name, value in stored().items() if name != "data"})

@@ -1,4 +1,4 @@
-"""A data root is listed: its categories, splits, defects and labels, and new images."""
+"""Listing of a data root: categories, splits, defects and labels, and new images."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def test_splits_defects_and_labels_come_from_the_folders(tmp_path: Path) -> None
     }
 
 
-def test_train_good_alone_is_a_category(tmp_path: Path) -> None:
+def test_a_folder_with_train_good_alone_is_a_category(tmp_path: Path) -> None:
     touch(tmp_path, "nut/train/good/a.png")
     assert look(tmp_path).categories == ("nut",)
 
 
-def test_categories_come_in_order_and_can_be_chosen(tmp_path: Path) -> None:
+def test_categories_are_sorted_and_can_be_selected(tmp_path: Path) -> None:
     touch(tmp_path, *(f"{name}/train/good/a.png" for name in ("zebra", "a=b", "x y", "x%20y", "lot#7")))
     assert look(tmp_path).categories == ("a=b", "lot#7", "x y", "x%20y", "zebra")
     assert look(tmp_path, "x y").categories == ("x y",)
@@ -41,31 +41,33 @@ def test_categories_come_in_order_and_can_be_chosen(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("root", "categories", "sentence"),
     [
-        ("nowhere", (), "there is no such folder"),
-        ("notes", (), "no category in it"),
-        (".", ("nut", "bolt"), r"--category bolt: not in .*, which has nut"),
+        ("nowhere", (), "nowhere: the folder does not exist"),
+        ("notes", (), "no category found"),
+        (".", ("nut", "bolt"), r"--category bolt: not found in .*\. Available: nut\.$"),
     ],
 )
-def test_what_is_not_there_is_said(tmp_path: Path, root: str, categories: tuple[str, ...], sentence: str) -> None:
+def test_a_missing_root_or_category_is_an_error(
+    tmp_path: Path, root: str, categories: tuple[str, ...], sentence: str
+) -> None:
     touch(tmp_path, "nut/train/good/a.png", "notes/readme.md")
     with pytest.raises(UsageError, match=sentence):
         look(tmp_path / root, *categories)
 
 
-def test_new_images_are_found_at_any_depth_and_nothing_is_known_of_them(tmp_path: Path) -> None:
+def test_new_images_are_found_at_any_depth_and_have_no_label(tmp_path: Path) -> None:
     touch(tmp_path, "x.png", "monday/y.JPG", "monday/notes.txt", ".z.png")
     store = Store.of(str(tmp_path))
-    found = new_images(store, "nut", find_new_images(store)[0])
-    assert [image.image_path for image in found] == ["monday/y.JPG", "x.png"]
-    assert {(i.category, i.split, i.label, i.part, i.mask_path) for i in found} == {("nut", "new", None, None, None)}
+    images = new_images(store, "nut", find_new_images(store)[0])
+    assert [image.image_path for image in images] == ["monday/y.JPG", "x.png"]
+    assert {(i.category, i.split, i.label, i.part, i.mask_path) for i in images} == {("nut", "new", None, None, None)}
     assert find_new_images(Store.of(str(tmp_path / "empty"))) == ([], [])
 
 
-def test_new_images_in_a_categorys_test_folder_are_what_they_are_filed_under(tmp_path: Path) -> None:
+def test_new_images_in_the_test_folder_of_a_category_are_labeled_by_their_folder(tmp_path: Path) -> None:
     touch(tmp_path, "nut/test/good/a.png", "nut/test/bent/deep/b.png", "nut/test/c.png", "nut/d.png")
     store = Store.of(str(tmp_path))
-    found = new_images(store, "nut", find_new_images(store, "nut")[0])
-    assert {(image.image_path, image.defect, image.label) for image in found} == {
+    images = new_images(store, "nut", find_new_images(store, "nut")[0])
+    assert {(image.image_path, image.defect, image.label) for image in images} == {
         ("nut/test/good/a.png", "good", 0),
         ("nut/test/bent/deep/b.png", "bent", 1),
         ("nut/test/c.png", None, None),
@@ -74,7 +76,7 @@ def test_new_images_in_a_categorys_test_folder_are_what_they_are_filed_under(tmp
 
 
 @pytest.mark.parametrize("root", ["local", "s3"])
-def test_a_data_root_may_be_an_object_store(request: pytest.FixtureRequest, tmp_path: Path, root: str) -> None:
+def test_a_data_root_can_be_in_an_object_store(request: pytest.FixtureRequest, tmp_path: Path, root: str) -> None:
     store = Store.of(str(tmp_path) if root == "local" else request.getfixturevalue("bucket")).below("data x=y")
     for name in (
         "a=b/train/good/1.png",

@@ -1,4 +1,4 @@
-"""The demo's data: a fixed subset of the package's real images, linked, never copied."""
+"""Data of the demo: a fixed subset of the real images in a package, linked instead of copied."""
 
 from __future__ import annotations
 
@@ -13,35 +13,37 @@ from pipelines.errors import UsageError
 from pipelines.storage.store import Store
 
 
-def test_the_subset_is_real_disjoint_and_the_same_each_time(tmp_path: Path) -> None:
+def test_the_subset_has_distinct_real_images_and_is_reproducible(tmp_path: Path) -> None:
     listing = list_images(Store.of(str(prepare_demo(tmp_path / "run"))))
     assert listing.categories == tuple(CELL_KINDS.values())
     assert listing.warnings == ()
     for category in listing.categories:
-        mine = [image for image in listing.images if image.category == category]
+        images = [image for image in listing.images if image.category == category]
         counts = {(split, defect): 0 for split, defect in (("train", "good"), ("test", "good"), ("test", "defect"))}
-        for image in mine:
+        for image in images:
             counts[image.split, image.defect] += 1
         assert list(counts.values()) == [FIT_GOOD, TEST_GOOD, TEST_DEFECT]
-        assert len({Path(image.image_path).name for image in mine}) == len(mine)
+        assert len({Path(image.image_path).name for image in images}) == len(images)
     again = list_images(Store.of(str(prepare_demo(tmp_path / "run"))))
     assert again.images == listing.images
-    found = examine(Store.of(str(tmp_path / "run-data")), listing.images[0], 16)
-    assert found.error is None
-    assert (found.image.width, found.image.height) == (300, 300)
+    examined = examine(Store.of(str(tmp_path / "run-data")), listing.images[0], 16)
+    assert examined.error is None
+    assert (examined.image.width, examined.image.height) == (300, 300)
     assert all(path.is_symlink() for path in (tmp_path / "run-data").rglob("*.png"))
 
 
-def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
-    mine = tmp_path / "run-data" / "elpv_mono" / "train" / "good" / "mine.png"
-    mine.parent.mkdir(parents=True)
-    mine.write_bytes(b"x")
-    with pytest.raises(UsageError, match="is not one of the demo's links"):
+def test_a_folder_with_other_files_is_not_changed(tmp_path: Path) -> None:
+    file = tmp_path / "run-data" / "elpv_mono" / "train" / "good" / "mine.png"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"x")
+    with pytest.raises(UsageError, match=r"mine\.png is not a link created by the demo"):
         prepare_demo(tmp_path / "run")
-    assert mine.exists()
+    assert file.exists()
 
 
-def test_a_missing_package_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_a_missing_package_contains_the_command_that_installs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("pipelines.data.demo.importlib.util.find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"pip install 'reconpatch-ray\[demo\]'"):
         prepare_demo(tmp_path / "run")

@@ -1,4 +1,4 @@
-"""Which files of a data root are images, which masks belong to them, and what a warning names."""
+"""Discovery of the files of a data root: selection of images, pairing of masks, and warnings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def listed(root: Path) -> dict[str, ImageRecord]:
     return {image.image_path: image for image in look(root).images}
 
 
-def test_suffixes_count_in_any_case(tmp_path: Path) -> None:
+def test_suffixes_are_recognized_in_upper_and_lower_case(tmp_path: Path) -> None:
     touch(
         tmp_path,
         *(f"nut/train/good/{name}" for name in ("a.PNG", "b.Jpg", "c.JPEG", "d.bmp", "e.TIF", "f.tiff", "g.webp")),
@@ -22,7 +22,7 @@ def test_suffixes_count_in_any_case(tmp_path: Path) -> None:
     assert len(look(tmp_path).images) == 7
 
 
-def test_hidden_and_foreign_files_are_passed_over_without_a_word(tmp_path: Path) -> None:
+def test_hidden_files_and_files_that_are_no_images_are_ignored_without_a_warning(tmp_path: Path) -> None:
     touch(tmp_path, "nut/train/good/a.png", "nut/train/good/.b.png", "nut/train/good/Thumbs.db", "LICENSE.txt")
     touch(tmp_path, ".cache/train/good/x.png", "notes/readme.md", "nut/test/.hidden/x.png")
     (tmp_path / "nut/test/empty").mkdir(parents=True)
@@ -31,17 +31,17 @@ def test_hidden_and_foreign_files_are_passed_over_without_a_word(tmp_path: Path)
     assert listing.warnings == ()
 
 
-def test_kinds_of_image_that_are_not_read_are_named(tmp_path: Path) -> None:
+def test_a_warning_names_images_in_an_unsupported_format(tmp_path: Path) -> None:
     touch(tmp_path, "nut/train/good/a.png", "nut/train/good/b.GIF")
-    assert look(tmp_path).warnings == ("nut/train/good/b.GIF: .gif images are not read; convert it to PNG.",)
+    assert look(tmp_path).warnings == ("nut/train/good/b.GIF: .gif images are not supported. Convert the file to PNG.",)
 
 
-def test_what_a_disk_has_at_its_root_is_no_category(tmp_path: Path) -> None:
+def test_system_folders_are_no_categories(tmp_path: Path) -> None:
     touch(tmp_path, "nut/train/good/a.png", "lost+found/train/good/a.png", ".snapshot/train/good/a.png")
     assert look(tmp_path).categories == ("nut",)
 
 
-def test_folders_below_a_defect_belong_to_it(tmp_path: Path) -> None:
+def test_subfolders_of_a_defect_belong_to_the_defect(tmp_path: Path) -> None:
     touch(tmp_path, "weld/train/good/monday/1.png", "weld/test/scratch/deep/1.png", "weld/test/scratch/light/1.png")
     touch(tmp_path, "weld/ground_truth/scratch/deep/1_mask.png", "weld/ground_truth/scratch/light/1_mask.png")
     images = listed(tmp_path)
@@ -55,7 +55,7 @@ def test_folders_below_a_defect_belong_to_it(tmp_path: Path) -> None:
         assert (image.defect, image.mask_path) == ("scratch", f"weld/ground_truth/scratch/{depth}/1_mask.png")
 
 
-def test_masks_are_paired_by_stem_never_by_order(tmp_path: Path) -> None:
+def test_masks_are_paired_by_stem_and_not_by_order(tmp_path: Path) -> None:
     touch(tmp_path, "nut/train/good/a.png")
     for stem in ("1", "10", "2", "p.v2.1", "p.v2"):
         touch(tmp_path, f"nut/test/bent/{stem}.png")
@@ -84,11 +84,11 @@ def test_masks_are_paired_by_stem_never_by_order(tmp_path: Path) -> None:
     }
     assert len(listing.warnings) == 1
     assert listing.warnings[0].startswith(
-        "nut/ground_truth/bent/stray_mask.png: no image of that stem in nut/test/bent"
+        "nut/ground_truth/bent/stray_mask.png: mask not used, because nut/test/bent contains no image"
     )
 
 
-def test_fingerprints_tell_of_the_picture_and_of_its_mask(tmp_path: Path) -> None:
+def test_a_fingerprint_covers_an_image_and_its_mask(tmp_path: Path) -> None:
     touch(tmp_path, "nut/train/good/a.png", "nut/test/bent/c.png", "nut/ground_truth/bent/c_mask.png")
     os.utime(tmp_path / "nut/test/bent/c.png", ns=(0, 5000))
     os.utime(tmp_path / "nut/ground_truth/bent/c_mask.png", ns=(0, 7000))
@@ -111,13 +111,13 @@ def test_files_are_grouped_by_the_folder_below_a_prefix() -> None:
     assert by_folder(files, "a/") == {"w": [("a/w/3", None)], "x": [("a/x/1", None), ("a/x/d/2", None)]}
 
 
-def test_masks_that_no_image_has_are_known() -> None:
+def test_masks_without_an_image_are_listed_as_unused() -> None:
     masks = Masks([("gt/cut/1_mask.png", None), ("gt/cut/2.png", None), ("gt/cut/notes.txt", None)], "gt/cut/")
     assert masks.find("1.png") == ("gt/cut/1_mask.png", None)
     assert masks.find("3.png") is None
     assert masks.unused() == ["gt/cut/2.png"]
 
 
-def test_of_many_names_the_first_are_named() -> None:
+def test_a_long_list_of_names_is_shortened() -> None:
     assert named(["a", "b"]) == "a, b"
     assert named(list("abcdefg")) == "a, b, c, d, e and 2 more"

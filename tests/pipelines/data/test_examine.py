@@ -1,4 +1,4 @@
-"""Images are read before anything is computed; an unchanged image is known from an earlier index."""
+"""Examination of images before training; an unchanged image is taken from an earlier index."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ from pipelines.storage.store import Store
 def test_an_image_is_hashed_and_measured(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     Pillow.fromarray(np.zeros((20, 30), np.uint8)).save(tmp_path / "a/b.png")
-    found = examine(Store.of(str(tmp_path)), ImageRecord("a", "train", "good", "a/b.png"), 16)
-    assert found.error is None
-    assert (found.image.height, found.image.width) == (20, 30)
-    assert found.image.content_sha256 == hashlib.sha256((tmp_path / "a/b.png").read_bytes()).hexdigest()
-    assert (found.frames, found.lowest_sixteenth) == (1, None)
+    examined = examine(Store.of(str(tmp_path)), ImageRecord("a", "train", "good", "a/b.png"), 16)
+    assert examined.error is None
+    assert (examined.image.height, examined.image.width) == (20, 30)
+    assert examined.image.content_sha256 == hashlib.sha256((tmp_path / "a/b.png").read_bytes()).hexdigest()
+    assert (examined.frames, examined.lowest_sixteenth) == (1, None)
 
 
 @pytest.mark.parametrize("content", [b"", b"text, not a picture", None])
-def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, content: bytes | None) -> None:
+def test_the_error_of_an_unreadable_file_is_returned(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
         (tmp_path / "b.png").write_bytes(content)
-    found = examine(Store.of(str(tmp_path)), ImageRecord("a", "train", "good", "b.png"), 16)
-    assert found.image.width is None
-    assert found.error
+    examined = examine(Store.of(str(tmp_path)), ImageRecord("a", "train", "good", "b.png"), 16)
+    assert examined.image.width is None
+    assert examined.error
 
 
-def test_a_picture_that_breaks_off_is_found_before_anything_is_fitted(tmp_path: Path) -> None:
+def test_a_truncated_image_is_found_before_training(tmp_path: Path) -> None:
     Pillow.fromarray(np.random.default_rng(0).integers(0, 255, (90, 90), np.uint8)).save(tmp_path / "b.png")
     content = (tmp_path / "b.png").read_bytes()
     (tmp_path / "b.png").write_bytes(content[: len(content) * 6 // 10])
-    found = examine(Store.of(str(tmp_path)), ImageRecord("a", "train", "good", "b.png"), 16)
-    assert found.error is not None
-    assert "damaged" in found.error
+    examined = examine(Store.of(str(tmp_path)), ImageRecord("a", "train", "good", "b.png"), 16)
+    assert examined.error is not None
+    assert "damaged" in examined.error
 
 
 def test_a_file_that_is_too_large_is_rejected_before_it_is_read(tmp_path: Path) -> None:
     with (tmp_path / "huge.png").open("wb") as file:
-        file.truncate(3_100_000_000)  # takes no space on the disk
+        file.truncate(3_100_000_000)  # a sparse file, which takes no disk space
     Pillow.fromarray(np.zeros((20, 30), np.uint8)).save(tmp_path / "ok.png")
     store, sentence = Store.of(str(tmp_path)), "The file has 3.1 GB, above the limit of 2 GB"
     assert str(examine(store, ImageRecord("nut", "train", "good", "huge.png"), 16).error).startswith(sentence)
@@ -54,7 +54,7 @@ def test_a_file_that_is_too_large_is_rejected_before_it_is_read(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(("lowest", "expected"), [(4000, True), (60000, False)])
-def test_an_image_with_more_than_8_bits_shows_whether_it_uses_them(
+def test_an_image_with_more_than_8_bits_is_checked_for_unused_bits(
     tmp_path: Path, *, lowest: int, expected: bool
 ) -> None:
     Pillow.fromarray(np.full((20, 30), lowest, np.uint16)).save(tmp_path / "b.png")
@@ -62,14 +62,14 @@ def test_an_image_with_more_than_8_bits_shows_whether_it_uses_them(
     assert (examined.error, examined.lowest_sixteenth) == (None, expected)
 
 
-def test_an_image_that_memory_has_no_room_for_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_that_does_not_fit_in_memory_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fill_memory(*arguments: object) -> None:
         raise MemoryError
 
     (tmp_path / "b.png").write_bytes(b"x")
     monkeypatch.setattr("pipelines.data.examine.read_picture", fill_memory)
     examined = examine(Store.of(str(tmp_path)), ImageRecord("a", "train", "good", "b.png"), 16)
-    assert str(examined.error).startswith("It takes more memory than there is")
+    assert str(examined.error).startswith("Out of memory.")
 
 
 def test_when_a_store_is_unavailable_the_rest_of_the_category_is_not_requested(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""A list of images in place of folders: what its rows say, and what is wrong with one in one sentence."""
+"""Lists of images: their rows, and one-line errors for invalid lists and rows."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pipelines.data.dataset import list_images
 from pipelines.errors import UsageError
 from pipelines.storage.store import Store
 from tests.pipelines.runs import BACKBONES, call, rows_of, save, texture, with_defect
-from tests.pipelines.trees import look, make_list, told, touch, write_csv
+from tests.pipelines.trees import fields_by_path, look, make_list, touch, write_csv
 
 
-def test_a_list(tmp_path: Path) -> None:
+def test_the_rows_of_a_list_become_images(tmp_path: Path) -> None:
     make_list(tmp_path)
-    found = look(tmp_path / "list.csv")
-    assert told(found) == {
+    listing = look(tmp_path / "list.csv")
+    assert fields_by_path(listing) == {
         "a/1.png": ("line 1/nut", "train", "good", 0, None),
         "a/2.png": ("line 1/nut", "test", "good", 0, None),
         "a/3.png": ("line 1/nut", "test", "bent", 1, "m/3.png"),
@@ -27,25 +27,27 @@ def test_a_list(tmp_path: Path) -> None:
         "5.png": ("004711", "test", None, None, None),
         "6.png": ("004711", "test", "defect", 1, None),
     }
-    assert found.warnings == (
-        "7.png: defective by list.csv, and left out of train.",
-        "m/6.png: a mask that is not there; the image has none.",
+    assert listing.warnings == (
+        "7.png: excluded from training, because the label in list.csv is defective.",
+        "m/6.png: the mask does not exist. The image is used without a mask.",
     )
 
 
-def test_a_list_may_be_parquet_with_columns_of_numbers_and_gaps(tmp_path: Path) -> None:
+def test_a_list_can_be_parquet_with_numbers_and_nulls(tmp_path: Path) -> None:
     touch(tmp_path, "1.png", "2.png", "3.png", "4.png")
     columns = {"path": ["1.png", "2.png", "3.png", "4.png"], "category": [4711] * 4}
     columns |= {"split": ["train", "test", "test", "test"], "label": [0.0, 1.0, None, float("nan")], "more": [1] * 4}
     pq.write_table(pa.table(columns), tmp_path / "list.PARQUET")
-    found = look(tmp_path / "list.PARQUET")
-    assert found.categories == ("4711",)
-    assert [image.label for image in found.images] == [0, 1, None, None]
+    listing = look(tmp_path / "list.PARQUET")
+    assert listing.categories == ("4711",)
+    assert [image.label for image in listing.images] == [0, 1, None, None]
     pq.write_table(pa.table({**columns, "label": [False, True, None, None]}), tmp_path / "bool.parquet")
     assert [image.label for image in look(tmp_path / "bool.parquet").images] == [0, 1, None, None]
 
 
-def test_a_list_is_found_from_where_the_user_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_path_of_a_list_is_relative_to_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make_list(tmp_path)
     monkeypatch.chdir(tmp_path)
     store = Store.of_data("list.csv")
@@ -57,21 +59,24 @@ def test_a_list_is_found_from_where_the_user_stands(tmp_path: Path, monkeypatch:
 @pytest.mark.parametrize(
     ("row", "sentence"),
     [
-        (("b.png", "nut", "val", "0", ""), r"list.csv, row 2: split 'val' is neither train nor test\.$"),
-        (("b.png", "nut", "", "0", ""), r"row 2: split '' is neither"),
-        (("b.png", "nut", "test", "2", ""), r"row 2: label '2' is neither 0 \(good\) nor 1"),
-        (("b.png", "", "test", "0", ""), r"row 2: category '': give a name"),
-        (("b.png", ".work", "test", "0", ""), r"row 2: category '.work': give a name"),
-        (("", "nut", "test", "0", ""), r"row 2: path '': give one below the list's folder"),
-        (("../b.png", "nut", "test", "0", ""), r"row 2: path '\.\./b\.png': give one below the list's folder"),
+        (("b.png", "nut", "val", "0", ""), r"list.csv, row 2: split 'val' is not valid\. Use 'train' or 'test'\.$"),
+        (("b.png", "nut", "", "0", ""), r"row 2: split '' is not valid"),
+        (("b.png", "nut", "test", "2", ""), r"row 2: label '2' is not valid\. Use 0 \(good\), 1 \(defective\)"),
+        (("b.png", "", "test", "0", ""), r"row 2: category '' is not valid\. It must not be empty"),
+        (
+            ("b.png", ".work", "test", "0", ""),
+            r"row 2: category '.work' is not valid\. It must not be empty, begin with a dot",
+        ),
+        (("", "nut", "test", "0", ""), r"row 2: path '' is not valid\. Use a path below the folder of the list"),
+        (("../b.png", "nut", "test", "0", ""), r"row 2: path '\.\./b\.png' is not valid\. Use a path below the folder"),
         (("a/../../b.png", "nut", "test", "0", ""), r"row 2: path .* without '\.\.'"),
-        (("/data/b.png", "nut", "test", "0", ""), r"row 2: path '/data/b\.png': give one below"),
-        (("s3://x/b.png", "nut", "test", "0", ""), r"row 2: path 's3://x/b\.png': give one below"),
-        (("b.png", "nut", "test", "1", "../m.png"), r"row 2: path '\.\./m\.png': give one below"),
-        (("./a.png", "bolt", "test", "0", ""), r"row 2: a\.png is listed in row 1 already"),
+        (("/data/b.png", "nut", "test", "0", ""), r"row 2: path '/data/b\.png' is not valid\. Use a path below"),
+        (("s3://x/b.png", "nut", "test", "0", ""), r"row 2: path 's3://x/b\.png' is not valid\. Use a path below"),
+        (("b.png", "nut", "test", "1", "../m.png"), r"row 2: path '\.\./m\.png' is not valid\. Use a path below"),
+        (("./a.png", "bolt", "test", "0", ""), r"row 2: a\.png is already listed in row 1\."),
     ],
 )
-def test_what_is_wrong_with_a_row_is_one_sentence(tmp_path: Path, row: tuple[str, ...], sentence: str) -> None:
+def test_the_error_for_an_invalid_row_is_one_line(tmp_path: Path, row: tuple[str, ...], sentence: str) -> None:
     touch(tmp_path, "a.png", "b.png")
     write_csv(tmp_path / "list.csv", [("a.png", "nut", "train", "0", ""), row])
     with pytest.raises(UsageError, match=sentence) as raised:
@@ -82,54 +87,58 @@ def test_what_is_wrong_with_a_row_is_one_sentence(tmp_path: Path, row: tuple[str
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("none.csv", None, "none.csv: there is no such file"),
-        ("none.parquet", None, "none.parquet: there is no such file"),
-        ("empty.csv", b"", "has no column path, category, split, label; it needs .*, and has none"),
-        ("other.csv", b"path;category\na;b\n", "has no column path, .*, may have mask, and has path;category"),
-        ("rowless.csv", b"path,category,split,label\n", "rowless.csv: lists no image"),
-        ("binary.csv", b"\xff\xfe\x00\x01", "binary.csv: is no CSV in UTF-8"),
-        ("binary.parquet", b"\xff\xfe\x00\x01", "binary.parquet: is no Parquet"),
-        ("moved.csv", b"path,category,split,label\nold/a.png,nut,train,0\n", "none of the 1 images of nut is there"),
+        ("none.csv", None, "none.csv: the file does not exist"),
+        ("none.parquet", None, "none.parquet: the file does not exist"),
+        ("empty.csv", b"", r"missing column: path, category, split, label\. Required: .*; found: none\.$"),
+        ("other.csv", b"path;category\na;b\n", "missing column: path, .*; optional: mask; found: path;category"),
+        ("rowless.csv", b"path,category,split,label\n", "rowless.csv: the list contains no image"),
+        ("binary.csv", b"\xff\xfe\x00\x01", "binary.csv is not a CSV file in UTF-8"),
+        ("binary.parquet", b"\xff\xfe\x00\x01", "binary.parquet is damaged or not a Parquet file"),
+        (
+            "moved.csv",
+            b"path,category,split,label\nold/a.png,nut,train,0\n",
+            "moved.csv: nut: none of the 1 listed images exists",
+        ),
     ],
 )
-def test_what_is_wrong_with_a_list_is_one_sentence(
-    tmp_path: Path, name: str, content: bytes | None, sentence: str
-) -> None:
+def test_an_invalid_list_is_an_error(tmp_path: Path, name: str, content: bytes | None, sentence: str) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(UsageError, match=sentence):
         look(tmp_path / name)
 
 
-def test_an_image_that_is_gone_is_no_end_of_the_others(tmp_path: Path) -> None:
+def test_a_missing_image_does_not_affect_the_others(tmp_path: Path) -> None:
     rows = [
         ("a.png", "nut", "train", "0", ""),
         ("gone.png", "nut", "test", "0", ""),
         ("x.png", "bolt", "test", "0", ""),
     ]
     touch(tmp_path, "a.png")
-    found = look(write_csv(tmp_path / "list.csv", rows))
-    assert [(image.image_path, bool(image.fingerprint)) for image in found.images] == [
+    listing = look(write_csv(tmp_path / "list.csv", rows))
+    assert [(image.image_path, bool(image.fingerprint)) for image in listing.images] == [
         ("a.png", True),
         ("gone.png", False),
     ]
-    assert found.warnings[0].startswith("none of the 1 images of bolt is there, x.png for one")
+    assert listing.warnings[0].startswith("bolt: none of the 1 listed images exists, for example x.png.")
 
 
 @pytest.mark.parametrize("path", ["a/\0b.png", f"{'x' * 256}/b.png", f"a/{'é' * 126}.png"])
-def test_a_list_names_the_row_of_a_path_that_no_file_can_have(tmp_path: Path, path: str) -> None:
+def test_the_error_for_an_impossible_path_contains_the_row(tmp_path: Path, path: str) -> None:
     touch(tmp_path, "a.png")
     table = {"path": ["a.png", path], "category": ["nut"] * 2, "split": ["train"] * 2, "label": ["0"] * 2}
     pq.write_table(pa.table(table), tmp_path / "list.parquet")
-    with pytest.raises(UsageError, match=r"row 2: path '.*: no file has such a name"):
+    with pytest.raises(
+        UsageError, match=r"row 2: path '.* is not valid\. Names must have at most 255 bytes and no NUL character\."
+    ):
         list_images(Store.of_data(str(tmp_path / "list.parquet")))
 
 
 @pytest.mark.parametrize("category", ["..", "a/../b"])
-def test_a_lists_category_leads_nowhere(tmp_path: Path, category: str) -> None:
+def test_a_category_that_leads_out_of_the_root_is_rejected(tmp_path: Path, category: str) -> None:
     touch(tmp_path, "a.png")
     (tmp_path / "list.csv").write_text(f"path,category,split,label\na.png,{category},train,0\n")
-    with pytest.raises(UsageError, match="row 1: category"):
+    with pytest.raises(UsageError, match=r"row 1: category '.*' is not valid"):
         list_images(Store.of_data(str(tmp_path / "list.csv")))
 
 
@@ -137,8 +146,8 @@ RECIPE = ("--backbone", BACKBONES[0], "--image-size", "96", "--epochs", "0", "--
 
 
 @pytest.mark.slow
-def test_a_run_of_a_list(tmp_path: Path) -> None:
-    """From a list to scores; an image that is gone; a label that is corrected; what `evaluate` makes of it."""
+def test_a_run_on_a_list(tmp_path: Path) -> None:
+    """Score the images of a list with a missing image, score again after a corrected label, and evaluate the run."""
     rows: list[tuple[str, ...]] = []
     for number in range(12):
         save(tmp_path / "lake" / f"{number}.png", texture(number))

@@ -1,4 +1,4 @@
-"""Layouts: each is found by itself, and says of its images the split, the defect, the label and the mask."""
+"""Directory layouts: detection, and split, defect, label and mask of their images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipelines.storage.store import Store
 from tests.object_stores import copy_into
 from tests.pipelines.nights import Factory
 from tests.pipelines.runs import save, texture, with_defect
-from tests.pipelines.trees import look, make_list, told, touch, write_csv
+from tests.pipelines.trees import fields_by_path, look, make_list, touch, write_csv
 
 
 def mask(path: Path, *, defective: bool) -> None:
@@ -30,9 +30,9 @@ def make_mvtec(root: Path) -> None:
 
 
 def make_btad(root: Path) -> None:
-    for category, image, redact in (("01", "bmp", "png"), ("02", "png", "png"), ("03", "bmp", "bmp")):
-        touch(root, *(f"{category}/{place}/0000.{image}" for place in ("train/ok", "test/ok", "test/ko")))
-        touch(root, f"{category}/ground_truth/ko/0000.{redact}")
+    for category, image_suffix, mask_suffix in (("01", "bmp", "png"), ("02", "png", "png"), ("03", "bmp", "bmp")):
+        touch(root, *(f"{category}/{folder}/0000.{image_suffix}" for folder in ("train/ok", "test/ok", "test/ko")))
+        touch(root, f"{category}/ground_truth/ko/0000.{mask_suffix}")
 
 
 def make_visa(root: Path) -> None:
@@ -86,27 +86,27 @@ CATEGORIES = {
 
 
 def made(tmp_path: Path, layout: str) -> Path:
-    """A tree of a layout, and what is given as --data."""
+    """Create a tree in a layout; return the path for --data."""
     MAKERS[layout](tmp_path / "root")
     return tmp_path / "root" / "list.csv" if layout == "list" else tmp_path / "root"
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_layout_is_found_by_itself_or_named(tmp_path: Path, layout: str) -> None:
+def test_a_layout_is_detected_or_given_by_name(tmp_path: Path, layout: str) -> None:
     data = made(tmp_path, layout)
-    found = look(data)
-    assert (found.layout, found.categories) == (layout, CATEGORIES[layout])
-    assert look(data, layout=layout) == found
+    listing = look(data)
+    assert (listing.layout, listing.categories) == (layout, CATEGORIES[layout])
+    assert look(data, layout=layout) == listing
     assert find_categories(Store.of_data(str(data))) == list(CATEGORIES[layout])
-    assert {image.category for image in found.images} == set(CATEGORIES[layout])
-    assert all(image.fingerprint for image in found.images)
+    assert {image.category for image in listing.images} == set(CATEGORIES[layout])
+    assert all(image.fingerprint for image in listing.images)
     last = CATEGORIES[layout][-1]
-    assert look(data, last).images == tuple(image for image in found.images if image.category == last)
+    assert look(data, last).images == tuple(image for image in listing.images if image.category == last)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("named", LAYOUTS)
-def test_no_layout_takes_anothers_images_for_its_own(tmp_path: Path, layout: str, named: str) -> None:
+def test_data_in_another_layout_than_the_given_one_is_an_error(tmp_path: Path, layout: str, named: str) -> None:
     data = made(tmp_path, layout)
     if named != layout:
         with pytest.raises(UsageError, match=r"^(--data|--layout) "):
@@ -116,19 +116,21 @@ def test_no_layout_takes_anothers_images_for_its_own(tmp_path: Path, layout: str
 def test_btad(tmp_path: Path) -> None:
     make_btad(tmp_path)
     touch(tmp_path, "03/ground_truth/ok/0000.bmp", "03/ground_truth/ko/0009.bmp")
-    found = look(tmp_path)
-    assert found.warnings == ("03/ground_truth/ko/0009.bmp: no image of that stem in 03/test/ko; it is not used.",)
-    assert told(look(tmp_path, "03")) == {
+    listing = look(tmp_path)
+    assert listing.warnings == (
+        "03/ground_truth/ko/0009.bmp: mask not used, because 03/test/ko contains no image of that name.",
+    )
+    assert fields_by_path(look(tmp_path, "03")) == {
         "03/train/ok/0000.bmp": ("03", "train", "good", 0, None),
         "03/test/ok/0000.bmp": ("03", "test", "good", 0, None),
         "03/test/ko/0000.bmp": ("03", "test", "ko", 1, "03/ground_truth/ko/0000.bmp"),
     }
-    assert told(found)["01/test/ko/0000.bmp"][-1] == "01/ground_truth/ko/0000.png"
+    assert fields_by_path(listing)["01/test/ko/0000.bmp"][-1] == "01/ground_truth/ko/0000.png"
 
 
-def test_where_good_is_called_good_somewhere_it_is_mvtecs_layout(tmp_path: Path) -> None:
+def test_one_train_good_folder_makes_the_layout_mvtec(tmp_path: Path) -> None:
     touch(tmp_path, "a/train/ok/1.png", "b/train/good/1.png", "c/test/good/1.png")
-    assert (look(tmp_path).layout, set(told(look(tmp_path)))) == (
+    assert (look(tmp_path).layout, set(fields_by_path(look(tmp_path)))) == (
         "mvtec",
         {"b/train/good/1.png", "c/test/good/1.png"},
     )
@@ -136,11 +138,11 @@ def test_where_good_is_called_good_somewhere_it_is_mvtecs_layout(tmp_path: Path)
 
 def test_visa(tmp_path: Path) -> None:
     make_visa(tmp_path)
-    touch(tmp_path, "candle/Data/Images/Normal/0999.JPG")  # not of this split
-    found = look(tmp_path)
-    assert found.warnings == ()
+    touch(tmp_path, "candle/Data/Images/Normal/0999.JPG")  # not listed in the split file
+    listing = look(tmp_path)
+    assert listing.warnings == ()
     normal, anomaly = "candle/Data/Images/Normal", "candle/Data/Images/Anomaly"
-    assert told(found) == {
+    assert fields_by_path(listing) == {
         f"{normal}/0000.JPG": ("candle", "test", "good", 0, None),
         f"{normal}/0001.JPG": ("candle", "train", "good", 0, None),
         f"{anomaly}/000.JPG": ("candle", "test", "anomaly", 1, "candle/Data/Masks/Anomaly/000.png"),
@@ -150,8 +152,8 @@ def test_visa(tmp_path: Path) -> None:
 def test_kolektorsdd(tmp_path: Path) -> None:
     make_kolektorsdd(tmp_path)
     touch(tmp_path, "kos03/Part7.jpg", "kos03/Part8_label.bmp", "kos03/Part9.jpg", "kos03/Part9_label.bmp")
-    found = look(tmp_path)
-    assert told(found) == {
+    listing = look(tmp_path)
+    assert fields_by_path(listing) == {
         **{
             f"kos{item:02d}/Part{part}.jpg": ("kolektorsdd", "test" if item == 5 else "train", "good", 0, None)
             for item in range(1, 7)
@@ -159,57 +161,57 @@ def test_kolektorsdd(tmp_path: Path) -> None:
         },
         "kos02/Part1.jpg": ("kolektorsdd", "test", "defect", 1, "kos02/Part1_label.bmp"),
     }
-    strays, unreadable = found.warnings
-    assert strays.startswith("kos03/Part7.jpg, kos03/Part8_label.bmp: ")
+    strays, unreadable = listing.warnings
+    assert strays.startswith("kos03/Part7.jpg, kos03/Part8_label.bmp: excluded, because the image or its mask ")
     assert unreadable.startswith("kos03/Part9_label.bmp: ")
-    assert unreadable.endswith("Its image is left out.")
+    assert unreadable.endswith(" The image is excluded.")
 
 
 def test_kolektorsdd2(tmp_path: Path) -> None:
     make_kolektorsdd2(tmp_path)
-    found = look(tmp_path)
-    assert told(found) == {
+    listing = look(tmp_path)
+    assert fields_by_path(listing) == {
         "train/10000.png": ("kolektorsdd2", "train", "good", 0, None),
         "test/20000.png": ("kolektorsdd2", "test", "good", 0, None),
         "test/20001.png": ("kolektorsdd2", "test", "defect", 1, "test/20001_GT.png"),
     }
-    strays, left_out = found.warnings  # the archive has two copies
+    strays, left_out = listing.warnings  # the archive of the dataset contains two such copies
     assert strays.startswith("train/10000 (copy).png, train/10000_GT (copy).png: ")
-    assert left_out == "train/10001.png: defective, and left out of train."
+    assert left_out == "train/10001.png: excluded from training, because the mask is not black."
 
 
 def test_plain_folders(tmp_path: Path) -> None:
     make_folders(tmp_path)
     touch(tmp_path, "nut/ground_truth/bent/z.png", "nut/good/b.gif", "nut/good/.c.png")
-    found = look(tmp_path)
-    assert told(found) == {
+    listing = look(tmp_path)
+    assert fields_by_path(listing) == {
         "bolt/OK/a.png": ("bolt", "train", "good", 0, None),
         "nut/good/a.png": ("nut", "train", "good", 0, None),
         "nut/bent/b.png": ("nut", "test", "bent", 1, "nut/ground_truth/bent/b_mask.png"),
         "nut/scratch/deep/c.png": ("nut", "test", "scratch", 1, None),
     }
-    assert [sentence.partition(":")[0] for sentence in found.warnings] == [
+    assert [sentence.partition(":")[0] for sentence in listing.warnings] == [
         "nut/ground_truth/bent/z.png",
         "nut/good/b.gif",
     ]
 
 
-def test_a_root_may_be_the_category_and_has_its_name(tmp_path: Path) -> None:
+def test_a_root_with_a_good_folder_is_the_category_and_names_it(tmp_path: Path) -> None:
     touch(tmp_path, "nut/good/a.png", "nut/bent/b.png", "nut/masks/bent/b.png")
-    assert told(look(tmp_path / "nut")) == {
+    assert fields_by_path(look(tmp_path / "nut")) == {
         "good/a.png": ("nut", "train", "good", 0, None),
         "bent/b.png": ("nut", "test", "bent", 1, "masks/bent/b.png"),
     }
 
 
-def test_a_category_of_mvtecs_layout_is_no_root_of_plain_folders(tmp_path: Path) -> None:
+def test_a_single_category_folder_of_mvtec_is_not_detected_as_plain_folders(tmp_path: Path) -> None:
     make_mvtec(tmp_path)
     touch(tmp_path, "nut/test/good/c.png")
-    with pytest.raises(UsageError, match="no category in it"):
+    with pytest.raises(UsageError, match="no category found"):
         look(tmp_path / "nut")
 
 
-def test_a_tested_image_is_a_new_one_without_its_mask(tmp_path: Path) -> None:
+def test_a_test_image_becomes_a_new_image_without_its_mask(tmp_path: Path) -> None:
     make_btad(tmp_path)
     image = next(image for image in look(tmp_path).images if image.mask_path)
     new = as_new(image)
@@ -219,18 +221,18 @@ def test_a_tested_image_is_a_new_one_without_its_mask(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("layout", ["btad", "kolektorsdd", "list"])
-def test_layouts_are_found_in_an_object_store(tmp_path: Path, bucket: str, layout: str) -> None:
+def test_layouts_are_detected_in_an_object_store(tmp_path: Path, bucket: str, layout: str) -> None:
     data = made(tmp_path, layout)
     base, query = bucket.split("?")
     copy_into(str(tmp_path / "root"), f"{base}/layouts/{layout}%20x?{query}")
     name = "/list.csv" if layout == "list" else ""
-    found = list_images(Store.of_data(f"{base}/layouts/{layout}%20x{name}?{query}"))
-    assert found.layout == layout
-    assert told(found) == told(look(data))
+    listing = list_images(Store.of_data(f"{base}/layouts/{layout}%20x{name}?{query}"))
+    assert listing.layout == layout
+    assert fields_by_path(listing) == fields_by_path(look(data))
 
 
 @pytest.mark.slow
-def test_a_night_judges_what_the_layout_calls_test(tmp_path: Path) -> None:
+def test_a_nightly_run_scores_the_test_images_of_the_layout(tmp_path: Path) -> None:
     factory = Factory(tmp_path)
     for number in range(3):
         save(factory.data / "cloth" / "ok" / f"{number}.png", texture(number))

@@ -1,4 +1,4 @@
-"""Good training images are fitted or held out by their contents alone."""
+"""Assignment of good training images to fitting or calibration by their contents."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ def contents(n: int, split: str = "train") -> list[ImageRecord]:
     ]
 
 
-def test_good_training_images_are_fitted_or_held_out_by_content_and_no_others_are() -> None:
+def test_only_good_training_images_are_fitted_or_held_out_by_content() -> None:
     parts = {image.image_path: image.part for image in assign_parts([*contents(200), *contents(50, "test")], 0.2)}
     assert {part for path, part in parts.items() if "/test/" in path} == {None}
     train = [part for path, part in parts.items() if "/train/" in path]
     assert set(train) == {"fit", "holdout"}
     assert 20 <= train.count("holdout") <= 60
     alone = {image.image_path: image.part for image in assign_parts(contents(120), 0.2)}
-    assert all(parts[path] == part for path, part in alone.items())  # new images moved nobody
+    assert all(parts[path] == part for path, part in alone.items())  # further images change no assignment
 
 
-def test_with_nothing_to_hold_out_all_are_fitted() -> None:
+def test_without_calibration_images_all_images_are_fitted() -> None:
     assert {image.part for image in assign_parts(contents(9), 0.5)} == {"fit"}
     assert {image.part for image in assign_parts(contents(200), 0.0)} == {"fit"}
 

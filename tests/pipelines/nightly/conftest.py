@@ -1,4 +1,4 @@
-"""Nightly runs in which nothing has been done."""
+"""Fixture for nightly runs that have not done anything yet."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from pipelines.storage.store import Store
 
 @pytest.fixture
 def night_of(runner: Runner, tmp_path: Path) -> Callable[..., NightRun]:
-    """Returns a nightly run for some categories, or all, that follows another."""
+    """Return a function that creates a nightly run.
+
+    Its arguments are the selected categories (none: all) and the state of the previous run.
+    """
 
     def make(*categories: str, previous: NightInfo | None = None) -> NightRun:
         context = replace(runner.context, config=replace(runner.context.config, categories=categories))

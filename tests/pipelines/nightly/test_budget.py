@@ -1,4 +1,4 @@
-"""The queue of a nightly run: the most important first, no more than fits, and what was measured is remembered."""
+"""Queue of a nightly run: categories run by priority, only those that fit the time run, and costs are recorded."""
 
 from __future__ import annotations
 
@@ -47,7 +47,13 @@ def queue(
 
 
 class Waves:
-    """Does waves, each of which takes a number of seconds a job, and lists them."""
+    """Fake `run_wave` that records the waves.
+
+    Attributes:
+        seconds: Simulated wall time per job in seconds.
+        left: Simulated seconds until the deadline.
+        done: Number and categories of each wave.
+    """
 
     def __init__(self, seconds: float = 1.0) -> None:
         self.seconds = seconds
@@ -61,35 +67,35 @@ class Waves:
         return [Measurement(seconds=took, images={job.category: job.n_images for job in wave})]
 
 
-def test_without_a_deadline_all_are_done_in_waves_that_fit_scratch(store: Store) -> None:
+def test_without_a_deadline_all_jobs_run_in_waves_that_fit_the_scratch_space(store: Store) -> None:
     waves = Waves()
     jobs = [Job("a", scratch_bytes=60), Job("b", scratch_bytes=50), Job("c", scratch_bytes=40), Job("d", 10, 500)]
     assert queue(store).run(jobs, waves) == []
     assert waves.done == [(1, ["a"]), (2, ["b", "c"]), (3, ["d"])]
 
 
-def test_what_the_last_run_deferred_is_first_and_then_what_has_no_model(store: Store) -> None:
+def test_deferred_categories_run_first_and_then_those_without_a_model(store: Store) -> None:
     waves = Waves()
     queue(store, deferred=("d",)).run([Job(name) for name in "abcd"], waves, new=("c",))
     assert waves.done == [(1, ["d", "c", "a", "b"])]
 
 
-def test_what_does_not_fit_the_time_that_is_left_is_returned(store: Store) -> None:
+def test_categories_that_do_not_fit_the_remaining_time_are_returned(store: Store) -> None:
     costs = Costs({TRAIN: {name: Cost(10.0, 10) for name in "abc"}})
     waves = Waves(seconds=10.0)
-    waves.left = 30.0  # 12.5 s are predicted for each
+    waves.left = 30.0  # the estimate is 12.5 s per category
     assert queue(store, costs, lambda: waves.left).run([Job(name) for name in "abc"], waves) == ["c"]
     assert waves.done == [(1, ["a", "b"])]
 
 
-def test_the_first_wave_shows_how_long_the_others_take(store: Store) -> None:
+def test_without_known_costs_the_smallest_category_is_measured_first(store: Store) -> None:
     waves = Waves(seconds=10.0)
     waves.left = 36.0
     assert queue(store, None, lambda: waves.left).run([Job("a"), Job("b", 5), Job("c")], waves) == ["c"]
-    assert waves.done == [(1, ["b"]), (2, ["a"])]  # 25 s are predicted for a, then 18.75 s for c
+    assert waves.done == [(1, ["b"]), (2, ["a"])]  # the estimate for a is 25 s, then that for c is 18.75 s
 
 
-def test_without_time_nothing_is_started(store: Store) -> None:
+def test_after_the_deadline_no_job_is_started(store: Store) -> None:
     waves = Waves()
     assert queue(store, None, lambda: -1.0, deferred=("b",)).run([Job("a"), Job("b")], waves) == ["b", "a"]
     assert waves.done == []
@@ -108,7 +114,7 @@ def test_costs_are_written_after_each_wave(store: Store) -> None:
     assert Costs.read(store).measured == {TRAIN: {"a": Cost(4.0, 10), "b": Cost(4.0, 20)}}
 
 
-def test_a_wave_that_says_nothing_of_its_cost_changes_none(store: Store) -> None:
+def test_a_wave_without_measurements_changes_no_cost(store: Store) -> None:
     costs = Costs({TRAIN: {"a": Cost(10.0, 10)}})
     queue(store, costs).run([Job("a")], lambda jobs, number: [])
     assert Costs.read(store).measured == {TRAIN: {"a": Cost(10.0, 10)}}

@@ -1,4 +1,4 @@
-"""Candidates before training: which images the acceptance test needs, and that these are what is extracted."""
+"""Candidates before training: the images of the acceptance test, and that the same images are extracted."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def planned(plan: CategoryPlan, work: Store, active: ActiveModel, tests: Sequenc
 
 @pytest.fixture
 def stored(plan: CategoryPlan, work: Store) -> StoredModel:
-    """An active model with the networks of the run."""
+    """Active model with the same backbones as the run."""
     model = planned(plan, work, ActiveModel()).model.model
     return StoredModel(replace(model, version="active"), work.below("active"))
 
@@ -80,7 +80,7 @@ def paths(images: Sequence[ImageRecord]) -> list[str]:
     return [image.image_path for image in images]
 
 
-def test_a_first_model_is_tested_on_held_out_images_alone(plan: CategoryPlan, work: Store) -> None:
+def test_a_first_model_is_tested_on_calibration_images_alone(plan: CategoryPlan, work: Store) -> None:
     candidate = planned(plan, work, ActiveModel())
     assert paths(candidate.good) == [f"bolt/train/held{number}.png" for number in range(3)]
     assert candidate.labeled == ()
@@ -92,7 +92,7 @@ def test_labeled_images_are_compared_with_the_active_model(
 ) -> None:
     candidate = planned(plan, work, ActiveModel(stored=stored))
     assert paths(candidate.labeled) == ["bolt/test/whole.png", "bolt/test/bent.png"]
-    assert planned(plan, work, ActiveModel(stored=stored), TESTS[1:]).labeled == ()  # no good one among them
+    assert planned(plan, work, ActiveModel(stored=stored), TESTS[1:]).labeled == ()  # no good image remains
 
 
 def test_neither_model_is_tested_on_images_that_it_was_fitted_on(
@@ -109,14 +109,14 @@ def test_images_without_room_for_a_defect_are_left_out(plan: CategoryPlan, work:
     assert "bolt/train/strip.png" not in paths(planned(narrow, work, ActiveModel()).good)
 
 
-def test_of_many_images_some_are_chosen_by_their_contents(
+def test_the_number_of_images_is_limited_by_their_digests(
     plan: CategoryPlan, work: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(candidates, "_MOST_IMAGES", 2)
     assert paths(planned(plan, work, ActiveModel()).good) == ["bolt/train/held0.png", "bolt/train/held1.png"]
 
 
-def test_both_models_are_asked_for_the_same_images(plan: CategoryPlan, work: Store, stored: StoredModel) -> None:
+def test_both_models_score_the_same_images(plan: CategoryPlan, work: Store, stored: StoredModel) -> None:
     requests = acceptance_requests(planned(plan, work, ActiveModel(stored=stored)), SOURCE)
     assert [(request.role, request.kind) for request in requests] == [
         (role, kind) for role in (Role.CANDIDATE, Role.ACTIVE) for kind in ImageKind
@@ -127,7 +127,7 @@ def test_both_models_are_asked_for_the_same_images(plan: CategoryPlan, work: Sto
         assert own.scoring.pasted == of_active.scoring.pasted == (own.kind is ImageKind.COPIES)
 
 
-def test_what_is_extracted_before_training_is_what_is_requested_after_it(
+def test_the_images_extracted_before_training_are_those_scored_after_it(
     plan: CategoryPlan, work: Store, stored: StoredModel
 ) -> None:
     candidate = planned(plan, work, ActiveModel(stored=stored))
@@ -142,11 +142,11 @@ def test_what_is_extracted_before_training_is_what_is_requested_after_it(
         for member in request.scoring.batches(NETWORKS, CONFIG)
         for batch in member
     }
-    assert extracted == needed  # that of the active model, which has the same networks, too
-    assert len(extracted) == 3  # good images, their copies, labeled images
+    assert extracted == needed  # includes the requests of the active model, which has the same backbones
+    assert len(extracted) == 3  # good images, copies with defects, labeled images
 
 
-def test_networks_of_another_active_model_are_not_extracted_beforehand(
+def test_features_that_only_the_active_model_needs_are_not_extracted_before_training(
     plan: CategoryPlan, work: Store, stored: StoredModel
 ) -> None:
     (member,) = stored.model.members
@@ -184,7 +184,7 @@ def test_the_active_model_is_read_with_the_images_that_it_was_fitted_on(
 
 
 @pytest.mark.parametrize("name", ["model.json", "train.parquet"])
-def test_a_damaged_active_model_is_one_that_cannot_be_scored(
+def test_a_damaged_active_model_is_reported_and_does_not_raise(
     registry: Registry, stored: StoredModel, name: str
 ) -> None:
     activate(registry, stored.model).write(name, b"{")
@@ -194,14 +194,14 @@ def test_a_damaged_active_model_is_one_that_cannot_be_scored(
     assert name in active.error
 
 
-def test_an_active_model_with_other_weights_cannot_be_scored(stored: StoredModel) -> None:
+def test_an_active_model_whose_weights_have_changed_cannot_be_used(stored: StoredModel) -> None:
     class Changed(Networks):
         def add(self, model: Model) -> None:
-            raise ModelError("other weights than it was fitted with")
+            raise ModelError("weights have changed")
 
     active = ActiveModel(stored=stored, fitted=frozenset({"fit"}))
     without = active.with_networks(Changed({}, None))
-    assert (without.stored, without.error) == (None, "other weights than it was fitted with")
+    assert (without.stored, without.error) == (None, "weights have changed")
     assert without.fitted == active.fitted
     assert ActiveModel().with_networks(Changed({}, None)) == ActiveModel()
 
@@ -218,5 +218,7 @@ def test_an_active_model_with_other_weights_cannot_be_scored(stored: StoredModel
         (ModelError("damaged"), False),
     ],
 )
-def test_an_error_that_is_not_the_models_is_no_reason_to_pass_it_over(error: Exception, intact: bool) -> None:
+def test_unavailable_stores_and_dead_processes_do_not_mean_that_the_model_is_damaged(
+    error: Exception, intact: bool
+) -> None:
     assert may_be_intact(error) == intact

@@ -1,4 +1,4 @@
-"""Deadlines: only what can be finished is started, and what is deferred is first in the next run."""
+"""Deadlines: only categories that can be finished are started, and deferred ones have priority in the next run."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ def costs() -> Costs:
     return measured
 
 
-def test_the_seconds_of_a_wave_are_divided_by_images() -> None:
+def test_the_wall_time_of_a_wave_is_divided_in_proportion_to_images() -> None:
     assert costs().predict(NightTask.TRAIN, "small", 10) == pytest.approx(1.25 * 10.0)
     assert costs().predict(NightTask.TRAIN, "large", 20) == pytest.approx(1.25 * 20.0)
     assert costs().predict(NightTask.TRAIN, "small", 30) == pytest.approx(1.25 * 30.0)
-    assert costs().predict(NightTask.TRAIN, "small", 1) == pytest.approx(1.25 * 10.0)  # most of it is the start-up
+    assert costs().predict(NightTask.TRAIN, "small", 1) == pytest.approx(
+        1.25 * 10.0
+    )  # fewer images do not lower the estimate: most of it is start-up
     assert costs().predict(NightTask.TRAIN, "unknown", 5) == pytest.approx(1.25 * 5.0)
     assert costs().predict(NightTask.SCORE, "small", 10) is None
 
@@ -41,7 +43,7 @@ def test_without_a_deadline_every_category_is_affordable() -> None:
     assert affordable(Costs(), NightTask.TRAIN, {"a": 5, "b": 6}, None) == ("a", "b")
 
 
-def test_a_category_that_does_not_fit_is_left_out_and_smaller_ones_take_its_time() -> None:
+def test_a_category_that_does_not_fit_is_skipped_and_smaller_ones_use_its_time() -> None:
     known = Costs({NightTask.TRAIN: {"large": Cost(100.0, 10), "small": Cost(8.0, 1), "tiny": Cost(4.0, 1)}})
     images = {"large": 10, "small": 1, "tiny": 1}
     assert affordable(known, NightTask.TRAIN, images, 16.0) == ("small", "tiny")
@@ -49,20 +51,20 @@ def test_a_category_that_does_not_fit_is_left_out_and_smaller_ones_take_its_time
     assert affordable(known, NightTask.TRAIN, images, 1000.0) == ("large", "small", "tiny")
 
 
-def test_where_no_cost_is_known_only_the_smallest_is_affordable() -> None:
+def test_without_known_costs_only_the_smallest_category_is_affordable() -> None:
     assert affordable(Costs(), NightTask.TRAIN, {"a": 50, "b": 3, "c": 9}, 60.0) == ("b",)
     assert affordable(Costs(), NightTask.TRAIN, {"a": 50, "b": 3}, -1.0) == ()
 
 
-def test_the_deadline_is_the_next_time_at_which_clocks_show_it() -> None:
+def test_the_deadline_is_the_next_occurrence_of_the_time_of_day() -> None:
     assert next_time("18:30", NOON) == datetime(2026, 3, 1, 18, 30).astimezone()
     assert next_time("06:00", NOON) == datetime(2026, 3, 2, 6, 0).astimezone()
     assert next_time("12:00", NOON) == datetime(2026, 3, 2, 12, 0).astimezone()
 
 
 @pytest.mark.parametrize("clock", ["6", "25:00", "six", "06:00:00", ""])
-def test_a_text_that_is_no_time_of_day_is_an_error(clock: str) -> None:
-    with pytest.raises(UsageError, match="give a time of day such as 06:00"):
+def test_a_value_that_is_not_a_time_of_day_is_an_error(clock: str) -> None:
+    with pytest.raises(UsageError, match=r"not a time of day\. Give HH:MM, for example 06:00\."):
         next_time(clock, NOON)
 
 

@@ -1,4 +1,4 @@
-"""The state of a nightly run: read as it was written, by whichever version of the code."""
+"""State of a nightly run: it is read as it was written, also from files of schema version 1."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipelines.errors import UsageError
 from pipelines.nightly.night_info import NightInfo, NightScope
 from pipelines.nightly.steps import NightTask
 from pipelines.storage.store import Store
-from pipelines.tracking.run_record import RunStatus
+from pipelines.tracking.run_info import RunStatus
 
 FIRST_ROUND = Path(__file__).parents[2] / "data" / "first_round" / "registry" / ".work"
 SCOPE = NightScope(run_id="ab" * 16, scores="/scores", images="/data", bit_depth=16)
@@ -42,7 +42,7 @@ def test_the_state_is_read_as_it_was_written(work: Store) -> None:
     assert NightInfo.read(work) == INFO
 
 
-def test_the_keys_of_the_file_stay() -> None:
+def test_the_keys_of_the_file_do_not_change() -> None:
     stored = json.loads(json.dumps(INFO.to_json()))
     assert list(stored) == ["run_id", "status", "started_at", "config", "place", "deferred", "finished"]
     assert stored["config"] == {"data": "/data", "bit_depth": 16}
@@ -56,7 +56,7 @@ def test_the_keys_of_the_file_stay() -> None:
     }
 
 
-def test_a_file_of_schema_version_1_is_understood() -> None:
+def test_a_file_of_schema_version_1_is_read() -> None:
     info = NightInfo.read(Store.of(str(FIRST_ROUND)))
     assert info.status is RunStatus.COMPLETE
     assert info.scope is not None
@@ -78,9 +78,9 @@ def test_a_file_of_schema_version_1_is_understood() -> None:
         b'{"run_id": "x", "status": "complete", "config": {}, "finished": 5}',
     ],
 )
-def test_a_damaged_file_is_one_sentence_that_names_it(work: Store, content: bytes) -> None:
+def test_the_error_for_a_damaged_file_names_the_file(work: Store, content: bytes) -> None:
     work.write("run.json", content)
-    with pytest.raises(UsageError, match=r"run\.json: is damaged"):
+    with pytest.raises(UsageError, match=r"run\.json is damaged"):
         NightInfo.read(work)
 
 
@@ -91,7 +91,7 @@ def test_a_scope_that_cannot_be_read_is_left_out(scope: Any) -> None:
     assert info.finished == (BOLT,)
 
 
-def test_the_same_work_is_that_of_another_run_with_the_same_scope() -> None:
+def test_runs_with_the_same_scope_do_the_same_work() -> None:
     asked = replace(SCOPE, run_id="")
     assert asked.is_same_work(SCOPE)
     assert not asked.is_same_work(BOLT)
@@ -99,13 +99,13 @@ def test_the_same_work_is_that_of_another_run_with_the_same_scope() -> None:
     assert not asked.is_same_work(None)
 
 
-def test_scores_are_of_the_same_images_whatever_the_categories() -> None:
+def test_the_images_are_compared_without_regard_to_the_categories() -> None:
     assert SCOPE.has_same_images(BOLT)
     for other in (replace(SCOPE, scores="/"), replace(SCOPE, images="/"), replace(SCOPE, bit_depth=12)):
         assert not SCOPE.has_same_images(other)
 
 
-def test_the_last_run_of_the_same_categories_comes_before_one_of_all() -> None:
+def test_the_last_run_of_the_same_categories_is_preferred_to_one_of_all() -> None:
     assert INFO.last_finished(("bolt",)) == BOLT
     assert INFO.last_finished(()) == SCOPE
     assert INFO.last_finished(("nut",)) == SCOPE

@@ -1,4 +1,4 @@
-"""The acceptance test of a nightly run: what is decided from the scores, and what is written into the registry."""
+"""Acceptance test of a nightly run: the decision from the scores, and the files in the registry."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def write_audit(folder: Store, suspicious: int) -> None:
 
 @pytest.fixture
 def candidate(tmp_path: Path) -> Candidate:
-    """Tested on thirty images, against an active model."""
+    """Candidate with thirty calibration images and an active model."""
     folder = Store.of(str(tmp_path / "candidate"))
     folder.write("model.json", to_json(model("new")).encode())
     write_audit(folder, suspicious=0)
@@ -63,14 +63,14 @@ def candidate(tmp_path: Path) -> Candidate:
 
 
 def table(request: ScoringRequest, apart: float = 5.0) -> pa.Table:
-    """Scores that lie apart where images have a pasted defect."""
+    """Return scores in which images with a pasted defect are higher by `apart` on average."""
     scores = np.random.default_rng(0).normal(size=len(request.images)) + apart * request.pasted
     return pa.table({"image_path": [image.image_path for image in request.images], "score": scores})
 
 
 @pytest.fixture
 def tested(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> Callable[..., AcceptanceResult | None]:
-    """Returns the result of a candidate whose requests are answered by a function."""
+    """Return a function that tests a candidate whose scoring requests are answered by a given function."""
 
     def test(candidate: Candidate, answer: Answer, **options: float) -> AcceptanceResult | None:
         def score_requests(
@@ -102,7 +102,7 @@ def test_a_candidate_that_does_not_respond_to_defects_is_rejected(candidate: Can
     assert tested(candidate, answer, margin=1.0).status is AcceptanceStatus.PASSED
 
 
-def test_scores_are_compared_image_by_image_whatever_their_order(candidate: Candidate, tested: Any) -> None:
+def test_scores_are_compared_per_image_in_any_order(candidate: Candidate, tested: Any) -> None:
     def answer(request: ScoringRequest) -> pa.Table:
         rows = table(request)
         return rows.take(list(reversed(range(rows.num_rows)))) if of_active(request) else rows
@@ -128,7 +128,7 @@ def test_an_active_model_that_cannot_be_scored_makes_the_test_inconclusive(candi
     assert tested(unread, table).reasons == ("The active model could not be compared: model.json is damaged",)
 
 
-def test_an_active_model_that_a_store_does_not_return_is_not_passed_over(
+def test_an_active_model_in_an_unavailable_store_fails_the_category(
     candidate: Candidate, tested: Any, runner: Runner
 ) -> None:
     busy = StoreUnavailableError("the store is busy")
@@ -142,9 +142,9 @@ def test_a_candidate_that_cannot_be_scored_has_failed(candidate: Candidate, test
     assert runner.record.failed == {"bolt": "acceptance test: bank is damaged"}
 
 
-def test_a_candidate_whose_images_have_vanished_has_failed(candidate: Candidate, tested: Any, runner: Runner) -> None:
+def test_a_candidate_whose_images_were_removed_has_failed(candidate: Candidate, tested: Any, runner: Runner) -> None:
     assert tested(candidate, lambda request: table(request).slice(1)) is None
-    assert "have vanished since the index was made" in runner.record.failed["bolt"]
+    assert "Images of the acceptance test were removed after they were indexed" in runner.record.failed["bolt"]
 
 
 @pytest.fixture

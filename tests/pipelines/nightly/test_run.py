@@ -1,4 +1,4 @@
-"""Nightly runs, checked by the files that they leave: those of the registry, and the Parquet."""
+"""Nightly runs, checked by their output: the files in the registry and the Parquet files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.pipelines.runs import BACKBONES, call, other_parts, rows_of, save, te
 
 @pytest.fixture(scope="module")
 def second(factory: Factory, first: NightOutput) -> NightOutput:
-    """Nothing to train; one new image, and one that cannot be read."""
+    """Second run: nothing to train, one new image, one image that cannot be read."""
     save(factory.data / "cloth" / "test" / "good" / "late.png", texture(9999))
     (factory.data / "nut" / "test" / "good" / "broken.png").write_bytes(b"no picture")
     return factory.night("--report")
@@ -25,7 +25,7 @@ def second(factory: Factory, first: NightOutput) -> NightOutput:
 
 @pytest.fixture(scope="module")
 def third(factory: Factory, second: NightOutput) -> NightOutput:
-    """More images of bolt, mislabeled images in cloth, none left of nut."""
+    """Third run: more training images of bolt, mislabeled ones in cloth, none of nut."""
     for number in range(2):
         save(factory.train("bolt") / f"new{number}.png", texture(700 + number))
     for number, mislabeled in enumerate(other_parts()):
@@ -36,7 +36,7 @@ def third(factory: Factory, second: NightOutput) -> NightOutput:
 
 @pytest.fixture(scope="module")
 def fourth(factory: Factory, third: NightOutput) -> NightOutput:
-    """After a rollback by hand; cloth and nut are as they were."""
+    """Fourth run: bolt was rolled back by hand; the images of cloth and nut are the original ones again."""
     assert factory.models("rollback", "--category", "bolt").code == 0
     for path in factory.train("cloth").glob("odd*.png"):
         path.unlink()
@@ -61,27 +61,29 @@ def test_the_first_run_trains_and_scores_everything(first: NightOutput) -> None:
             assert fused["model_version"] == row["model_version"]
 
 
-def test_the_history_has_the_reasons(factory: Factory, first: NightOutput) -> None:
-    """So that a run that is interrupted after the acceptance test and resumed reports the same."""
+def test_the_history_contains_the_reasons(factory: Factory, first: NightOutput) -> None:
+    """A run that is interrupted after the acceptance test and resumed reads them from the history."""
     (event,) = json.loads((factory.registry / "cloth" / "history.json").read_text())
     assert " ".join(event["reasons"]) == first.categories["cloth"]["reasons"]
-    assert "the test is inconclusive" in first.categories["cloth"]["reasons"]
+    assert "at least 20 to be conclusive" in first.categories["cloth"]["reasons"]
 
 
-def test_every_run_has_its_report_and_reuses_pictures_of_the_last(first: NightOutput, second: NightOutput) -> None:
+def test_every_run_writes_a_report_and_reuses_images_of_the_previous_report(
+    first: NightOutput, second: NightOutput
+) -> None:
     reports = [night.scores / "report" for night in (first, second)]
     for report, word in zip(reports, ("inconclusive", "unchanged"), strict=True):
         assert {path.name for path in report.rglob("*.html")} == {"index.html", "bolt.html", "cloth.html", "nut.html"}
         assert word in (report / "index.html").read_text()
         summary = json.loads((report / "pages.json").read_text())["cloth"]["summary"]
-        assert summary["image_auroc"] == 1.0  # the labels of the new images are known
+        assert summary["image_auroc"] == 1.0  # the labels of these images are known from their folders
         assert summary["pixel_auroc"] is None
     shown = [{path.name for path in (report / "media").iterdir()} for report in reports]
     assert len(shown[0]) > 20
-    assert shown[0] <= shown[1]  # one image is new
+    assert shown[0] <= shown[1]  # the second report contains one more image
 
 
-def test_a_version_holds_the_files_of_a_runs_model(factory: Factory, first: NightOutput) -> None:
+def test_a_version_contains_the_files_of_a_runs_model_and_its_ruling(factory: Factory, first: NightOutput) -> None:
     folder = factory.registry / "bolt" / first.current["bolt"].strip()
     assert {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} == {
         "model.json",
@@ -93,7 +95,7 @@ def test_a_version_holds_the_files_of_a_runs_model(factory: Factory, first: Nigh
     }
 
 
-def test_what_has_not_changed_is_not_done_again(first: NightOutput, second: NightOutput) -> None:
+def test_unchanged_categories_and_images_are_not_processed_again(first: NightOutput, second: NightOutput) -> None:
     assert second.done.code == 0, second.done.stderr
     assert {row["learned"] for row in second.categories.values()} == {"unchanged"}
     assert second.current == first.current
@@ -106,7 +108,7 @@ def test_what_has_not_changed_is_not_done_again(first: NightOutput, second: Nigh
             assert again["run_id"] == second.scores.name
 
 
-def test_a_corrupt_file_is_a_row_of_failures_and_the_others_are_scored(second: NightOutput) -> None:
+def test_a_corrupt_file_is_recorded_in_failures_and_the_others_are_scored(second: NightOutput) -> None:
     failures = rows_of(second.scores / "failures.parquet")
     assert [row["image_path"] for row in failures] == ["nut/test/good/broken.png"]
     assert (second.categories["nut"]["unreadable"], second.categories["nut"]["images"]) == (1, 6)
@@ -124,7 +126,7 @@ def test_a_candidate_with_more_images_replaces_the_active_model(
     assert third.scored_now("bolt") == set(third.rows("bolt"))
 
 
-def test_mislabeled_images_are_named_and_the_active_model_stays(
+def test_mislabeled_images_are_reported_and_the_active_model_stays(
     factory: Factory, second: NightOutput, third: NightOutput
 ) -> None:
     row = third.categories["cloth"]
@@ -172,7 +174,7 @@ def _drift_files(factory: Factory) -> list[Path]:
     return sorted((factory.registry / "bolt" / "drift").glob("*.parquet"))
 
 
-def test_every_run_writes_its_drift(factory: Factory, fourth: NightOutput) -> None:
+def test_every_run_writes_a_drift_file(factory: Factory, fourth: NightOutput) -> None:
     rows = [row for path in _drift_files(factory) for row in rows_of(path)]
     assert len(rows) == 4
     assert [row["run_id"] for row in rows][-1] == fourth.scores.name
@@ -180,7 +182,7 @@ def test_every_run_writes_its_drift(factory: Factory, fourth: NightOutput) -> No
     assert fourth.categories["bolt"]["ks"] == rows[-1]["ks"]
 
 
-def test_nothing_is_left_in_scratch(factory: Factory, fourth: NightOutput) -> None:
+def test_the_scratch_space_is_removed(factory: Factory, fourth: NightOutput) -> None:
     assert not (factory.registry / ".work" / "_scratch").exists()
 
 
@@ -200,7 +202,7 @@ def test_score_uses_the_active_model(factory: Factory, fourth: NightOutput, tmp_
 
 @pytest.fixture(scope="module")
 def fifth(factory: Factory, fourth: NightOutput) -> NightOutput:
-    """Of one category alone, whose active model is damaged; some new images are too narrow for a pasted defect."""
+    """Fifth run: only nut, whose active model is damaged; some new images are too narrow for a pasted defect."""
     (factory.registry / "nut" / fourth.current["nut"].strip() / "model.json").write_text("{")
     for number in range(6):
         save(factory.train("nut") / f"strip{number}.png", texture(6000 + number, 12, 110))
@@ -217,7 +219,7 @@ def test_an_active_model_that_cannot_be_read_does_not_prevent_a_promotion(
     assert fifth.categories["nut"]["judged"] == "done"
 
 
-def test_a_run_of_one_category_keeps_the_state_of_the_others(factory: Factory, fifth: NightOutput) -> None:
+def test_a_run_of_one_category_does_not_change_the_state_of_the_others(factory: Factory, fifth: NightOutput) -> None:
     assert set(fifth.categories) == {"nut"}
     rows = {
         row["category"]: row for row in json.loads(call("status", "--registry", str(factory.registry), "--json").stdout)
@@ -237,7 +239,7 @@ def test_the_next_run_of_that_category_reuses_its_rows(factory: Factory, fifth: 
 def test_a_folder_of_new_images_that_does_not_exist_is_an_error(factory: Factory, fifth: NightOutput) -> None:
     done = call("nightly", *factory.place, *RECIPE, "--images", str(factory.data / "tuesday"))
     assert done.code == 2
-    assert "there is no such folder, or nothing in it" in done.stderr
+    assert "the folder does not exist or is empty" in done.stderr
 
 
 def test_two_runs_at_once_are_an_error(factory: Factory, fourth: NightOutput) -> None:
@@ -247,7 +249,7 @@ def test_two_runs_at_once_are_an_error(factory: Factory, fourth: NightOutput) ->
     assert "is in use by process" in done.stderr
 
 
-def test_a_run_without_time_starts_nothing_and_defers_everything(
+def test_a_run_at_its_deadline_starts_nothing_and_defers_everything(
     factory: Factory, fifth: NightOutput, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save(factory.train("bolt") / "another.png", texture(777))

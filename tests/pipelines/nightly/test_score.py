@@ -1,4 +1,4 @@
-"""Scoring of new images: which they are, which categories have a model for them, and what their scores show."""
+"""Scoring of new images: where they are found, which categories are scored, and the results of the scores."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ HELD_OUT = (1.0, 2.0, 3.0, 4.0)
 
 
 class _Networks(Networks):
-    """Of which an image's features take a byte; no weights are looked for."""
+    """Networks whose features take one byte per image and whose weights are not checked."""
 
     def add(self, model: Model) -> None:
         pass
@@ -47,13 +47,13 @@ class _Networks(Networks):
 
 @dataclass
 class Writer:
-    """Stands in for the scoring of categories: scores are 0, 1, 2, ... in the order of the images.
+    """Fake `write_scores`; the scores are 0, 1, 2, ... in the order of the images.
 
     Attributes:
-        jobs: what was asked for.
-        reused: how many rows of each category are an earlier run's.
-        vanished: paths that get no row.
-        failed: categories that cannot be scored.
+        jobs: Jobs of all calls.
+        reused: Number of rows of each category that count as reused.
+        vanished: Paths of images without a row.
+        failed: Categories that cannot be scored.
     """
 
     jobs: list[CategoryJob] = field(default_factory=list)
@@ -84,7 +84,7 @@ class Writer:
 
 @pytest.fixture
 def writer(monkeypatch: pytest.MonkeyPatch) -> Writer:
-    """Nothing is scored, and images are read in this process."""
+    """Replace scoring by a fake, and read images in this process."""
 
     def here(
         function: Callable[..., Any], items: Sequence[Any], arguments: Callable[[Any], Any], *_: object
@@ -100,7 +100,7 @@ def writer(monkeypatch: pytest.MonkeyPatch) -> Writer:
 
 @pytest.fixture
 def night(night_of: Callable[..., NightRun], writer: Writer) -> NightRun:
-    """A nightly run with an active model of bolt."""
+    """Nightly run with an active model of bolt."""
     night = night_of()
     night.networks = _Networks({}, None)
     activate(night, "bolt")
@@ -123,7 +123,7 @@ def scored(writer: Writer) -> dict[str, list[str]]:
     return {job.category: [image.image_path for image in job.images] for job in writer.jobs}
 
 
-def test_images_beside_the_training_images_are_those_of_test_else_those_of_incoming(
+def test_without_a_separate_root_the_new_images_are_in_test_or_else_in_incoming(
     night: NightRun, writer: Writer
 ) -> None:
     activate(night, "nut")
@@ -136,13 +136,13 @@ def test_images_beside_the_training_images_are_those_of_test_else_those_of_incom
     ]
 
 
-def test_images_of_another_root_are_in_a_folder_a_category(night: NightRun, writer: Writer, tmp_path: Path) -> None:
+def test_another_root_has_one_folder_per_category(night: NightRun, writer: Writer, tmp_path: Path) -> None:
     night.options = replace(night.options, images=str(tmp_path / "new"))
     draw(night, "bolt/monday/0.png", "bolt/1.png", "mystery/2.png")
     score_categories(night, LISTING, {})
     assert scored(writer) == {"bolt": ["bolt/1.png", "bolt/monday/0.png"]}
     (warning,) = night.record.warnings
-    assert warning.endswith("1 folders belong to no known category: mystery.")
+    assert warning.endswith(": folders that match no category are not scored (1): mystery.")
 
 
 def test_in_another_layout_the_test_images_of_the_listing_are_scored(night: NightRun, writer: Writer) -> None:
@@ -162,7 +162,7 @@ def test_a_category_without_training_images_is_scored_by_its_active_model(night:
     assert scored(writer) == {"bolt": ["bolt/test/good/0.png"]}
 
 
-def test_categories_that_cannot_be_scored_say_why(night: NightRun, writer: Writer) -> None:
+def test_the_result_of_a_category_states_why_it_cannot_be_scored(night: NightRun, writer: Writer) -> None:
     draw(night, "nut/test/good/0.png")
     (Path(night.new_images.root) / "bolt" / "test").mkdir(parents=True)
     (Path(night.new_images.root) / "bolt" / "test" / "1.png").write_bytes(b"no picture")
@@ -173,7 +173,7 @@ def test_categories_that_cannot_be_scored_say_why(night: NightRun, writer: Write
     assert [row.image_path for row in night.record.failures] == ["bolt/test/1.png"]
 
 
-def test_a_damaged_model_is_its_categorys_failure_alone(night: NightRun, writer: Writer) -> None:
+def test_a_damaged_model_fails_only_its_category(night: NightRun, writer: Writer) -> None:
     activate(night, "nut")
     night.registry.version("nut", "v1").write("model.json", b"{")
     draw(night, "bolt/test/good/0.png", "nut/test/good/0.png")
@@ -189,22 +189,23 @@ def test_scores_are_compared_with_the_threshold_for_the_target_rate_of_the_run(n
     night.runner = replace(night.runner, context=replace(night.runner.context, config=config))
     score_categories(night, LISTING, {})
     row = night.row("bolt")
-    assert writer.jobs[0].model.model.threshold == 3.0  # the third smallest of four: (4 + 1) * (1 - 0.4)
+    assert writer.jobs[0].model.model.threshold == 3.0  # (4 + 1) * (1 - 0.4) = 3: the third smallest of four scores
     assert (row.judged, row.images, row.unreadable, row.anomalies, row.model_version) == ("done", 6, 0, 2, "v1")
     assert row.above_threshold == pytest.approx(2 / 6)
 
 
-def test_drift_is_written_beside_the_model(night: NightRun, writer: Writer) -> None:
+def test_drift_is_written_to_the_registry(night: NightRun, writer: Writer) -> None:
     draw(night, *(f"bolt/test/good/{number}.png" for number in range(6)))
     score_categories(night, LISTING, {})
     (drift,) = read_drift(night.registry, "bolt")
     assert (drift.images, drift.holdout, drift.run_id) == (6, 4, night.runner.context.provenance.run_id)
     row = night.row("bolt")
     assert (row.ks, row.ks_p_value, row.rare) == (drift.ks, drift.ks_p_value, drift.rare)
-    assert drift.ks == pytest.approx(1 / 6)  # of 0..5 from 1..4: below 1, and above 4, is one of six
+    # Of the scores 0..5, one in six is below and one in six is above the held-out scores 1..4.
+    assert drift.ks == pytest.approx(1 / 6)
 
 
-def test_a_model_without_held_out_images_flags_nothing(night: NightRun, writer: Writer) -> None:
+def test_a_model_without_calibration_images_flags_nothing(night: NightRun, writer: Writer) -> None:
     activate(night, "nut", holdout_scores=())
     draw(night, "nut/test/good/0.png")
     score_categories(night, Listing(("nut",), (), (), MVTEC), {})
@@ -213,16 +214,14 @@ def test_a_model_without_held_out_images_flags_nothing(night: NightRun, writer: 
     assert read_drift(night.registry, "nut") == []
 
 
-def test_images_that_vanish_before_they_are_scored_are_unreadable(night: NightRun, writer: Writer) -> None:
+def test_images_that_are_removed_before_scoring_count_as_unreadable(night: NightRun, writer: Writer) -> None:
     draw(night, *(f"bolt/test/good/{number}.png" for number in range(3)))
     writer.vanished = {"bolt/test/good/1.png"}
     score_categories(night, LISTING, {})
     assert (night.row("bolt").images, night.row("bolt").unreadable) == (2, 1)
 
 
-def test_a_category_whose_scoring_fails_is_failed_and_costs_are_those_of_the_others(
-    night: NightRun, writer: Writer
-) -> None:
+def test_a_category_whose_scoring_fails_is_failed_and_has_no_cost(night: NightRun, writer: Writer) -> None:
     activate(night, "nut")
     draw(night, "bolt/test/good/0.png", "bolt/test/good/1.png", "nut/test/good/0.png")
     writer.failed = {"nut"}
@@ -231,8 +230,8 @@ def test_a_category_whose_scoring_fails_is_failed_and_costs_are_those_of_the_oth
     assert night.costs.measured == {NightTask.SCORE: {"bolt": (6.0, 2)}}
 
 
-def test_a_run_that_reuses_rows_is_no_measurement(night: NightRun, writer: Writer) -> None:
-    """They cost nothing, and would make the next run look cheap."""
+def test_a_category_with_reused_rows_is_not_measured(night: NightRun, writer: Writer) -> None:
+    """Reused rows take no time, so the estimate for the next run would be too low."""
     draw(night, "bolt/test/good/0.png", "bolt/test/good/1.png")
     writer.reused = 1
     score_categories(night, LISTING, {})
@@ -240,7 +239,9 @@ def test_a_run_that_reuses_rows_is_no_measurement(night: NightRun, writer: Write
     assert night.costs.measured == {}
 
 
-def test_without_time_categories_are_deferred(night: NightRun, writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_the_deadline_categories_are_deferred(
+    night: NightRun, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(NightRun, "seconds_left", lambda self: -1.0)
     draw(night, "bolt/test/good/0.png")
     score_categories(night, LISTING, {})

@@ -1,4 +1,4 @@
-"""Scores of new images: files of bounded size, and rows of an earlier nightly run that are reused."""
+"""Score files of new images: their size is bounded, and rows of an earlier nightly run are reused."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ EARLIER = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class _Networks(Networks):
-    """Of which an image's features take a byte."""
+    """Networks whose features take one byte per image."""
 
     def bytes_per_image(self, model: Model) -> int:
         return 1
@@ -48,13 +48,13 @@ def job_of(folder: Store, images: Sequence[ImageRecord], model: Model = MODEL) -
 
 @dataclass
 class Scorer:
-    """Stands in for the scoring of requests.
+    """Fake `score_requests`.
 
     Attributes:
-        asked: paths of the images of each request.
-        maps: where each request has its maps.
-        vanished: paths that get no row.
-        error: what every request is answered with in place of scores.
+        asked: Paths of the images of each request.
+        maps: Path prefix of the map files of each request; None without maps.
+        vanished: Paths of images without a row.
+        error: Exception that is returned for every request; None to return scores.
     """
 
     asked: list[list[str]] = field(default_factory=list)
@@ -79,7 +79,7 @@ class Scorer:
 
 @pytest.fixture
 def scorer(monkeypatch: pytest.MonkeyPatch) -> Scorer:
-    """Files hold at most three rows."""
+    """Replace scoring by a fake, and limit files to three rows."""
     scorer = Scorer()
     monkeypatch.setattr(score_parts, "score_requests", scorer)
     monkeypatch.setattr(score_parts, "PART_ROWS", 3)
@@ -88,7 +88,7 @@ def scorer(monkeypatch: pytest.MonkeyPatch) -> Scorer:
 
 @pytest.fixture
 def folder(runner: Runner) -> Store:
-    """Of the active model."""
+    """Folder of the active model."""
     return runner.context.out.below("model")
 
 
@@ -97,14 +97,14 @@ def write(runner: Runner, job: CategoryJob, previous: PreviousScores | None = No
 
 
 def written(runner: Runner) -> list[list[str]]:
-    """Paths of the images in each file of the scores."""
+    """Return the paths of the images in each file of scores."""
     out = runner.context.out
     return [[row["image_path"] for row in read_rows(out, out.name_of(info))] for info in out.files("scores")]
 
 
 @pytest.fixture
 def earlier(runner: Runner, scorer: Scorer, folder: Store) -> Callable[..., PreviousScores]:
-    """Returns the scores of an earlier nightly run of some images."""
+    """Return a function that writes and returns the scores of an earlier nightly run for given images."""
 
     def make(images: Sequence[ImageRecord], model: Model = MODEL) -> PreviousScores:
         out = runner.context.out.below("earlier")
@@ -123,7 +123,7 @@ def test_a_file_has_a_bounded_number_of_rows(folder: Store) -> None:
     assert job_of(folder, []).parts == []
 
 
-def test_images_are_in_the_files_in_order(runner: Runner, scorer: Scorer, folder: Store) -> None:
+def test_files_contain_the_images_in_order(runner: Runner, scorer: Scorer, folder: Store) -> None:
     (scored,) = write(runner, job_of(folder, [image(number) for number in range(7)]))
     assert (scored.job.category, scored.images) == ("bolt", 7)
     assert scored.seconds > 0
@@ -131,7 +131,7 @@ def test_images_are_in_the_files_in_order(runner: Runner, scorer: Scorer, folder
     assert [part.file for part in scored.job.parts] == [fused_part("bolt", number) for number in range(3)]
 
 
-def test_a_key_depends_on_contents_on_the_model_and_on_its_threshold(folder: Store) -> None:
+def test_a_key_depends_on_contents_model_and_threshold(folder: Store) -> None:
     jobs = [
         job_of(folder, [image(0)]),
         job_of(folder, [image(0, "other")]),
@@ -174,7 +174,7 @@ def test_images_of_a_damaged_file_are_scored_again(runner: Runner, scorer: Score
     assert scorer.asked == [["0.png", "1.png", "2.png"]]
 
 
-def test_a_part_that_was_written_before_an_interruption_stands(runner: Runner, scorer: Scorer, folder: Store) -> None:
+def test_a_part_that_was_written_before_an_interruption_is_kept(runner: Runner, scorer: Scorer, folder: Store) -> None:
     images = [image(number) for number in range(4)]
     write(runner, job_of(folder, images))
     scorer.asked.clear()
@@ -183,13 +183,13 @@ def test_a_part_that_was_written_before_an_interruption_stands(runner: Runner, s
     assert scored.images == 1
 
 
-def test_parts_of_images_that_are_gone_are_removed(runner: Runner, scorer: Scorer, folder: Store) -> None:
+def test_parts_of_removed_images_are_deleted(runner: Runner, scorer: Scorer, folder: Store) -> None:
     write(runner, job_of(folder, [image(number) for number in range(7)]))
     write(runner, job_of(folder, [image(0)]))
     assert written(runner) == [["0.png"]]
 
 
-def test_vanished_images_have_no_row(runner: Runner, scorer: Scorer, folder: Store) -> None:
+def test_images_that_are_removed_before_scoring_have_no_row(runner: Runner, scorer: Scorer, folder: Store) -> None:
     scorer.vanished = {"1.png"}
     (scored,) = write(runner, job_of(folder, [image(number) for number in range(3)]))
     assert scored.images == 2
@@ -205,7 +205,7 @@ def test_a_category_that_cannot_be_scored_has_failed_and_is_not_yielded(
 
 
 @pytest.mark.parametrize("maps", [False, True])
-def test_maps_are_asked_for_where_the_run_writes_them(
+def test_maps_are_requested_only_if_the_run_writes_maps(
     runner: Runner, scorer: Scorer, folder: Store, *, maps: bool
 ) -> None:
     runner = replace(runner, context=replace(runner.context, config=replace(runner.context.config, maps=maps)))
@@ -213,7 +213,7 @@ def test_maps_are_asked_for_where_the_run_writes_them(
     assert sorted(map(str, scorer.maps)) == (["maps/bolt/part-00000", "maps/bolt/part-00001"] if maps else ["None"] * 2)
 
 
-def test_as_many_parts_are_written_at_once_as_scratch_has_room_for(
+def test_parts_are_written_in_waves_that_fit_the_scratch_space(
     runner: Runner, scorer: Scorer, folder: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_once: list[int] = []
@@ -223,7 +223,7 @@ def test_as_many_parts_are_written_at_once_as_scratch_has_room_for(
         yield from scorer(runner, requests, networks)
 
     monkeypatch.setattr(score_parts, "score_requests", score)
-    config = replace(runner.context.config, scratch_gb=6e-9)  # six images
+    config = replace(runner.context.config, scratch_gb=6e-9)  # features of six images
     runner = replace(runner, context=replace(runner.context, config=config))
     (scored,) = write(runner, job_of(folder, [image(number) for number in range(9)]))
     assert at_once == [2, 1]

@@ -1,4 +1,4 @@
-"""The state of a nightly run: what its files say while it runs, when it is interrupted and when it ends."""
+"""State of a nightly run: its files during the run, after an interruption and at the end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipelines.registry.night_table import read_night
 from pipelines.registry.statuses import ScoringResult, TrainingResult
 from pipelines.storage.parquet import write_rows
 from pipelines.storage.store import Store
-from pipelines.tracking.run_record import RunStatus
+from pipelines.tracking.run_info import RunStatus
 
 
 def test_results_are_set_category_by_category(night_of: Callable[..., NightRun]) -> None:
@@ -30,14 +30,14 @@ def test_results_are_set_category_by_category(night_of: Callable[..., NightRun])
     assert night.row("cloth").learned is None
 
 
-def test_a_failure_is_one_categorys_and_sets_its_result(night_of: Callable[..., NightRun]) -> None:
+def test_a_failure_affects_one_category_and_sets_its_result(night_of: Callable[..., NightRun]) -> None:
     night = night_of()
     lengths = night.for_each(["bolt", "nut"], {"bolt": 1}.__getitem__, NightStage.TRAIN, NightTask.TRAIN)
     assert lengths == {"bolt": 1}
     assert night.record.failed == {"nut": "train: KeyError: 'nut'"}
     assert night.row("nut").learned == TrainingResult.FAILED
     night.for_each(["bolt"], {"nut": 1}.__getitem__, NightStage.PRUNE)
-    assert night.row("bolt").learned is None  # neither training nor scoring has failed
+    assert night.row("bolt").learned is None  # the failure belongs to neither training nor scoring
 
 
 @pytest.mark.parametrize(("task", "done"), [(NightTask.TRAIN, "trained"), (NightTask.SCORE, "scored")])
@@ -48,10 +48,10 @@ def test_deferred_categories_are_named_in_one_warning(
     night.defer([], task)
     assert night.record.warnings == []
     night.defer(["bolt", "nut"], task)
-    assert night.record.warnings == [f"2 categories could not be {done} before the deadline: bolt, nut."]
+    assert night.record.warnings == [f"Not {done} before the deadline, deferred to the next run (2): bolt, nut."]
 
 
-def test_a_run_that_ends_leaves_what_the_next_one_and_status_read(night_of: Callable[..., NightRun]) -> None:
+def test_a_finished_run_stores_what_the_next_run_and_status_read(night_of: Callable[..., NightRun]) -> None:
     night = night_of()
     night.set_learned("nut", TrainingResult.DEFERRED)
     night.set_judged("bolt", ScoringResult.DEFERRED)
@@ -66,7 +66,7 @@ def test_a_run_that_ends_leaves_what_the_next_one_and_status_read(night_of: Call
     assert info.finished == (night.scope,)
 
 
-def test_an_interrupted_run_leaves_the_state_of_the_one_before(night_of: Callable[..., NightRun]) -> None:
+def test_an_interrupted_run_keeps_the_results_of_the_previous_run(night_of: Callable[..., NightRun]) -> None:
     last = NightScope(run_id="last", scores="/scores", images="/data", bit_depth=16)
     night = night_of(previous=NightInfo(deferred={NightTask.TRAIN: ("nut",)}, finished=(last,)))
     night.set_judged("bolt", ScoringResult.DEFERRED)
@@ -79,7 +79,7 @@ def test_an_interrupted_run_leaves_the_state_of_the_one_before(night_of: Callabl
     assert info.finished == (last,)
 
 
-def test_a_run_of_some_categories_keeps_what_is_known_of_the_others(night_of: Callable[..., NightRun]) -> None:
+def test_a_run_of_some_categories_keeps_the_results_of_the_others(night_of: Callable[..., NightRun]) -> None:
     first = night_of()
     for category in ("bolt", "nut"):
         first.set_learned(category, TrainingResult.DEFERRED)
@@ -94,7 +94,7 @@ def test_a_run_of_some_categories_keeps_what_is_known_of_the_others(night_of: Ca
     assert info.finished == (second.scope, first.scope)
 
 
-def test_a_run_of_all_categories_replaces_those_of_some(night_of: Callable[..., NightRun]) -> None:
+def test_a_run_of_all_categories_replaces_the_scopes_of_earlier_runs(night_of: Callable[..., NightRun]) -> None:
     of_some = night_of("bolt")
     of_some.save(RunStatus.COMPLETE)
     of_all = night_of(previous=NightInfo.read(of_some.work))
@@ -113,7 +113,7 @@ def test_scores_of_other_images_are_not_reused(night_of: Callable[..., NightRun]
     assert night_of().previous_scores().index == {}
 
 
-def test_seconds_are_counted_to_the_deadline(night_of: Callable[..., NightRun]) -> None:
+def test_the_remaining_time_is_counted_to_the_deadline(night_of: Callable[..., NightRun]) -> None:
     night = night_of()
     assert night.seconds_left() is None
     night.deadline = datetime.now().astimezone() + timedelta(hours=1)

@@ -1,4 +1,4 @@
-"""Training of a nightly run: what is due, in which order, and what becomes of each category's candidate."""
+"""Training of a nightly run: which categories are trained, in which order, and the result for each candidate."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NETWORK = Network("package", "ab" * 32, 144, 152)
 
 
 class _Networks(Networks):
-    """Of which no weights are looked for."""
+    """Networks whose weights are not checked."""
 
     def add(self, model: Model) -> None:
         pass
@@ -41,14 +41,15 @@ class _Networks(Networks):
 
 @dataclass
 class Trainer:
-    """Stands in for extraction, training and acceptance tests.
+    """Fake extraction, training and acceptance test.
 
     Attributes:
-        steps: names of what was done, with the categories that it was done with.
-        batches: what was extracted.
-        failed: categories of which the training fails.
-        results: category -> result of its acceptance test; passed by default.
-        tested: the candidates.
+        night: Nightly run.
+        steps: Name and categories of each step, in order.
+        batches: Extracted batches.
+        failed: Categories whose training fails.
+        results: category -> result of its acceptance test, None if the test fails; passed by default.
+        tested: Candidates that were tested.
     """
 
     night: NightRun
@@ -106,14 +107,14 @@ def image(category: str, number: int, split: str, part: str | None, *, label: in
 
 
 def plan_of(night: NightRun, category: str, *, more: int = 0) -> CategoryPlan:
-    """A category of four fit images and more, and three held-out ones."""
+    """Return the plan of a category with 4 + `more` fit images and 3 calibration images."""
     images = [image(category, number, "train", "fit") for number in range(4 + more)]
     images += [image(category, 100 + number, "train", "holdout") for number in range(3)]
     return plan_category(category, images, night.runner.context, night.networks.by_backbone)
 
 
 def make_active(night: NightRun, plan: CategoryPlan) -> None:
-    """Make the model of a plan the active one, as an earlier nightly run would."""
+    """Make the model of a plan the active one, as an earlier nightly run does."""
     assert plan.fuse is not None
     folder = night.registry.version(plan.category, plan.version)
     folder.write("model.json", to_json(plan.fuse.model).encode())
@@ -132,9 +133,7 @@ def learned(night: NightRun) -> dict[str, str | None]:
     return {name: row.learned for name, row in night.categories.items()}
 
 
-def test_a_category_whose_images_are_those_of_its_active_model_is_not_trained(
-    night: NightRun, trainer: Trainer
-) -> None:
+def test_a_category_whose_images_have_not_changed_is_not_trained(night: NightRun, trainer: Trainer) -> None:
     plan = plan_of(night, "bolt")
     make_active(night, plan)
     train_categories(night, [plan], {})
@@ -143,7 +142,7 @@ def test_a_category_whose_images_are_those_of_its_active_model_is_not_trained(
 
 
 @pytest.mark.parametrize("event", [EventType.REJECTED, EventType.SET_ASIDE])
-def test_a_version_that_was_decided_about_is_on_hold_while_its_images_do_not_change(
+def test_a_rejected_or_replaced_version_is_on_hold_until_its_images_change(
     night: NightRun, trainer: Trainer, event: EventType
 ) -> None:
     plan = plan_of(night, "bolt")
@@ -154,7 +153,7 @@ def test_a_version_that_was_decided_about_is_on_hold_while_its_images_do_not_cha
     assert learned(night) == {"bolt": "passed"}
 
 
-def test_what_this_run_decided_before_it_was_interrupted_is_reported_again(night: NightRun, trainer: Trainer) -> None:
+def test_a_resumed_run_reports_its_earlier_decisions(night: NightRun, trainer: Trainer) -> None:
     rejected, promoted = plan_of(night, "bolt"), plan_of(night, "nut")
     run_id = night.record.run_id
     note(night, rejected, EventType.REJECTED, reasons=("It is worse.", "By far."), run_id=run_id)
@@ -182,8 +181,10 @@ def test_candidates_are_extracted_trained_tested_and_promoted(night: NightRun, t
     assert (event.status, event.run_id) == (AcceptanceStatus.INCONCLUSIVE, night.record.run_id)
 
 
-def test_images_of_the_acceptance_test_are_extracted_with_the_others(night: NightRun, trainer: Trainer) -> None:
-    """Each extraction has a start-up of its own."""
+def test_images_of_the_acceptance_test_are_extracted_with_the_training_images(
+    night: NightRun, trainer: Trainer
+) -> None:
+    """A single extraction starts faster than two."""
     train_categories(night, [plan_of(night, "bolt")], {})
     kinds = {(image.part, batch.spec.pasted) for batch in trainer.batches for image in batch.images}
     assert kinds == {("fit", False), ("holdout", False), ("holdout", True)}
@@ -199,19 +200,19 @@ def test_labeled_images_are_compared_with_the_active_model(night: NightRun, trai
     assert candidate.active.stored.model.version == plan_of(night, "bolt").version
 
 
-def test_a_rejected_candidate_is_a_warning_and_the_active_model_stays(night: NightRun, trainer: Trainer) -> None:
+def test_a_rejected_candidate_causes_a_warning_and_the_active_model_stays(night: NightRun, trainer: Trainer) -> None:
     active, plan = plan_of(night, "bolt"), plan_of(night, "bolt", more=1)
     make_active(night, active)
     trainer.results["bolt"] = AcceptanceResult(AcceptanceStatus.REJECTED, ("It is worse.",), 30)
     train_categories(night, [plan], {})
     assert learned(night) == {"bolt": "rejected"}
-    assert night.record.warnings == [f"bolt: the candidate {plan.version} is rejected: It is worse."]
+    assert night.record.warnings == [
+        f"bolt: candidate {plan.version} was rejected by the acceptance test. It is worse."
+    ]
     assert night.registry.current("bolt") == active.version
 
 
-def test_a_category_whose_training_or_test_fails_is_failed_and_the_others_go_on(
-    night: NightRun, trainer: Trainer
-) -> None:
+def test_a_failed_training_or_test_does_not_affect_other_categories(night: NightRun, trainer: Trainer) -> None:
     trainer.failed, trainer.results["nut"] = {"bolt"}, None
     train_categories(night, [plan_of(night, category) for category in ("bolt", "cloth", "nut")], {})
     assert [candidate.category for candidate in trainer.tested] == ["cloth", "nut"]
@@ -219,10 +220,8 @@ def test_a_category_whose_training_or_test_fails_is_failed_and_the_others_go_on(
     assert night.registry.categories() == ["cloth"]
 
 
-def test_a_version_that_the_registry_holds_is_tested_without_being_trained_again(
-    night: NightRun, trainer: Trainer
-) -> None:
-    """The images are the same as some time ago."""
+def test_a_version_in_the_registry_is_tested_without_training(night: NightRun, trainer: Trainer) -> None:
+    """The images of an earlier version were restored."""
     old, new = plan_of(night, "bolt"), plan_of(night, "bolt", more=1)
     make_active(night, old)
     make_active(night, new)
@@ -231,17 +230,17 @@ def test_a_version_that_the_registry_holds_is_tested_without_being_trained_again
     (candidate,) = trainer.tested
     assert candidate.model.folder == night.registry.version("bolt", old.version)
     assert learned(night) == {"bolt": "passed"}
-    assert night.costs.measured == {}  # it says nothing of what training takes
+    assert night.costs.measured == {}  # without training there is no measurement
 
 
-def test_what_training_took_is_measured_by_images(night: NightRun, trainer: Trainer) -> None:
+def test_the_cost_of_training_is_divided_in_proportion_to_images(night: NightRun, trainer: Trainer) -> None:
     train_categories(night, [plan_of(night, "bolt"), plan_of(night, "nut", more=7)], {})
     costs = night.costs.measured[NightTask.TRAIN]
     assert {category: cost.images for category, cost in costs.items()} == {"bolt": 7, "nut": 14}
     assert costs["nut"].seconds == pytest.approx(2 * costs["bolt"].seconds)
 
 
-def test_without_time_categories_are_deferred(
+def test_after_the_deadline_categories_are_deferred(
     night: NightRun, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(NightRun, "seconds_left", lambda self: -1.0)
@@ -250,23 +249,23 @@ def test_without_time_categories_are_deferred(
     assert learned(night) == {"bolt": "deferred"}
 
 
-def test_time_is_kept_for_scoring_the_new_images(
+def test_time_is_reserved_for_scoring_the_new_images(
     night: NightRun, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of categories that the registry has: in 100 s, 80 s of scoring leave no room for 30 s of training."""
+    """Scoring the categories in the registry takes 80 s of the 100 s, too much for 30 s of training."""
     monkeypatch.setattr(NightRun, "seconds_left", lambda self: 100.0)
     make_active(night, plan_of(night, "nut"))
-    night.costs.note(NightTask.TRAIN, 24.0, {"bolt": 7})  # 30 with caution
-    night.costs.note(NightTask.SCORE, 64.0, {"nut": 5})  # 80
+    night.costs.note(NightTask.TRAIN, 24.0, {"bolt": 7})  # 30 s with the safety factor
+    night.costs.note(NightTask.SCORE, 64.0, {"nut": 5})  # 80 s
     train_categories(night, [plan_of(night, "bolt")], {})
     assert learned(night) == {"bolt": "deferred"}
-    night.costs.note(NightTask.SCORE, 48.0, {"nut": 5})  # 60
+    night.costs.note(NightTask.SCORE, 48.0, {"nut": 5})  # 60 s
     train_categories(night, [plan_of(night, "bolt")], {})
     assert learned(night) == {"bolt": "passed"}
 
 
-def test_room_is_kept_for_the_images_of_the_acceptance_test(night: NightRun, trainer: Trainer) -> None:
-    """Two categories that fit scratch together without them are trained one after the other."""
+def test_scratch_space_is_reserved_for_the_images_of_the_acceptance_test(night: NightRun, trainer: Trainer) -> None:
+    """Two categories that fit together only without these images are trained one after the other."""
     plans = [plan_of(night, "bolt"), plan_of(night, "nut")]
     gigabytes = sum(plan.scratch_bytes for plan in plans) / 1e9
     config = replace(night.config, scratch_gb=gigabytes)

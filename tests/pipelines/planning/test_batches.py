@@ -1,4 +1,4 @@
-"""Batches: which images share a pass, and what their shards are named by."""
+"""Tests of image batches: which images share a batch, and what the names of their shards depend on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SPEC = FeatureSpec.of(MEMBER, CONFIG)
 IMAGES = [ImageRecord("nut", "new", "", f"{number}.png", content_sha256=f"{number:064x}") for number in range(3)]
 
 
-def test_batches_hold_fit_images_or_others_in_order() -> None:
+def test_fit_images_and_others_are_in_separate_batches_in_order() -> None:
     images = [ImageRecord("a", "train", "good", f"a/{n}", part="fit") for n in range(3)]
     images += [ImageRecord("a", "train", "good", "a/h", part="holdout")]
     images += [ImageRecord("a", "test", "good", f"a/t{n}") for n in range(2)]
@@ -30,7 +30,7 @@ def shards(images: list[ImageRecord], spec: FeatureSpec, root: str = "/data") ->
     return [batch.shard for batch in batches]
 
 
-def test_the_same_images_looked_at_alike_have_the_same_shards() -> None:
+def test_shards_depend_on_images_and_feature_settings() -> None:
     names = shards(IMAGES, SPEC)
     assert names == shards(IMAGES, SPEC, "/other")
     for spec in (replace(SPEC, pasted=True), replace(SPEC, image_size=128), replace(SPEC, full_frame=False)):

@@ -1,4 +1,4 @@
-"""A changed option changes the key of the stage that its description names, and of the stages after it, no other."""
+"""Tests of cache keys: an option changes the key of the stage that its `redoes` names and of the later stages only."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ IMAGES = [
     ImageRecord("nut", "train", "good", f"nut/{number}.png", label=0, content_sha256=key_of(number))
     for number in range(20)
 ]
-# A value that is not CONFIG's, for every field that has an option.
+# A value that differs from CONFIG, for every field that has an option.
 OTHERS: dict[str, Any] = {
     "backbone": DEMO_BACKBONES[1],
     "layers": (1, 2),
@@ -79,7 +79,7 @@ OPTIONS = {**options_of(Member), **options_of(Recipe), **options_of(Execution), 
 
 
 def changed(name: str) -> RunConfig:
-    """CONFIG as the command line resolves it with one option given."""
+    """Return CONFIG with one changed option, as the command line resolves it."""
     if name == "recipe":
         decided = with_recipe({"recipe": OTHERS[name]})
         members = resolve_members("ensemble", DEMO_BACKBONES[:1], 224, {}, recipe=OTHERS[name])
@@ -90,7 +90,7 @@ def changed(name: str) -> RunConfig:
 
 
 def keys(config: RunConfig) -> dict[FirstStage, str]:
-    """The key of what each stage writes."""
+    """Return the key of the files that each stage writes."""
     images = assign_parts(IMAGES, config.holdout)
     (member,) = config.members
     features = features_key(FeatureSpec.of(member, config), "0" * 64, config)
@@ -99,12 +99,12 @@ def keys(config: RunConfig) -> dict[FirstStage, str]:
     return dict(zip(STAGES, (own.features, own.adapter, own.model, own.rows, fused), strict=True))
 
 
-def test_every_option_is_tried() -> None:
+def test_every_option_has_a_changed_value() -> None:
     assert set(OTHERS) == set(OPTIONS)
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_an_option_changes_the_keys_from_the_stage_that_it_redoes_on(name: str) -> None:
+def test_an_option_changes_the_keys_from_its_stage_on(name: str) -> None:
     before, after = keys(CONFIG), keys(changed(name))
     redoes = OPTIONS[name].redoes
     expected = () if redoes is None else STAGES[STAGES.index(redoes) :]

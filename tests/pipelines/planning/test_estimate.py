@@ -1,4 +1,4 @@
-"""The estimate of --dry-run: no work is no time, more work is more."""
+"""Tests of the estimate of `--dry-run`: no work takes no time, and more work takes longer."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ def test_no_work_takes_no_time() -> None:
     assert estimated_hours([], CONFIG, {}) == 0.0
 
 
-def test_more_images_and_training_take_longer_and_workers_share_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    def a_second(work: Callable[[], object]) -> float:
+def test_more_images_and_training_take_longer_and_more_workers_shorten_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def one_second(work: Callable[[], object]) -> float:
         work()
         return 1.0
 
-    monkeypatch.setattr("pipelines.planning.estimate._timed", a_second)  # whatever else the machine is doing
+    monkeypatch.setattr("pipelines.planning.estimate._timed", one_second)  # independent of the load
     backbones = load_backbones(CONFIG)
     few, many = (estimated_hours([plan(images, fit=False)], CONFIG, backbones) for images in (200, 4000))
     assert 0 < few < many
@@ -64,8 +64,8 @@ def test_more_images_and_training_take_longer_and_workers_share_it(monkeypatch: 
     assert shared < many
 
 
-def test_a_dry_run_loads_a_network_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its weights are hashed, features are planned and a trial is timed with the same one."""
+def test_a_dry_run_loads_each_backbone_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hashing the weights, planning the features and timing the trial share one loaded backbone."""
     make_category(tmp_path / "data" / "nut", seed=0, train=2, good=1, defects=1)
     config = replace(CONFIG, data=str(tmp_path / "data"), out=str(tmp_path / "out"))
     made: list[str] = []

@@ -1,4 +1,4 @@
-"""Jobs: how large they are, and what a finished fusion leaves for the next run."""
+"""Tests of jobs: their size, and the summary that a fusion stores for the next run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SUMMARY = FusedSummary(
 
 @pytest.fixture
 def job() -> MemberJob:
-    """A member of three fit images, a held-out one and a test image, all of whose work is due."""
+    """Return the job of a member with three fit images, a calibration image and a test image; every stage is due."""
     images = [ImageRecord("nut", "train", "good", f"{number}.png", part="fit") for number in range(3)]
     images += [
         ImageRecord("nut", "train", "good", "3.png", part="holdout"),
@@ -51,7 +51,7 @@ def job() -> MemberJob:
     )
 
 
-def test_a_member_weighs_as_much_as_it_has_fit_images(job: MemberJob) -> None:
+def test_the_weight_of_a_member_is_its_number_of_fit_images(job: MemberJob) -> None:
     assert job.fit_images == 3
     assert job.size == 1
     assert job.name == ("nut", MEMBER.backbone)
@@ -62,11 +62,11 @@ def test_a_member_weighs_as_much_as_it_has_fit_images(job: MemberJob) -> None:
     [
         (1, "raw", 64),
         (1, "white", 64),
-        (0, "white", CHANNELS),  # not trained, as wide as the network's features
+        (0, "white", CHANNELS),  # not trained, as wide as the backbone's features
         (0, "raw", 0),  # the identity
     ],
 )
-def test_the_dimension_is_that_of_the_adapters_output(job: MemberJob, *, epochs: int, init: str, dim: int) -> None:
+def test_dim_is_the_output_dimension_of_the_adapter(job: MemberJob, *, epochs: int, init: str, dim: int) -> None:
     assert replace(job, member=replace(MEMBER, dim=64, epochs=epochs, init=init)).dim == dim
 
 
@@ -75,10 +75,10 @@ def test_the_dimension_is_that_of_the_adapters_output(job: MemberJob, *, epochs:
     [
         (1, 64, 2 * CHANNELS),  # float16 features are larger than 64 float32 numbers
         (1, 100, 4 * 100),
-        (1, 256, 4 * CHANNELS),  # an adapter does not widen features
+        (1, 256, 4 * CHANNELS),  # the adapter never makes features wider
     ],
 )
-def test_room_is_kept_for_the_fit_images_in_one_file(
+def test_copied_bytes_cover_the_features_of_the_fit_images(
     job: MemberJob, *, epochs: int, dim: int, bytes_per_patch: int
 ) -> None:
     job = replace(job, member=replace(MEMBER, epochs=epochs, dim=dim))
@@ -86,17 +86,17 @@ def test_room_is_kept_for_the_fit_images_in_one_file(
     assert replace(job, fit=False).copied_bytes == job.copied_bytes  # the bank is selected from them as well
 
 
-def test_scoring_alone_makes_no_copy(job: MemberJob) -> None:
+def test_scoring_alone_copies_no_features(job: MemberJob) -> None:
     assert replace(job, fit=False, select=False).copied_bytes == 0
 
 
-def test_a_fusion_is_a_job_of_the_whole_category() -> None:
+def test_a_fuse_job_belongs_to_the_whole_category() -> None:
     model = Model("nut", "v", (), 96, True, 16, 16, "patch", 9, 0.01, CODE_VERSION)
     job = FuseJob(model=model, images=(), key="", maps=False)
     assert (job.category, job.backbone, job.size) == ("nut", None, 1)
 
 
-def test_the_summary_is_read_as_it_was_written(tmp_path: Path) -> None:
+def test_a_stored_summary_is_read_back(tmp_path: Path) -> None:
     out = Store.of(str(tmp_path))
     write_rows(out, fused_scores_file("nut"), [], fused_schema(["a"]), metadata={"summary": SUMMARY.to_json()})
     assert stored_summary(out, "nut") == SUMMARY
@@ -109,7 +109,7 @@ def test_scores_without_a_summary_have_an_empty_one(tmp_path: Path) -> None:
     assert stored_summary(out, "nut") == FusedSummary()
 
 
-def test_the_summary_of_a_finished_category_is_in_its_file(finished: Finished) -> None:
+def test_a_finished_run_has_a_summary_of_each_category(finished: Finished) -> None:
     out = Store.of(str(finished.out))
     summary = stored_summary(out, "cloth")
     assert [row.model for row in summary.metrics] == ["ensemble", *BACKBONES]

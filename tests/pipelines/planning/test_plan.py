@@ -1,4 +1,4 @@
-"""What a changed option or image redoes: a row of the table each, read from what a finished run left."""
+"""Tests of plans: which stages a changed option, image or file makes due after a finished run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NAMES = tuple(stage.name for stage in STAGES)
 
 @pytest.fixture(scope="module")
 def state(finished: Finished) -> tuple[Store, RunConfig, dict[str, Network], list[ImageRecord]]:
-    """A finished run: its directory, its configuration, its networks and the images of one category."""
+    """Return directory, configuration, backbones and the images of one category of a finished run."""
     out = Store.of(str(finished.out))
     run_info = out.read_json(RUN)
     config = stored_config(run_info["config"])
@@ -39,7 +39,7 @@ def state(finished: Finished) -> tuple[Store, RunConfig, dict[str, Network], lis
 
 
 def due(plan: CategoryPlan) -> dict[str, bool]:
-    """Which stages have jobs that are due, for all members alike."""
+    """Return which stages have due jobs; each stage must have them for all members or for none."""
     jobs = {stage.name: stage.due(plan) for stage in STAGES}
     for name in ("fit", "select", "score"):
         assert len(jobs[name]) in (0, len(plan.members))
@@ -61,14 +61,14 @@ def changed(config: RunConfig, option: str, value: object) -> RunConfig:
 
 
 def from_stage(first: str) -> dict[str, bool]:
-    """All stages from one on; features are gone with their wave, so whatever reads them has them extracted again."""
+    """Return the stages from `first` on as due. All but the fusion need features, which the run has deleted."""
     start = NAMES.index(first)
     return {name: NAMES.index(name) >= start or (name == "extract" and first != "fuse") for name in NAMES}
 
 
 NOTHING = dict.fromkeys(NAMES, False)
 TABLE = [
-    # all
+    # every stage
     ("image_size", 128, "extract"),
     ("full_frame", False, "extract"),
     ("layers", (1, 2), "extract"),
@@ -96,14 +96,14 @@ TABLE = [
     ("coreset", 0.04, "select"),
     # from the scores on
     ("score_neighbors", 5, "score"),
-    # fusion alone
+    # only the fusion
     ("fusion", "image", "fuse"),
     ("false_alarms", 0.05, "fuse"),
 ]
 
 
 @pytest.mark.parametrize(("option", "value", "first"), TABLE, ids=[row[0] for row in TABLE])
-def test_an_option_redoes_what_depends_on_it(state, option: str, value: object, first: str) -> None:  # type: ignore[no-untyped-def]
+def test_an_option_makes_the_stages_that_depend_on_it_due(state, option: str, value: object, first: str) -> None:  # type: ignore[no-untyped-def]
     out, config, networks, images = state
     plan = planned(images, changed(config, option, value), networks, out)
     expected = from_stage(first)
@@ -116,30 +116,30 @@ def test_an_option_redoes_what_depends_on_it(state, option: str, value: object, 
     ("option", "value"),
     [("workers", 7), ("address", "x"), ("strict", True), ("scratch", "/s"), ("scratch_gb", 1.0), ("maps", False)],
 )
-def test_where_it_runs_redoes_nothing(state, option: str, value: object) -> None:  # type: ignore[no-untyped-def]
+def test_execution_options_make_nothing_due(state, option: str, value: object) -> None:  # type: ignore[no-untyped-def]
     out, config, networks, images = state
     assert due(planned(images, changed(config, option, value), networks, out)) == NOTHING
 
 
-def test_other_weights_redo_all(state) -> None:  # type: ignore[no-untyped-def]
+def test_other_weights_make_every_stage_due(state) -> None:  # type: ignore[no-untyped-def]
     out, config, networks, images = state
     others = {name: replace(network, sha256="0" * 64) for name, network in networks.items()}
     assert due(planned(images, config, others, out)) == dict.fromkeys(NAMES, True)
 
 
-def test_who_is_held_out_redoes_the_adapter(state) -> None:  # type: ignore[no-untyped-def]
+def test_another_holdout_makes_every_stage_due(state) -> None:  # type: ignore[no-untyped-def]
     out, config, networks, images = state
     first = next(image for image in images if image.part == "fit")
     moved = [replace(image, part="holdout") if image is first else image for image in images]
     assert due(planned(moved, config, networks, out)) == dict.fromkeys(NAMES, True)
 
 
-def test_nothing_changed_redoes_nothing_in_any_order(state) -> None:  # type: ignore[no-untyped-def]
+def test_the_order_of_the_images_makes_nothing_due(state) -> None:  # type: ignore[no-untyped-def]
     out, config, networks, images = state
     assert due(planned(images[::-1], config, networks, out)) == NOTHING
 
 
-def test_a_changed_test_image_is_extracted_and_scored_alone(state) -> None:  # type: ignore[no-untyped-def]
+def test_only_the_changed_test_image_is_extracted(state) -> None:  # type: ignore[no-untyped-def]
     out, config, networks, images = state
     last = next(image for image in images[::-1] if image.split == "test")
     now = [replace(image, content_sha256="1" * 64) if image is last else image for image in images]
@@ -148,26 +148,26 @@ def test_a_changed_test_image_is_extracted_and_scored_alone(state) -> None:  # t
     assert [[image.image_path for image in batch.images] for batch in plan.batches] == [[last.image_path]] * 2
 
 
-def test_a_test_image_that_is_gone_is_no_work_but_its_row(state) -> None:  # type: ignore[no-untyped-def]
+def test_a_removed_test_image_makes_only_scores_and_fusion_due(state) -> None:  # type: ignore[no-untyped-def]
     out, config, networks, images = state
     plan = planned(images[:-1], config, networks, out)
     assert due(plan) == {**from_stage("score"), "extract": False}
 
 
-def test_a_changed_training_image_redoes_the_model(state) -> None:  # type: ignore[no-untyped-def]
+def test_a_changed_training_image_makes_every_stage_due(state) -> None:  # type: ignore[no-untyped-def]
     out, config, networks, images = state
     first = next(image for image in images if image.part == "fit")
     now = [replace(image, content_sha256="1" * 64) if image is first else image for image in images]
     assert due(planned(now, config, networks, out)) == dict.fromkeys(NAMES, True)
 
 
-def test_a_changed_mask_redoes_the_metrics_alone(state) -> None:  # type: ignore[no-untyped-def]
+def test_a_changed_mask_makes_only_the_fusion_due(state) -> None:  # type: ignore[no-untyped-def]
     out, config, networks, images = state
     now = [replace(image, mask_sha256="1" * 64) if image.mask_path else image for image in images]
     assert due(planned(now, config, networks, out)) == from_stage("fuse")
 
 
-def test_maps_that_are_wanted_and_not_there_redo_the_fusion(state) -> None:  # type: ignore[no-untyped-def]
+def test_missing_maps_make_the_fusion_due(state) -> None:  # type: ignore[no-untyped-def]
     out, config, networks, _ = state
     rows = [row for row in read_rows(out, "index.parquet") if row["category"] == "cloth"]
     elsewhere = Store(out.filesystem, out.root + "-nowhere", "")
@@ -183,7 +183,7 @@ def test_maps_that_are_wanted_and_not_there_redo_the_fusion(state) -> None:  # t
         (fused_scores_file("cloth"), "fuse"),
     ],
 )
-def test_a_lost_file_is_made_again(state, tmp_path, name: str, first: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_lost_file_makes_its_stage_due(state, tmp_path, name: str, first: str) -> None:  # type: ignore[no-untyped-def]
     out, config, networks, images = state
     copy = Store.of(str(tmp_path))
     for info in out.files():
@@ -195,7 +195,7 @@ def test_a_lost_file_is_made_again(state, tmp_path, name: str, first: str) -> No
     assert (job.fit, job.select, job.score, plan.fuse is not None) == tuple(expected[name] for name in NAMES[1:])
 
 
-def test_a_file_that_is_no_file_of_ours_is_made_again(state, tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_a_damaged_file_makes_its_stage_due(state, tmp_path) -> None:  # type: ignore[no-untyped-def]
     out, config, networks, images = state
     copy = Store.of(str(tmp_path))
     for info in out.files():
@@ -212,14 +212,14 @@ def plan_of(name: str, scratch_bytes: int) -> CategoryPlan:
     )
 
 
-def test_waves_have_room_for_their_features() -> None:
+def test_the_features_of_a_wave_fit_into_the_limit() -> None:
     plans = [plan_of(name, size) for name, size in (("a", 4), ("b", 5), ("c", 2), ("d", 30), ("e", 0), ("f", 9))]
     waves = [[plan.category for plan in wave] for wave in cut_waves(plans, [plan.scratch_bytes for plan in plans], 10)]
     assert waves == [["a", "b"], ["c"], ["d"], ["e", "f"]]
 
 
-def test_room_is_kept_for_the_fit_features_under_each_other(state) -> None:  # type: ignore[no-untyped-def]
-    """A new directory has every image's features, and the fit images' once more; scoring alone makes no copy."""
+def test_scratch_bytes_include_the_copy_of_the_fit_features(state) -> None:  # type: ignore[no-untyped-def]
+    """A new run needs the features of all images and a copy of those of the fit images; scoring alone needs no copy."""
     out, config, networks, images = state
     nowhere = Store(out.filesystem, out.root + "-nowhere", "")
     fitted = sum(image.part == "fit" for image in images)

@@ -1,4 +1,4 @@
-"""A job is done in the process that it was sent to, with the threads that it was given, and measured there."""
+"""Tests of `run_job`: it passes the arguments, sets the threads, measures the job and returns its result."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipelines.storage.schemas import MetricsRow
 
 @dataclass(frozen=True)
 class Named:
-    """A job that is only a name."""
+    """A job without content."""
 
     category: str
     backbone: str | None = None
@@ -38,7 +38,7 @@ def threads() -> Iterator[None]:
 
 @pytest.fixture
 def task_of(runner: Runner) -> Callable[..., JobTask[Named]]:
-    """Returns the task of a function."""
+    """Return a function that makes the task of a `run` function."""
 
     def make(run: Run, *, progress: Progress = no_progress, threads: int = 1) -> JobTask[Named]:
         return JobTask(run=run, job=Named("nut"), context=runner.context, progress=progress, threads=threads)
@@ -46,7 +46,7 @@ def task_of(runner: Runner) -> Callable[..., JobTask[Named]]:
     return make
 
 
-def test_a_job_gets_its_context_and_its_progress(task_of: Callable[..., JobTask[Named]], runner: Runner) -> None:
+def test_a_job_receives_context_and_progress(task_of: Callable[..., JobTask[Named]], runner: Runner) -> None:
     steps: list[tuple[int, int]] = []
 
     def run(job: Named, context: RunContext, progress: Progress) -> StageResult:
@@ -58,7 +58,7 @@ def test_a_job_gets_its_context_and_its_progress(task_of: Callable[..., JobTask[
     assert steps == [(1, 2)]
 
 
-def test_a_job_is_measured(task_of: Callable[..., JobTask[Named]]) -> None:
+def test_time_and_memory_of_a_job_are_measured(task_of: Callable[..., JobTask[Named]]) -> None:
     def run(job: Named, context: RunContext, progress: Progress) -> StageResult:
         time.sleep(0.05)
         return StageResult(seconds=1e9, peak_bytes=-1)
@@ -69,8 +69,8 @@ def test_a_job_is_measured(task_of: Callable[..., JobTask[Named]]) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_a_job_has_the_threads_that_it_was_given(task_of: Callable[..., JobTask[Named]], count: int) -> None:
-    """A reused worker has those of the job before."""
+def test_a_job_has_the_threads_of_its_task(task_of: Callable[..., JobTask[Named]], count: int) -> None:
+    """A reused worker process still has the setting of its previous job."""
 
     def run(job: Named, context: RunContext, progress: Progress) -> StageResult:
         return StageResult(detail={"threads": torch.get_num_threads()})
@@ -84,7 +84,7 @@ def test_failures_warnings_and_metrics_are_passed_on(task_of: Callable[..., JobT
     assert (result.failures, result.warnings, result.metrics) == ((FAILURE,), ("It is narrow.",), metrics)
 
 
-def test_an_exception_ends_the_job(task_of: Callable[..., JobTask[Named]]) -> None:
+def test_an_exception_of_a_job_is_raised(task_of: Callable[..., JobTask[Named]]) -> None:
     def run(job: Named, context: RunContext, progress: Progress) -> StageResult:
         raise ValueError("no good image")
 
@@ -92,11 +92,11 @@ def test_an_exception_ends_the_job(task_of: Callable[..., JobTask[Named]]) -> No
         run_job(task_of(run))
 
 
-def test_a_failure_names_its_image_where_it_is_about_one() -> None:
+def test_the_sentence_of_a_failure_has_the_image_path() -> None:
     assert FAILURE.sentence == "nut/a.png: It is empty."
     assert JobFailure(category="nut", error="A worker died.").sentence == "A worker died."
 
 
-def test_a_result_travels_back_whole() -> None:
+def test_a_result_can_be_pickled() -> None:
     result = StageResult(seconds=1.5, peak_bytes=7, detail={"entries": 3}, failures=(FAILURE,), warnings=("w",))
     assert pickle.loads(pickle.dumps(result)) == result

@@ -1,4 +1,4 @@
-"""What needs attention first, whatever version of the code wrote the registry."""
+"""Order in which categories need attention, also for a registry of schema version 1."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ def test_the_most_urgent_reason_is_given(row: CategoryNight, ks_p_value: float |
     assert urgency_of(row, status=AcceptanceStatus.PASSED, ks_p_value=ks_p_value) == urgency
 
 
-def test_a_model_of_which_nothing_is_proven_is_the_least_urgent_reason() -> None:
+def test_an_inconclusive_model_is_the_least_urgent_reason() -> None:
     inconclusive = AcceptanceStatus.INCONCLUSIVE
     assert urgency_of(night(), status=inconclusive, ks_p_value=0.5) == Urgency.INCONCLUSIVE
     assert urgency_of(night(unreadable=1), status=inconclusive, ks_p_value=0.5) == Urgency.UNREADABLE
 
 
-def test_reasons_are_ranked_in_their_order() -> None:
+def test_the_order_of_the_reasons_is_their_rank() -> None:
     assert [urgency.rank for urgency in Urgency] == list(range(len(Urgency)))
     assert Urgency.FAILED.rank < Urgency.REJECTED.rank < Urgency.NONE.rank
 
 
-def test_a_registry_of_schema_version_1_is_shown_in_words_of_today() -> None:
+def test_a_registry_of_schema_version_1_is_shown_with_current_statuses() -> None:
     states = states_of(Registry(Store.of(str(FIRST_ROUND))), read_night(Store.of(str(FIRST_ROUND / ".work"))), NOW)
     assert states[0].category == "cloth"
     assert (states[0].attention, states[0].learned) == (Urgency.REJECTED, TrainingResult.REJECTED)
@@ -64,7 +64,7 @@ def test_a_registry_of_schema_version_1_is_shown_in_words_of_today() -> None:
     assert all(state.ks is not None for state in states)
 
 
-def test_a_category_with_damaged_files_has_failed_and_hides_no_other(tmp_path: Path) -> None:
+def test_a_category_with_damaged_files_has_failed_and_the_others_are_shown(tmp_path: Path) -> None:
     registry = Registry(Store.of(str(tmp_path)))
     registry.of("nut").write("history.json", b"[]")
     registry.of("nut").write("current", b"..")
@@ -76,7 +76,7 @@ def test_a_category_with_damaged_files_has_failed_and_hides_no_other(tmp_path: P
     assert "nut/current" in str(states[0].reasons)
 
 
-def test_status_has_the_keys_that_others_read() -> None:
+def test_the_keys_of_status_do_not_change() -> None:
     assert list(CategoryState(category="bolt", attention=Urgency.NONE).to_json()) == [
         "category",
         "model",

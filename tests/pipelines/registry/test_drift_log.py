@@ -1,4 +1,4 @@
-"""Drift comparisons in a registry: one file a run, the oldest are removed, damaged ones skipped."""
+"""Drift comparisons in a registry: one file per run; the oldest are removed and damaged ones skipped."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_resumed_run_replaces_its_own_comparison(registry: Registry) -> None:
     assert [row.ks for row in read_drift(registry, "bolt")] == [0.2]
 
 
-def test_the_oldest_are_removed(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_oldest_comparisons_are_removed(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drift_log, "_KEPT", 2)
     for day, run in enumerate("abc"):
         note(registry, run, day)

@@ -1,4 +1,4 @@
-"""history.json: what is written is read again, and so is what schema version 1 wrote."""
+"""history.json: events are read as they were written, also those of schema version 1."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def test_events_are_read_as_they_were_appended(folder: Store) -> None:
     assert read_history(folder) == EVENTS
 
 
-def test_an_event_has_the_keys_that_belong_to_it() -> None:
+def test_an_event_has_only_the_keys_of_its_type() -> None:
     assert EVENTS[0].to_json() == {"at": AT, "event": "promoted", "version": "one", "replaces": None}
     assert set(EVENTS[1].to_json()) == {"at", "event", "version", "replaces", "status", "reasons", "run_id"}
     assert set(EVENTS[2].to_json()) == {"at", "event", "version", "reasons", "run_id"}
     assert set(EVENTS[3].to_json()) == {"at", "event", "version", "to"}
 
 
-def test_a_history_of_schema_version_1_is_understood() -> None:
+def test_a_history_of_schema_version_1_is_read() -> None:
     promoted, rejected = read_history(Store.of(str(FIRST_ROUND / "cloth")))
     assert (promoted.event, promoted.status) == (EventType.PROMOTED, AcceptanceStatus.INCONCLUSIVE)
     assert (rejected.event, rejected.version) == (EventType.REJECTED, "05329b225db5")
@@ -59,8 +59,8 @@ def test_a_history_of_schema_version_1_is_understood() -> None:
     assert len(rejected.reasons) == 2
 
 
-def test_what_was_written_before_is_not_written_otherwise(folder: Store) -> None:
-    """A history is what happened: an entry in old words, or with more keys, stays as it is."""
+def test_existing_entries_are_not_rewritten(folder: Store) -> None:
+    """An entry with an old status or an unknown key stays as it is."""
     old = {"at": AT, "event": "refused", "version": "one", "reasons": ["no"], "note": "by a later version"}
     folder.write_json("history.json", [old])
     append_event(folder, EVENTS[4])
@@ -79,15 +79,15 @@ def test_what_was_written_before_is_not_written_otherwise(folder: Store) -> None
         b'[{"event": "promoted", "version": "x", "reasons": 5}]',
     ],
 )
-def test_a_damaged_history_is_one_sentence_that_names_it(folder: Store, content: bytes) -> None:
+def test_the_error_for_a_damaged_history_is_one_line_that_names_the_file(folder: Store, content: bytes) -> None:
     folder.write("history.json", content)
-    with pytest.raises(UsageError, match=r"history\.json: is damaged") as damaged:
+    with pytest.raises(UsageError, match=r"history\.json is damaged") as damaged:
         read_history(folder)
     assert "\n" not in str(damaged.value)
 
 
-def test_the_version_before_is_the_one_that_was_replaced() -> None:
+def test_the_version_before_is_the_one_that_the_active_version_replaced() -> None:
     assert version_before(EVENTS[:2], "two") == "one"
     assert version_before(EVENTS[:1], "one") is None
     assert version_before(EVENTS[:4], "one") is None  # the version that was rolled back is skipped
-    assert version_before(EVENTS[:2], "somebody else's") is None
+    assert version_before(EVENTS[:2], "unknown") is None

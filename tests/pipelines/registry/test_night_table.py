@@ -1,4 +1,4 @@
-"""night.parquet: rows are read as they were written, and those of schema version 1 in the words of today."""
+"""night.parquet: rows are read as they were written, those of schema version 1 with current statuses."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def test_rows_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert read_night(folder) == rows
 
 
-def test_old_words_are_read_as_new_ones(tmp_path: Path) -> None:
+def test_old_statuses_are_read_as_current_ones(tmp_path: Path) -> None:
     folder = Store.of(str(tmp_path))
     write_night(folder, {"bolt": replace(ROW, learned="held back")})
     assert read_night(folder) == {"bolt": ROW}
 
 
-def test_a_file_of_schema_version_1_is_understood() -> None:
+def test_a_file_of_schema_version_1_is_read() -> None:
     night = read_night(Store.of(str(FIRST_ROUND / "registry" / ".work")))
     assert night["cloth"].learned == TrainingResult.REJECTED
     assert {row.judged for row in night.values()} == {ScoringResult.DONE}

@@ -1,4 +1,4 @@
-"""ruling.json: the keys stay those of schema version 1, and its statuses are understood."""
+"""ruling.json: the keys stay those of schema version 1, and old statuses are read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_a_ruling_is_read_as_it_was_written() -> None:
     assert StoredRuling.from_json(json.loads(json.dumps(ruling.to_json()))) == ruling
 
 
-def test_the_keys_of_the_file_stay() -> None:
+def test_the_keys_of_the_file_do_not_change() -> None:
     stored = StoredRuling.of(RESULT, active="one", run_id="ab").to_json()
     assert list(stored) == ["at", "status", "reasons", "images", "comparisons", "champion", "run_id"]
     assert stored["comparisons"] == [{"of": "pasted", "candidate": 0.9, "champion": 0.8, "worse": 0.1}]
@@ -34,7 +34,7 @@ def test_the_keys_of_the_file_stay() -> None:
         ("83e460ecd0bc", AcceptanceStatus.INCONCLUSIVE, None),
     ],
 )
-def test_a_ruling_of_schema_version_1_is_understood(version: str, status: AcceptanceStatus, active: str | None) -> None:
+def test_a_ruling_of_schema_version_1_is_read(version: str, status: AcceptanceStatus, active: str | None) -> None:
     ruling = StoredRuling.from_json(json.loads((CLOTH / version / "ruling.json").read_text()))
     assert (ruling.status, ruling.active) == (status, active)
     assert ruling.to_json()["status"] == str(status)
@@ -51,6 +51,6 @@ def test_a_ruling_of_schema_version_1_is_understood(version: str, status: Accept
         {"at": "now", "status": "passed", "comparisons": [{"of": "pasted"}]},
     ],
 )
-def test_anything_else_is_an_error(stored: Any) -> None:
-    with pytest.raises(ValueError, match=r"must|not a valid"):
+def test_content_that_is_not_a_ruling_is_an_error(stored: Any) -> None:
+    with pytest.raises(ValueError, match=r"expected|not a valid"):
         StoredRuling.from_json(stored)

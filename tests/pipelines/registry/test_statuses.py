@@ -1,4 +1,4 @@
-"""Statuses of schema version 1 are understood, in every file that holds one."""
+"""Statuses: values of schema version 1 are translated, and current ones are stored unchanged."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from reconpatch.evaluation.acceptance import AcceptanceStatus
 @pytest.mark.parametrize(
     ("stored", "current"), [("refused", "rejected"), ("unproven", "inconclusive"), ("held back", "on hold")]
 )
-def test_an_old_word_has_one_new_word(stored: str, current: str) -> None:
+def test_an_old_status_is_translated(stored: str, current: str) -> None:
     assert current_word(stored) == current
 
 
 @pytest.mark.parametrize("word", [*TrainingResult, *ScoringResult, *EventType])
-def test_words_of_today_stay(word: str) -> None:
+def test_current_statuses_are_not_translated(word: str) -> None:
     assert current_word(word) == word
 
 
@@ -30,5 +30,5 @@ def test_every_result_of_an_acceptance_test_is_a_training_result() -> None:
     }
 
 
-def test_a_status_is_stored_as_its_word() -> None:
+def test_a_status_is_stored_as_its_value() -> None:
     assert json.dumps([TrainingResult.ON_HOLD, ScoringResult.NO_MODEL]) == '["on hold", "no model"]'

@@ -1,4 +1,4 @@
-"""The report as a whole: its files, its overview, and that unchanged pages are kept."""
+"""The report: its files, its overview, and that unchanged pages are kept."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.pipelines.report.pages import pages
 from tests.pipelines.runs import Finished, call, rows_of
 
 
-def test_a_run_ends_with_an_overview_and_a_page_a_category(finished: Finished) -> None:
+def test_a_run_writes_an_overview_and_one_page_per_category(finished: Finished) -> None:
     assert set(pages(finished.out)) == {"index.html", "categories/cloth.html", "categories/a%3Db x%2520y.html"}
     assert "a=b x%20y" in pages(finished.out)["index.html"]
     assert f"report   {finished.out}/report/index.html" in finished.stdout
@@ -30,7 +30,7 @@ def test_pages_load_nothing_from_outside_the_report(finished: Finished) -> None:
     assert linked > 40
 
 
-def test_the_overviews_numbers_are_those_of_the_parquet_files(finished: Finished) -> None:
+def test_the_numbers_of_the_overview_are_those_of_the_parquet_files(finished: Finished) -> None:
     stored = json.loads((finished.out / "report/pages.json").read_text())
     metrics = rows_of(finished.out / "metrics.parquet")
     assert stored
@@ -45,7 +45,7 @@ def test_the_overviews_numbers_are_those_of_the_parquet_files(finished: Finished
         assert sum(summary["spark"]["good"]) == summary["good"] + summary["held_out"]
 
 
-def test_an_unchanged_page_is_kept_and_a_missing_one_is_made(copied: Path) -> None:
+def test_an_unchanged_page_is_kept_and_a_missing_page_is_written(copied: Path) -> None:
     page, other = (copied / "report" / "categories" / name for name in ("cloth.html", "a%3Db x%2520y.html"))
     before = page.stat().st_mtime_ns, other.stat().st_mtime_ns
     assert call("report", "--run", str(copied)).code == 0

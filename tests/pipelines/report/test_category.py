@@ -1,4 +1,4 @@
-"""A category's page: the scores of its images, another run's beside them, and names that are only names."""
+"""The page of a category: scores of its images and of a comparison run, and escaped names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_a_page_holds_the_scores_of_all_its_images(finished: Finished) -> None:
     assert len(data["groups"]["good"]) + len(data["groups"]["defective"]) == len(tested)
 
 
-def test_another_runs_scores_can_be_shown_beside(finished: Finished, copied: Path) -> None:
+def test_scores_of_a_comparison_run_can_be_shown(finished: Finished, copied: Path) -> None:
     assert call("report", "--run", str(copied), "--beside", str(finished.out)).code == 0
     data = data_of(pages(copied)["categories/cloth.html"])
     assert data["beside"] == data["groups"]
@@ -34,7 +34,7 @@ def test_names_are_shown_and_never_executed(finished: Finished) -> None:
     assert SCRIPT in {Path(path).name for path, _, _ in data_of(page)["images"]}
 
 
-def test_a_page_without_its_pictures_states_why(finished: Finished, data: Path, tmp_path: Path) -> None:
+def test_the_page_shows_an_error_message_for_a_missing_image(finished: Finished, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     shutil.copytree(finished.out, out)
     shutil.rmtree(out / "report")

@@ -1,4 +1,4 @@
-"""What a page shows: every image but the training images, the highest score first, and a card for each image shown."""
+"""The content of a page: all images except training images, the highest score first, and rendered images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def content(finished: Finished, data: Path, report: Path) -> CategoryContent:
-    """Of a category of a finished run, with the same run beside it."""
+    """Return the content for a category of the finished run, with the same run as the comparison run."""
     source = ReportSource.of(str(finished.out), str(data))
     request = PageRequest(
         source=source,
@@ -37,7 +37,7 @@ def content(finished: Finished, data: Path, report: Path) -> CategoryContent:
     return content
 
 
-def test_images_are_sorted_by_score_and_training_images_are_not_among_them(
+def test_images_are_sorted_by_score_and_training_images_are_left_out(
     content: CategoryContent, finished: Finished
 ) -> None:
     rows = [row for row in rows_of(finished.out / "scores/fused/cloth.parquet") if row["split"] != "train"]
@@ -47,14 +47,14 @@ def test_images_are_sorted_by_score_and_training_images_are_not_among_them(
     ]
 
 
-def test_groups_hold_the_scores_of_these_images_and_of_the_models_held_out_ones(content: CategoryContent) -> None:
+def test_groups_contain_the_scores_of_these_images_and_of_the_calibration_images(content: CategoryContent) -> None:
     for label, scores in ((0, content.groups.good), (1, content.groups.defective)):
         assert scores == tuple(sorted(image.score for image in content.images if image.label == label))
     assert content.groups.heldout == content.model.holdout_scores
-    assert content.beside == content.groups  # another run's, of the same images
+    assert content.beside == content.groups  # The comparison run is the same run.
 
 
-def test_every_image_of_a_gallery_has_its_card_and_its_picture(content: CategoryContent, report: Path) -> None:
+def test_every_image_of_a_gallery_has_a_card_and_an_image_file(content: CategoryContent, report: Path) -> None:
     assert content.galleries
     for shown in content.galleries:
         assert [card.image for card in shown.cards] == list(shown.gallery.images)
@@ -63,7 +63,7 @@ def test_every_image_of_a_gallery_has_its_card_and_its_picture(content: Category
             assert (report / card.picture).is_file()
 
 
-def test_the_colors_reach_beyond_the_threshold(content: CategoryContent) -> None:
+def test_the_color_scale_includes_the_threshold(content: CategoryContent) -> None:
     assert content.model.threshold is not None
-    assert content.scale.low == 0.0  # the median of the good patches, by equation 11
+    assert content.scale.low == 0.0  # By equation 11, 0 is the median of the good patches.
     assert content.scale.high >= 1.5 * content.model.threshold

@@ -1,4 +1,4 @@
-"""Figures: files in each format, and names that are only names."""
+"""Figures: files in each format, and category names with special characters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from PIL import Image as Pillow
 
 from pipelines.report.content import CategoryContent, ShownGallery
-from pipelines.report.gallery import Gallery
+from pipelines.report.gallery import DETECTED, Gallery
 from pipelines.report.render import Card, Scale
 from pipelines.report.rows import Peak, ScoredImage
 from pipelines.report.score_groups import ScoreGroups
@@ -33,7 +33,7 @@ IMAGE = ScoredImage(
 )
 
 
-def test_figures_are_files_in_each_format(finished: Finished, tmp_path: Path) -> None:
+def test_figures_are_written_in_each_format(finished: Finished, tmp_path: Path) -> None:
     out = tmp_path / "run"
     shutil.copytree(finished.out, out)
     formats = [word for kind in ("png", "svg", "pdf") for word in ("--figures", kind)]
@@ -48,7 +48,7 @@ def test_figures_are_files_in_each_format(finished: Finished, tmp_path: Path) ->
     }
 
 
-def test_a_name_with_dollars_is_no_formula(tmp_path: Path) -> None:
+def test_a_category_name_with_dollar_signs_is_not_parsed_as_a_formula(tmp_path: Path) -> None:
     from pipelines.report.figures import draw_figures
 
     buffer = io.BytesIO()
@@ -64,7 +64,7 @@ def test_a_name_with_dollars_is_no_formula(tmp_path: Path) -> None:
         groups=groups,
         beside=groups,
         scale=Scale(0.0, 1.0),
-        galleries=(ShownGallery(Gallery("Hits", "", (IMAGE,), 1), (card,)),),
+        galleries=(ShownGallery(Gallery(DETECTED, "", (IMAGE,), 1), (card,)),),
     )
     draw_figures(store, content, ["svg"])
     drawn = {path.name.rsplit("-", 1)[1] for path in (tmp_path / "figures").iterdir()}

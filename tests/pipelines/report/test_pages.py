@@ -1,4 +1,4 @@
-"""Values in pages: escaped, and readable where they are missing."""
+"""Rendering of pages: values are escaped; style and script are embedded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RUN_INFO = {
 }
 
 
-def test_every_value_is_escaped_and_style_and_script_are_part_of_the_page() -> None:
+def test_values_are_escaped_and_style_and_script_are_embedded() -> None:
     page = render_page(
         "index.html",
         root=".",

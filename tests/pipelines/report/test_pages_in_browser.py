@@ -1,4 +1,4 @@
-"""The report in a browser: by mouse and by keyboard, wide and narrow, light and dark."""
+"""The report in a browser: mouse and keyboard, wide and narrow screens, light and dark colors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.pipelines.runs import Finished
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(
-    BROWSER is None or DRIVER is None, reason="needs Debian's packages chromium and chromium-driver"
+    BROWSER is None or DRIVER is None, reason="requires the Debian packages chromium and chromium-driver"
 )
 
 
@@ -34,7 +34,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def report(browser: Any, finished: Finished) -> Iterator[Any]:
-    """The browser, wide, at the overview; a message in the page's log fails the test."""
+    """Return the browser with the overview on a wide screen. A message in the log of the page fails the test."""
     browser.set_window_size(1280, 900)
     browser.get((finished.out / "report" / "index.html").as_uri())
     yield browser
@@ -57,7 +57,7 @@ def press(browser: Any, *keys: str) -> None:
     browser.switch_to.active_element.send_keys(*keys)
 
 
-def test_the_overview_is_sorted_by_what_is_clicked(report: Any) -> None:
+def test_the_overview_is_sorted_by_the_column_that_is_clicked(report: Any) -> None:
     assert texts(report, "tbody th") == ["a=b x%20y", "cloth"]
     find(report, "thead th:first-child button").click()
     assert texts(report, "tbody th") == ["cloth", "a=b x%20y"]
@@ -69,7 +69,7 @@ def test_the_overview_is_sorted_by_what_is_clicked(report: Any) -> None:
         assert values == order(values)
 
 
-def test_a_category_is_one_click_away_and_so_are_its_neighbors(report: Any) -> None:
+def test_links_and_keys_open_categories(report: Any) -> None:
     open_cloth(report)
     assert find(report, "h1").text == "cloth"
     press(report, "[")
@@ -79,21 +79,22 @@ def test_a_category_is_one_click_away_and_so_are_its_neighbors(report: Any) -> N
 
 
 def counts(browser: Any) -> dict[str, tuple[int, int]]:
+    """Return group → (flagged, not flagged)."""
     rows = browser.find_elements("css selector", "#flagged tbody tr")
     cells = {row.get_attribute("data-kind"): row.find_elements("css selector", "td") for row in rows}
     return {kind: (int(flagged.text), int(rest.text)) for kind, (flagged, rest, _) in cells.items()}
 
 
-def test_the_threshold_is_moved_by_keyboard_and_everything_follows(report: Any) -> None:
+def test_moving_the_threshold_by_keyboard_updates_the_page(report: Any) -> None:
     open_cloth(report)
     before, line = counts(report), find(report, ".threshold").get_attribute("x1")
     assert sum(before["defective"]) == sum(before["good"]) + 0 == 5
     slider = find(report, "#threshold")
-    slider.send_keys("\ue011")  # Home: the lowest score of all
+    slider.send_keys("\ue011")  # The key Home selects the lowest score.
     lowest = counts(report)
     assert sum(flagged for flagged, _ in lowest.values()) == sum(a + b for a, b in before.values()) - 1
     assert find(report, ".threshold").get_attribute("x1") != line
-    slider.send_keys("\ue010")  # End: the highest
+    slider.send_keys("\ue010")  # The key End selects the highest score.
     assert all(flagged == 0 for flagged, _ in counts(report).values())
     assert set(texts(report, ".card .verdict")) <= {"not flagged", ""}
     assert set(texts(report, "#images tbody td:last-child")) == {"not flagged"}
@@ -101,29 +102,29 @@ def test_the_threshold_is_moved_by_keyboard_and_everything_follows(report: Any) 
     assert counts(report) == before
 
 
-def test_pictures_open_and_are_gone_through_by_keyboard(report: Any) -> None:
+def test_images_are_enlarged_and_browsed_by_keyboard(report: Any) -> None:
     open_cloth(report)
     names = texts(report, ".gallery .name")
     report.execute_script("document.querySelector('.card').focus()")
     press(report, "\ue007")  # Enter
     assert texts(report, "dialog .name") == names[:1]
-    press(report, "\ue014")  # right
+    press(report, "\ue014")  # arrow right
     assert texts(report, "dialog .name") == names[1:2]
-    press(report, "\ue012", "\ue012")  # left
+    press(report, "\ue012", "\ue012")  # arrow left
     assert texts(report, "dialog .name") == names[-1:]
     press(report, "\ue00c")  # Escape
     assert not find(report, "dialog").is_displayed()
     assert report.switch_to.active_element.find_element("css selector", ".name").text == names[-1]
 
 
-def test_every_picture_is_there_with_its_map_and_its_marks(report: Any) -> None:
+def test_every_image_is_loaded_with_its_map_and_its_outlines(report: Any) -> None:
     open_cloth(report)
-    report.execute_script("document.querySelectorAll('img').forEach((each) => { each.loading = 'eager'; })")
-    loaded = "return [...document.images].filter((each) => each.getAttribute('src')).every((each) => each.complete)"
+    report.execute_script("document.querySelectorAll('img').forEach((image) => { image.loading = 'eager'; })")
+    loaded = "return [...document.images].filter((image) => image.getAttribute('src')).every((image) => image.complete)"
     for _ in range(100):
         if report.execute_script(loaded):
             break
-    widths = report.execute_script("return [...document.images].map((each) => each.naturalWidth)")
+    widths = report.execute_script("return [...document.images].map((image) => image.naturalWidth)")
     assert len(widths) >= 10
     assert min(widths) > 0
     assert len(report.find_elements("css selector", ".marks .star")) == len(texts(report, ".gallery .card"))
@@ -134,7 +135,7 @@ def test_every_picture_is_there_with_its_map_and_its_marks(report: Any) -> None:
         assert not find(report, selector).is_displayed()
 
 
-def test_images_are_found_by_a_part_of_their_path(report: Any) -> None:
+def test_the_table_of_images_is_filtered_by_path(report: Any) -> None:
     open_cloth(report)
     find(report, "#paths").send_keys("blot/")
     assert len(texts(report, "#images tbody tr")) == 5
@@ -142,7 +143,7 @@ def test_images_are_found_by_a_part_of_their_path(report: Any) -> None:
 
 
 @pytest.mark.parametrize("page", ["index.html", "categories/cloth.html"])
-def test_on_a_phone_nothing_is_wider_than_the_screen(browser: Any, finished: Finished, page: str) -> None:
+def test_pages_fit_the_screen_of_a_phone(browser: Any, finished: Finished, page: str) -> None:
     metrics = {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     browser.get((finished.out / "report" / page).as_uri())
@@ -151,27 +152,25 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(browser: Any, finished: Fin
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_can_be_read_in_light_and_dark(report: Any, scheme: str) -> None:
+def test_text_has_enough_contrast_in_light_and_dark_colors(report: Any, scheme: str) -> None:
     features = [{"name": "prefers-color-scheme", "value": scheme}]
     report.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
     open_cloth(report)
-    style = (
-        "return [getComputedStyle(arguments[0]).color, getComputedStyle(document.body).backgroundColor]"  # text, paper
-    )
+    style = "return [getComputedStyle(arguments[0]).color, getComputedStyle(document.body).backgroundColor]"
     for selector in ("h1", ".facts", "nav a", ".nearest", ".verdict"):
-        text, paper = (luminance(color) for color in report.execute_script(style, find(report, selector)))
-        assert (max(text, paper) + 0.05) / (min(text, paper) + 0.05) >= 4.5, selector  # WCAG 2.2, level AA
+        text, background = (luminance(color) for color in report.execute_script(style, find(report, selector)))
+        assert (max(text, background) + 0.05) / (min(text, background) + 0.05) >= 4.5, selector  # WCAG 2.2, level AA
     report.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
 def luminance(color: str) -> float:
-    """WCAG's relative luminance of a CSS color such as rgb(1, 2, 3)."""
+    """Return the relative luminance, as WCAG defines it, of a CSS color such as rgb(1, 2, 3)."""
     channels = [int(part) / 255 for part in color[color.index("(") + 1 : -1].split(",")[:3]]
     linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def test_names_that_look_like_a_script_are_only_names(browser: Any, tmp_path: Path) -> None:
+def test_names_that_look_like_a_script_are_not_executed(browser: Any, tmp_path: Path) -> None:
     from pipelines.report.pages import render_page
 
     evil = '</script><script>document.title="run"</script>'

@@ -1,4 +1,4 @@
-"""The pictures of a report: outlines of masks, at the size at which they are shown."""
+"""Rendered images of a report: outlines of masks at the size of the reduced image."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ IMAGE = AuditedImage(image_path="a.png", suspicion=0.0, is_suspicious=False, pea
 
 
 def card(folder: Path, mask: np.ndarray) -> Card:
-    """Render an image of the mask's size with the mask."""
+    """Render a black image of the same size as the mask, with the mask."""
     for name, pixels in (("a.png", np.zeros_like(mask)), ("mask.png", mask)):
         buffer = io.BytesIO()
         Pillow.fromarray(pixels.astype(np.uint8) * 255).save(buffer, "PNG", compress_level=1)
@@ -44,13 +44,13 @@ def card(folder: Path, mask: np.ndarray) -> Card:
 
 
 def corners(path: str) -> list[np.ndarray]:
-    """Return the corners of each polygon of an SVG path, (n, 2)."""
+    """Return the corners (x, y) of each polygon of an SVG path, each of shape (n, 2)."""
     polygons = re.findall(r"M([^Z]*)Z", path)
     return [np.array([point.split(",") for point in polygon.split()], float) for polygon in polygons]
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3.3])
-def test_a_mask_is_outlined_where_it_is_shown_whatever_its_size(tmp_path: Path, scale: float) -> None:
+def test_the_outline_of_a_mask_has_the_coordinates_of_the_reduced_image(tmp_path: Path, scale: float) -> None:
     rows, cols = (np.mgrid[: int(300 * scale), : int(480 * scale)] + 0.5) / scale
     shown = card(tmp_path, (np.abs(rows - 100) < 50) & (np.abs(cols - 300) < 80))
     assert (shown.width, shown.height) == (480, 300)
@@ -59,7 +59,7 @@ def test_a_mask_is_outlined_where_it_is_shown_whatever_its_size(tmp_path: Path, 
     np.testing.assert_allclose(outline.max(axis=0), [380, 150], atol=0.8)
 
 
-def test_a_fine_scratch_on_a_large_picture_is_visible(tmp_path: Path) -> None:
+def test_a_thin_scratch_on_a_large_image_is_outlined(tmp_path: Path) -> None:
     mask = np.zeros((2000, 3000), bool)
     mask[996:1004, 600:2400] = True
     (outline,) = corners(card(tmp_path, mask).truth)
@@ -67,7 +67,7 @@ def test_a_fine_scratch_on_a_large_picture_is_visible(tmp_path: Path) -> None:
     np.testing.assert_allclose([outline[:, 0].min(), outline[:, 0].max()], [96, 384], atol=0.8)
 
 
-def test_a_mask_of_noise_is_drawn_as_coarsely_as_it_is_shown(tmp_path: Path) -> None:
+def test_the_outline_of_a_noisy_mask_is_computed_fast_and_has_limited_size(tmp_path: Path) -> None:
     start = time.process_time()
     path = card(tmp_path, np.random.default_rng(0).random((2000, 2000)) < 0.5).truth
     assert time.process_time() - start < 3.0

@@ -1,4 +1,4 @@
-"""Rows of Parquet files as a report reads them."""
+"""Rows of Parquet files, as a report reads them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PEAK = {
 PATCH = TrainingPatch("lite0", "cloth/train/good/000.png", 1, 2)
 
 
-def test_the_peak_of_both_files_is_a_pixel_and_the_nearest_training_patch() -> None:
+def test_rows_of_both_files_have_the_same_peak() -> None:
     fused = {
         "category": "cloth",
         "image_path": "a.png",
@@ -31,7 +31,7 @@ def test_the_peak_of_both_files_is_a_pixel_and_the_nearest_training_patch() -> N
     assert ScoredImage.of_row(fused).peak == AuditedImage.of_row(audit).peak == Peak((3, 4), PATCH)
 
 
-def test_a_patch_that_was_compared_with_nothing_has_no_nearest_patch() -> None:
+def test_the_nearest_patch_and_the_pixel_can_be_missing() -> None:
     nearest = dict.fromkeys(("nearest_image", "nearest_row", "nearest_col"))
     assert Peak.of_row({**PEAK, **nearest}) == Peak((3, 4), None)
     assert Peak.of_row({**PEAK, **nearest, "peak_row": None, "peak_col": None}) == Peak()

@@ -1,4 +1,4 @@
-"""Scores by what the images are known to be."""
+"""Image scores, grouped by label."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_scores_are_grouped_by_label_and_sorted() -> None:
     assert sorted(groups.every()) == [0.5, 1.0, 2.0, 3.0, 4.0, 5.0]
 
 
-def test_d_prime_is_that_of_the_labeled_images() -> None:
+def test_d_prime_is_computed_from_the_labeled_images() -> None:
     groups = ScoreGroups(heldout=(9.0,), good=(1.0, 2.0), defective=(3.0, 5.0), unlabeled=(0.0,))
     assert groups.d_prime == pytest.approx(d_prime([1.0, 2.0, 3.0, 5.0], [0, 0, 1, 1]))
     assert ScoreGroups(good=(1.0, 2.0)).d_prime is None

@@ -1,4 +1,4 @@
-"""What a report can be about."""
+"""The source of a report."""
 
 from __future__ import annotations
 

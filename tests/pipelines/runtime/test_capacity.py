@@ -1,4 +1,4 @@
-"""How many jobs run at once, and how many threads a job gets where there are more workers than jobs."""
+"""Tests of the number of jobs that run at the same time, and of the threads and CPUs of a job."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ CONFIG = RunConfig(command="ensemble", data="data", out="out", members=(MEMBER,)
 
 
 @pytest.mark.parametrize(
-    ("cpus", "given", "threads"),  # given: threads per unit, workers, jobs
+    ("cpus", "given", "threads"),  # given: (threads per unit, workers, jobs)
     [
-        ([2], (1, 2, 1), 2),  # one job on a laptop: both CPUs
+        ([2], (1, 2, 1), 2),  # one job on a laptop uses both CPUs
         ([8], (1, 8, 3), 2),
         ([8], (1, 8, 20), 1),
         ([8], (2, 4, 1), 8),
@@ -30,8 +30,8 @@ def test_few_jobs_share_the_workers_of_a_node(
     monkeypatch: pytest.MonkeyPatch, cpus: list[int], given: tuple[int, int, int], threads: int
 ) -> None:
     per_unit, workers, jobs = given
-    gone = {"Alive": False, "Resources": {"CPU": 64}}
-    nodes = [gone, *({"Alive": True, "Resources": {"CPU": float(count)}} for count in cpus)]
+    dead_node = {"Alive": False, "Resources": {"CPU": 64}}
+    nodes = [dead_node, *({"Alive": True, "Resources": {"CPU": float(count)}} for count in cpus)]
     monkeypatch.setattr(ray, "nodes", lambda: nodes)
     assert threads_for(replace(CONFIG, threads_per_unit=per_unit), workers, jobs) == threads
 
@@ -45,11 +45,11 @@ def test_few_jobs_share_the_workers_of_a_node(
         ({"workers": 30}, {"CPU": 8.0}, False, 8),
         ({"workers": 30}, {"CPU": 8.0}, True, 30),
         ({"workers": 30}, {}, True, 30),
-        ({"gpus_per_actor": 1.0}, {"CPU": 64.0, "GPU": 4.0}, False, 4),  # more would wait for GPUs that never come
+        ({"gpus_per_actor": 1.0}, {"CPU": 64.0, "GPU": 4.0}, False, 4),  # further jobs would wait for GPUs forever
         ({"gpus_per_actor": 0.5}, {"CPU": 6.0, "GPU": 4.0}, False, 6),
     ],
 )
-def test_as_many_jobs_run_as_there_are_cpus_and_gpus_for(
+def test_the_number_of_jobs_fits_the_cpus_and_gpus(
     options: dict[str, float], resources: dict[str, float], grows: bool, workers: int
 ) -> None:
     assert workers_of(replace(CONFIG, **options), resources, grows=grows) == workers  # type: ignore[arg-type]
@@ -62,13 +62,17 @@ def test_as_many_jobs_run_as_there_are_cpus_and_gpus_for(
         ({"threads_per_unit": 3}, [{"CPU": 8.0}], 3),
         ({"gpus_per_actor": 1.0}, [{"CPU": 16.0, "GPU": 1.0}], 16),
         ({"gpus_per_actor": 0.5}, [{"CPU": 8.0, "GPU": 1.0}] * 2, 4),
-        ({"gpus_per_actor": 1.0}, [{"CPU": 64.0}, {"CPU": 8.0, "GPU": 1.0}], 8),  # those of another node do not count
-        ({"gpus_per_actor": 1.0}, [{"CPU": 64.0}], 1),  # no GPU is there yet
+        (
+            {"gpus_per_actor": 1.0},
+            [{"CPU": 64.0}, {"CPU": 8.0, "GPU": 1.0}],
+            8,
+        ),  # CPUs of nodes without GPUs do not count
+        ({"gpus_per_actor": 1.0}, [{"CPU": 64.0}], 1),  # the cluster has no GPU yet
         ({"gpus_per_actor": 1.0}, [{"CPU": 2.0, "GPU": 4.0}], 1),
         ({"gpus_per_actor": 1.0, "threads_per_unit": 4}, [{"CPU": 4.0, "GPU": 2.0}], 4),
     ],
 )
-def test_a_job_on_a_gpu_has_its_share_of_the_cpus(
+def test_a_job_with_a_gpu_gets_its_share_of_the_cpus(
     monkeypatch: pytest.MonkeyPatch, options: dict[str, float], nodes: list[dict[str, float]], cpus: int
 ) -> None:
     monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": node} for node in nodes])
@@ -76,6 +80,6 @@ def test_a_job_on_a_gpu_has_its_share_of_the_cpus(
 
 
 @pytest.mark.parametrize("options", [{"threads_per_unit": 9}, {"gpus_per_actor": 1.0}])
-def test_a_cluster_without_room_for_a_job_is_rejected(options: dict[str, float]) -> None:
-    with pytest.raises(UsageError, match="has 8 CPUs and 0 GPUs, and a job needs"):
+def test_a_cluster_that_is_too_small_for_a_job_is_an_error(options: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match="has 8 CPUs and 0 GPUs, but a job needs"):
         workers_of(replace(CONFIG, **options), {"CPU": 8.0}, grows=True)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Tasks report their progress now and then; finished ones count as done."""
+"""Tests of the progress reports of Ray tasks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipelines.runtime import progress_actor
 from pipelines.runtime.progress_actor import ProgressActor, ProgressReporter
 
 
-def test_running_tasks_count_by_their_share_and_finished_ones_as_one() -> None:
+def test_progress_is_the_number_of_finished_tasks_plus_the_shares_of_running_tasks() -> None:
     actor = ProgressActor()
     actor.report("a", 0.25)
     actor.report("b", 0.1)
@@ -20,13 +20,13 @@ def test_running_tasks_count_by_their_share_and_finished_ones_as_one() -> None:
     assert actor.reached(["a", "b"]) == 2.0
 
 
-def test_a_task_reports_twice_a_second_whatever_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_task_reports_at_most_twice_per_second(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(progress_actor.time, "monotonic", lambda: now)
     reports: list[tuple[Any, float]] = []
 
     class Actor:
-        class report:  # noqa: N801 (as Ray's handles have it)
+        class report:  # noqa: N801 (named like the method of a Ray handle)
             @staticmethod
             def remote(name: Any, share: float) -> None:
                 reports.append((name, share))

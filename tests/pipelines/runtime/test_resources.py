@@ -1,4 +1,4 @@
-"""What a task took is measured, and what it may use is set."""
+"""Tests of the measurement and the limits of the resources of a task."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipelines.runtime.resources import Usage, gives_gpu_back, measured, threads
 MEGABYTE = 1 << 20
 
 
-def test_the_block_s_time_and_peak_are_measured_even_if_it_fails() -> None:
+def test_time_and_peak_memory_are_measured_even_if_the_block_fails() -> None:
     usages: list[Usage] = []
 
     def fail() -> None:
@@ -29,7 +29,7 @@ def test_the_block_s_time_and_peak_are_measured_even_if_it_fails() -> None:
     assert usages[0].peak_bytes > 10 * MEGABYTE
 
 
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the mark is reset by Linux alone")
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux can reset the peak")
 def test_the_peak_of_an_earlier_block_does_not_count() -> None:
     with measured() as large:
         np.ones(400 * MEGABYTE, np.uint8)
@@ -38,7 +38,7 @@ def test_the_peak_of_an_earlier_block_does_not_count() -> None:
     assert large.peak_bytes - small.peak_bytes > 300 * MEGABYTE
 
 
-def test_threads_are_set_for_a_block_or_for_good() -> None:
+def test_threads_are_set_for_a_block_or_permanently() -> None:
     before = torch.get_num_threads()
     with threads_set(before + 1):
         assert torch.get_num_threads() == before + 1
@@ -47,7 +47,7 @@ def test_threads_are_set_for_a_block_or_for_good() -> None:
     assert torch.get_num_threads() == before
 
 
-def test_a_task_frees_its_gpu_whether_it_succeeds_or_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_task_frees_gpu_memory_on_success_and_on_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     freed: list[bool] = []
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: freed.append(True))
 
@@ -62,4 +62,4 @@ def test_a_task_frees_its_gpu_whether_it_succeeds_or_fails(monkeypatch: pytest.M
     innermost = raised.tb
     while innermost.tb_next is not None:
         innermost = innermost.tb_next
-    assert "dividend" not in innermost.tb_frame.f_locals  # nor any tensor that did not fit
+    assert "dividend" not in innermost.tb_frame.f_locals  # the frames keep no tensors alive

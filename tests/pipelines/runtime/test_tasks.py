@@ -1,4 +1,4 @@
-"""Ray tasks in a bounded number, and actors beside the driver that survive their process."""
+"""Tests of Ray tasks with a limited number in flight, and of actors that restart when their process dies."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def halve(number: int) -> float:
     return number / 2
 
 
-def test_an_item_comes_back_with_its_answer_or_its_error() -> None:
+def test_each_item_is_returned_with_its_result_or_its_error() -> None:
     pool = TaskPool(name="half", at_once=2, options={"num_cpus": 0.5})
-    answers = dict(run_tasks(halve, [2, 3, 8], lambda number: (number,), pool))
-    assert (answers[2], answers[8]) == (1.0, 4.0)
-    assert isinstance(answers[3], ray.exceptions.RayTaskError)
+    results = dict(run_tasks(halve, [2, 3, 8], lambda number: (number,), pool))
+    assert (results[2], results[8]) == (1.0, 4.0)
+    assert isinstance(results[3], ray.exceptions.RayTaskError)
 
 
-def test_no_more_tasks_than_allowed_are_in_flight() -> None:
+def test_the_number_of_tasks_in_flight_is_limited() -> None:
     started: list[int] = []
 
     def arguments(number: int) -> tuple[int]:
@@ -51,28 +51,28 @@ def process_title(number: int) -> str:
     return Path("/proc/self/cmdline").read_bytes().decode()
 
 
-@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="reads the process's title in /proc")
-def test_a_process_is_called_by_the_task_it_does() -> None:
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="the test reads the process title from /proc")
+def test_the_process_title_is_the_name_of_the_task() -> None:
     pool = TaskPool(name="select", at_once=1, options={"num_cpus": 0.5})
     ((_, title),) = run_tasks(process_title, [0], lambda number: (number,), pool)
     assert title.startswith("ray::select")
 
 
-def test_who_waits_is_called_meanwhile() -> None:
+def test_on_wait_is_called_while_tasks_run() -> None:
     waited: list[float] = []
     pool = TaskPool(name="half", at_once=1, options={"num_cpus": 0.5}, on_wait=lambda: waited.append(time.monotonic()))
-    assert [answer for _, answer in run_tasks(wait, [2.5], lambda seconds: (seconds,), pool)] == [None]
+    assert [result for _, result in run_tasks(wait, [2.5], lambda seconds: (seconds,), pool)] == [None]
     assert waited
 
 
 class Process:
-    """An actor that knows its process."""
+    """An actor that returns the id of its process."""
 
     def pid(self) -> int:
         return os.getpid()
 
 
-def test_an_actor_starts_again_when_its_process_dies() -> None:
+def test_an_actor_restarts_when_its_process_dies() -> None:
     actor = actor_beside_driver(Process)
     first = ray.get(actor.pid.remote())
     os.kill(first, 9)

@@ -1,4 +1,4 @@
-"""What a Ray Train run does of a death, and of what else ends it."""
+"""Tests of the errors that end a Ray Train run: deaths of processes, and other errors."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pipelines.runtime.trainer import _fit
 
 
 @pytest.fixture
-def own_interval(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`_fit` sets it in its process, which is that of the tests here."""
+def restored_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Restore the health-check interval, which `_fit` sets in the environment of its process, here that of the test."""
     monkeypatch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
 
 
@@ -24,26 +24,26 @@ def trainer_that_ends(error: Exception) -> SimpleNamespace:
     return SimpleNamespace(fit=fit)
 
 
-@pytest.mark.usefixtures("own_interval")
+@pytest.mark.usefixtures("restored_interval")
 @pytest.mark.parametrize(
     "death",
     [ray.exceptions.RayActorError(), ray.train.ControllerError(ray.exceptions.RayActorError())],
-    ids=["the controller", "a worker while the group begins"],
+    ids=["controller", "worker while the group starts"],
 )
-def test_a_training_ended_by_a_death_is_to_begin_again(death: Exception) -> None:
+def test_the_death_of_a_process_is_raised_so_that_the_training_starts_again(death: Exception) -> None:
     with pytest.raises(type(death)):
         _fit(trainer_that_ends(death))
 
 
-@pytest.mark.usefixtures("own_interval")
+@pytest.mark.usefixtures("restored_interval")
 @pytest.mark.parametrize(
     "error",
     [
-        ray.train.WorkerGroupError("no  more", {0: ray.exceptions.RayActorError()}),  # tried again by Ray
+        ray.train.WorkerGroupError("no  more", {0: ray.exceptions.RayActorError()}),  # Ray retries this itself
         ray.train.ControllerError(OSError("no  more")),
         OSError("no  more"),
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_what_else_ends_a_training_is_said_in_a_line(error: Exception) -> None:
+def test_any_other_error_is_returned_as_one_line(error: Exception) -> None:
     assert str(_fit(trainer_that_ends(error))).endswith("no more")

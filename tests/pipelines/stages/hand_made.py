@@ -1,4 +1,4 @@
-"""A category with made-up scores of two members, for tests of what is computed from them."""
+"""A category with random scores of two members, as input for tests of the fusion and the audit."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MODEL = Model(
     0.25,
     CODE_VERSION,
 )
-# No statistics have to be known of members whose scores are normalized already.
+# Members with median 0, MAD 1 and beta 1, which leave scores unchanged when they are normalized.
 NORMALIZED = tuple(
     MemberModel(member.backbone, (2, 3), 3, "concat", 0, "", "", "", median=0.0, mad=1.0, beta=1.0, grid=GRID)
     for member in MODEL.members
@@ -46,7 +46,7 @@ NORMALIZED = tuple(
 
 
 def image(name: str, split: str = "train", part: str | None = None, label: int | None = 0) -> ImageRecord:
-    """An image as large as the network's input."""
+    """Return an image record with the size of the backbone's input."""
     path, defect = f"nut/{split}/{name}.png", "bent" if label else "good"
     return ImageRecord(
         "nut", split, defect, path, label=label, part=part, width=SIDE, height=SIDE, content_sha256=f"{name:0>64}"
@@ -63,12 +63,12 @@ IMAGES = (
 
 @dataclass(frozen=True)
 class MadeUp:
-    """The scores of one member.
+    """Scores of B images by one member.
 
     Attributes:
-        maps: (images, H, W) float32 patch scores.
-        nearest: (images, H, W) entries of its bank.
-        audits: an image.
+        maps: (B, H, W) float32 patch scores.
+        nearest: (B, H, W) int64 bank entries that the patches were compared with.
+        audits: One audit per image; None for images that are not audited.
     """
 
     maps: np.ndarray
@@ -77,7 +77,7 @@ class MadeUp:
 
 
 def random_scores(seed: int, images: Sequence[ImageRecord] = IMAGES) -> MadeUp:
-    """Scores of a member, higher in defective images; good images are audited."""
+    """Return random scores that are three times as high for defective images, with audits of the training images."""
     generator = np.random.default_rng(seed)
     maps = generator.gamma(4.0, 1.0 + seed, (len(images), *GRID)).astype(np.float32)
     maps[[number for number, image in enumerate(images) if image.label]] *= 3
@@ -91,7 +91,7 @@ def random_scores(seed: int, images: Sequence[ImageRecord] = IMAGES) -> MadeUp:
 
 
 def write_bank_indices(folder: Store) -> None:
-    """Write where the entries of both banks came from: entry n from patch (n, 2 n) of image n, 100 more for `b`."""
+    """Write both bank indices: entry n is patch (n, 2 n) of image n.png for member `a`, of n + 100.png for `b`."""
     for more, backbone in zip((0, 100), BACKBONES, strict=True):
         rows = [
             {"category": "nut", "image_path": f"{more + entry}.png", "row": entry, "col": 2 * entry}
@@ -101,14 +101,14 @@ def write_bank_indices(folder: Store) -> None:
 
 
 def write_scores(out: Store, members: Sequence[MadeUp], images: Sequence[ImageRecord] = IMAGES) -> None:
-    """Write what the stages before the fusion leave in a run."""
+    """Write the files that the fusion reads: the bank indices and the members' scores."""
     write_bank_indices(out.below(model_folder("nut")))
     for backbone, made_up in zip(BACKBONES, members, strict=True):
         write_table(out, member_scores_file("nut", backbone), _table(made_up, images))
 
 
 def scored_images(folder: Store, members: Sequence[MadeUp], images: Sequence[ImageRecord] = IMAGES) -> ScoredImages:
-    """Return the images under a model that takes scores as they are, whose bank indices are in a folder."""
+    """Return the images with a model that leaves scores unchanged; write its bank indices into a folder."""
     write_bank_indices(folder)
     scores = [as_member_scores(_table(made_up, images)) for made_up in members]
     model = Model("nut", "v1", NORMALIZED, SIDE, True, 16, 16, "patch", 1, 0.25, CODE_VERSION)

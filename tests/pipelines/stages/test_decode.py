@@ -1,4 +1,4 @@
-"""A batch is decoded image by image; what cannot be read is named."""
+"""Tests of decoding: each unreadable image of a batch is reported."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipelines.storage.store import Store
 from tests.pipelines.runs import MEMBER
 
 
-def test_an_image_that_memory_has_no_room_for_cannot_be_read(
+def test_an_image_that_does_not_fit_into_memory_is_a_failure(
     runner: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fill_memory(*arguments: object) -> None:
@@ -30,5 +30,5 @@ def test_an_image_that_memory_has_no_room_for_cannot_be_read(
     decoded = decode_batch(ImageBatch(category="nut", spec=spec, source=source, shard="s", images=(image,)))
     (failure,) = decoded.failures
     assert failure.image_path == "a.png"
-    assert failure.error == "It takes more memory than there is; scale the picture down or cut it into tiles."
+    assert failure.error == "Out of memory. Scale the image down or cut it into tiles."
     assert decoded.image_paths == ()

@@ -1,4 +1,4 @@
-"""Feature shards: which are missing, what is in them, and that a batch which cannot be read whole has none."""
+"""Tests of the extraction: which shards are missing, their contents, and failures of batches and of the stream."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def batch_of(runner: Runner, *names: str, category: str = "nut", shard: str = "f
 
 @pytest.fixture
 def batch(runner: Runner) -> ImageBatch:
-    """Of one image, which does not exist."""
+    """Return a batch of one image that does not exist."""
     return batch_of(runner, "a.png", shard="s")
 
 
 @pytest.fixture
-def pictures(runner: Runner) -> Iterator[Runner]:
-    """Two pictures in the data root; afterwards this process has its threads back."""
+def with_images(runner: Runner) -> Iterator[Runner]:
+    """Return a run with two images in the data root, and restore this process's number of threads afterwards."""
     threads = torch.get_num_threads()
     for number, name in enumerate(("a.png", "b.png")):
         save(Path(runner.context.data.root) / name, texture(number))
@@ -50,55 +50,55 @@ def shard_of(runner: Runner, batch: ImageBatch) -> Shard:
     return read_shard(runner.context.scratch, batch.shard)
 
 
-def test_a_batch_becomes_a_shard_of_patch_features(pictures: Runner) -> None:
-    batch = batch_of(pictures, "a.png", "b.png")
-    assert extract_batch(batch, pictures.context, no_progress) == StageResult()
-    shard = shard_of(pictures, batch)
+def test_a_batch_becomes_a_shard_of_patch_features(with_images: Runner) -> None:
+    batch = batch_of(with_images, "a.png", "b.png")
+    assert extract_batch(batch, with_images.context, no_progress) == StageResult()
+    shard = shard_of(with_images, batch)
     assert shard.image_paths == ["a.png", "b.png"]
     assert shard.grid == (12, 12)  # layer 2 of 96 x 96 pixels has stride 8
     assert {(features.shape, features.dtype) for features in shard.features} == {((144, 152), np.dtype(np.float16))}
     assert not np.array_equal(*shard.features)
 
 
-def test_the_stream_writes_the_same_shard(pictures: Runner, give_up: RetryLimit) -> None:
-    """Decoded by one process, and run through the network by another, with a row of Ray Data between them."""
-    alone = batch_of(pictures, "a.png", "b.png", shard="alone")
+def test_the_stream_writes_the_same_shard(with_images: Runner, give_up: RetryLimit) -> None:
+    """In the stream, one process decodes and another runs the backbone; a row of Ray Data connects them."""
+    alone = batch_of(with_images, "a.png", "b.png", shard="alone")
     streamed = replace(alone, shard="streamed")
-    extract_batch(alone, pictures.context, no_progress)
+    extract_batch(alone, with_images.context, no_progress)
     row = decode_row({"batch": pickle.dumps(streamed)}, give_up)
-    done = _Extractor(pictures.context, give_up)(pickle.loads(pickle.dumps(row)))
+    done = _Extractor(with_images.context, give_up)(pickle.loads(pickle.dumps(row)))
     assert done["shard"] == "streamed"
     assert pickle.loads(done["result"]).failures == ()
-    scratch = pictures.context.scratch
+    scratch = with_images.context.scratch
     assert scratch.read("streamed") == scratch.read("alone")
 
 
-def test_features_of_an_image_do_not_depend_on_how_many_are_beside_it(pictures: Runner) -> None:
-    """The last batch of a category is padded."""
-    both, alone = batch_of(pictures, "a.png", "b.png"), batch_of(pictures, "a.png", shard="alone")
+def test_features_do_not_depend_on_the_number_of_images_in_a_batch(with_images: Runner) -> None:
+    """The last batch of a category is padded, so it can have fewer images."""
+    both, alone = batch_of(with_images, "a.png", "b.png"), batch_of(with_images, "a.png", shard="alone")
     for batch in (both, alone):
-        extract_batch(batch, pictures.context, no_progress)
-    assert shard_of(pictures, alone).image_paths == ["a.png"]
-    np.testing.assert_array_equal(shard_of(pictures, alone).features[0], shard_of(pictures, both).features[0])
+        extract_batch(batch, with_images.context, no_progress)
+    assert shard_of(with_images, alone).image_paths == ["a.png"]
+    np.testing.assert_array_equal(shard_of(with_images, alone).features[0], shard_of(with_images, both).features[0])
 
 
-def test_a_batch_with_an_unreadable_image_writes_no_shard(pictures: Runner) -> None:
-    (Path(pictures.context.data.root) / "b.png").write_bytes(b"no picture")
-    batch = batch_of(pictures, "a.png", "b.png")
-    (failure,) = extract_batch(batch, pictures.context, no_progress).failures
+def test_a_batch_with_an_unreadable_image_writes_no_shard(with_images: Runner) -> None:
+    (Path(with_images.context.data.root) / "b.png").write_bytes(b"no image")
+    batch = batch_of(with_images, "a.png", "b.png")
+    (failure,) = extract_batch(batch, with_images.context, no_progress).failures
     assert (failure.category, failure.backbone, failure.image_path) == ("nut", MEMBER.backbone, "b.png")
-    assert not pictures.context.scratch.exists(batch.shard)
+    assert not with_images.context.scratch.exists(batch.shard)
 
 
-def test_batches_whose_shards_are_there_are_left_out(runner: Runner) -> None:
+def test_batches_with_existing_shards_are_skipped(runner: Runner) -> None:
     runner.context.scratch.write("features/nut/there", b"")
     runner.context.scratch.write("features/bolt/elsewhere", b"")
     there, missing, again = (batch_of(runner, "a.png", shard=f"features/nut/{name}") for name in ("there", "x", "x"))
     other = batch_of(runner, "a.png", category="bolt", shard="features/bolt/there")
-    assert missing_batches([there, missing, other, again], runner.context) == [missing, other]  # one a shard
+    assert missing_batches([there, missing, other, again], runner.context) == [missing, other]  # one batch per shard
 
 
-def test_work_that_is_given_up_is_neither_read_nor_written(
+def test_a_batch_without_attempts_left_is_neither_read_nor_written(
     give_up: RetryLimit, runner: Runner, batch: ImageBatch
 ) -> None:
     for step in ("decode", "extract"):
@@ -106,16 +106,16 @@ def test_work_that_is_given_up_is_neither_read_nor_written(
             give_up((step, "s"))
     decoded = DecodedBatch.from_row(decode_row({"batch": pickle.dumps(batch)}, give_up))
     (failure,) = decoded.failures
-    assert (failure.image_path, decoded.image_paths) == (None, ())  # it does not say that a.png is missing
-    assert "ended 4 times" in failure.error
+    assert (failure.image_path, decoded.image_paths) == (None, ())  # not a failure of a.png, which was not tried
+    assert "died in all 4 attempts" in failure.error
     for given in (decoded, replace(decoded, failures=())):
         (failure,) = pickle.loads(_Extractor(runner.context, give_up)(given.as_row())["result"]).failures
-        assert "ended 4 times" in failure.error
+        assert "died in all 4 attempts" in failure.error
         assert not runner.context.scratch.exists("s")
 
 
 class _Stream:
-    """A data set of no rows, whatever is done with it."""
+    """A Ray Data dataset without rows."""
 
     def map(self, *given: Any, **options: Any) -> _Stream:
         return self
@@ -125,7 +125,7 @@ class _Stream:
 
 
 class _BrokenStream(_Stream):
-    """A data set whose cluster has gone."""
+    """A Ray Data dataset whose cluster is gone."""
 
     def iter_rows(self) -> Iterator[dict[str, Any]]:
         raise ray.exceptions.RayError("the cluster has gone")
@@ -133,24 +133,24 @@ class _BrokenStream(_Stream):
 
 @pytest.fixture
 def ended_actors(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """Ray Data without Ray; the actors that are ended."""
+    """Replace the calls of Ray, and return the list of actors that are killed."""
     ended: list[object] = []
     monkeypatch.setattr("pipelines.stages.extract.actor_beside_driver", lambda kind: kind)
     monkeypatch.setattr(ray, "kill", ended.append)
     return ended
 
 
-def test_the_counter_ends_with_the_extraction(
+def test_the_attempt_counter_is_killed_after_the_extraction(
     runner: Runner, batch: ImageBatch, ended_actors: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A nightly run extracts many times: its counters would be as many processes."""
+    """A nightly run extracts many times and would otherwise collect one idle process per extraction."""
     monkeypatch.setattr(ray.data, "from_items", lambda *given, **options: _Stream())
     crew = Crew(context=runner.context, workers=1, report=lambda done: None)
     assert list(stream_batches([batch], crew)) == []
     assert ended_actors == [AttemptCounter]
 
 
-def test_where_the_stream_breaks_down_members_without_a_shard_have_failed(
+def test_if_the_stream_fails_members_without_a_shard_fail(
     runner: Runner, ended_actors: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ray.data, "from_items", lambda *given, **options: _BrokenStream())
@@ -161,7 +161,7 @@ def test_where_the_stream_breaks_down_members_without_a_shard_have_failed(
         batch_of(runner, "b.png", shard="features/nut/2"),
     ]
     crew = Crew(context=runner.context, workers=1, report=lambda done: None)
-    ((batch, result),) = stream_batches(batches, crew)  # one failure a member
+    ((batch, result),) = stream_batches(batches, crew)  # one failure per member
     assert batch == batches[1]
     (failure,) = result.failures
     assert (failure.category, failure.backbone, failure.image_path) == ("nut", MEMBER.backbone, None)

@@ -1,4 +1,4 @@
-"""Members are fitted, from their checkpoints where a worker died."""
+"""Tests of the training of members: it resumes from checkpoints, and a failure stays with its member."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def fit(job: MemberJob, config: RunConfig, out: Store, scratch: Store, *, on_ste
     fit_member(job, RunContext(config=config, data=out, out=out, scratch=scratch, provenance=provenance), on_step)
 
 
-def test_a_member_whose_worker_died_goes_on_from_its_checkpoint(
+def test_training_resumes_from_the_checkpoint_after_a_worker_died(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(adapter, "KEEP_EVERY", 0)
@@ -66,29 +66,29 @@ def test_a_member_whose_worker_died_goes_on_from_its_checkpoint(
         def on_step(step: int, of: int) -> None:
             steps.append(step)
             if step == last:
-                raise KeyboardInterrupt  # which no member survives
+                raise KeyboardInterrupt  # not caught as a failure of the member, like the death of the process
 
         return on_step
 
     whole, parts = Store.of(str(tmp_path / "whole")), Store.of(str(tmp_path / "parts"))
     fit(job, config, whole, scratch, on_step=until(0))
     assert steps == list(range(1, 41))
-    scratch.remove(checkpoint_file(*job.name))  # as the worker does that has been heard
+    scratch.remove(checkpoint_file(*job.name))  # as the worker does after it has returned its result
     steps.clear()
     for last in (15, 31):
         with pytest.raises(KeyboardInterrupt):
             fit(job, config, parts, scratch, on_step=until(last))
     fit(job, config, parts, scratch, on_step=until(0))
-    assert steps == [*range(1, 16), *range(15, 32), *range(31, 41)]  # a step is told of before it is kept
+    assert steps == [*range(1, 16), *range(15, 32), *range(31, 41)]  # a step is reported before its checkpoint is saved
     for name in (adapter_name(job.backbone), training_name(job.backbone)):
         folder = model_folder(job.category)
         assert whole.below(folder).read(name) == parts.below(folder).read(name)
-    steps.clear()  # a worker that dies before it can say that it is done goes on from there too
+    steps.clear()  # a worker that dies after training, before it returns its result, resumes at the end as well
     fit(job, config, parts, scratch, on_step=until(0))
     assert len(steps) <= 1
 
 
-def test_a_checkpoint_of_another_training_is_not_gone_on_from(tmp_path: Path) -> None:
+def test_a_checkpoint_with_another_key_is_ignored(tmp_path: Path) -> None:
     scratch, job = Store.of(str(tmp_path)), one_member()
     write_shard(scratch, "shard", list("0123"), list(np.ones((4, 4, 6), np.float16)), grid=(2, 2))
     write_tensors(scratch, checkpoint_file(*job.name), {"f": np.zeros((2, 2))}, "another key")
@@ -101,7 +101,7 @@ def test_a_checkpoint_of_another_training_is_not_gone_on_from(tmp_path: Path) ->
     assert steps[:1] == [1]
 
 
-def test_a_failure_in_a_worker_is_the_members_own() -> None:
+def test_a_failure_in_a_worker_is_returned_as_the_result_of_the_member() -> None:
     job = one_member()
     config = RunConfig(command="ensemble", data="", out="", members=(job.member,), image_size=96)
     nowhere = Store.of("/nothing/here")

@@ -1,4 +1,4 @@
-"""The fusion of a category, from made-up scores of two members (equation 11), and what it leaves in the run."""
+"""Tests of the fusion (equation 11): computed values, warnings and written files, from random scores of two members."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def rows_of(runner: Runner) -> list[dict]:
 
 
 def normalized(scores: np.ndarray) -> np.ndarray:
-    """Modified z-scores of a member, from the median and MAD of the fit images' scores; equation 11."""
+    """Return the modified z-scores of a member, from the median and MAD of the fit images' scores (equation 11)."""
     of_fit = scores[PARTS == "fit"]
     median = np.median(of_fit)
     return (scores - median) / (1.4826 * np.median(np.abs(of_fit - median)))
@@ -40,7 +40,7 @@ def normalized(scores: np.ndarray) -> np.ndarray:
 
 @pytest.fixture
 def scored(runner: Runner) -> Runner:
-    """A run in which both members have scored all images."""
+    """Return a run in which both members have scored all images."""
     write_scores(runner.context.out, MEMBERS)
     return runner
 
@@ -50,7 +50,9 @@ def test_the_score_is_the_largest_mean_of_the_modified_z_scores(scored: Runner) 
     maps = [normalized(member.maps.astype(np.float64)) for member in MEMBERS]
     fused = np.mean(maps, axis=0).reshape(len(IMAGES), -1)
     rows = rows_of(scored)
-    assert [row["image_path"] for row in rows] == [image.image_path for image in IMAGES]  # as the members have them
+    assert [row["image_path"] for row in rows] == [
+        image.image_path for image in IMAGES
+    ]  # in the order of the members' rows
     assert [row["score"] for row in rows] == pytest.approx(fused.max(1).tolist(), rel=1e-5)
     for backbone, of_member in zip(BACKBONES, maps, strict=True):
         assert [row[f"score_{backbone}"] for row in rows] == pytest.approx(of_member.max((1, 2)).tolist(), rel=1e-5)
@@ -58,14 +60,14 @@ def test_the_score_is_the_largest_mean_of_the_modified_z_scores(scored: Runner) 
     assert [(row["peak_row"], row["peak_col"]) for row in rows] == [(24 + 48 * r, 16 + 32 * c) for r, c in cells]
 
 
-def test_image_scores_can_be_normalized_instead(scored: Runner) -> None:
+def test_fusion_of_image_scores_normalizes_image_scores(scored: Runner) -> None:
     fuse(scored, fusion="image")
     largest = [normalized(member.maps.max((1, 2)).astype(np.float64)) for member in MEMBERS]
     assert [row["score"] for row in rows_of(scored)] == pytest.approx(np.mean(largest, axis=0).tolist(), rel=1e-5)
 
 
 @pytest.mark.parametrize("false_alarms", [0.25, 0.5, 0.75])
-def test_the_threshold_is_the_conformal_one_of_the_held_out_images(scored: Runner, false_alarms: float) -> None:
+def test_the_threshold_is_the_conformal_one_of_the_calibration_images(scored: Runner, false_alarms: float) -> None:
     fuse(scored, false_alarms=false_alarms)
     rows = rows_of(scored)
     held_out = sorted(row["score"] for row in rows if row["part"] == "holdout")
@@ -85,7 +87,7 @@ def test_training_images_have_no_verdict(scored: Runner) -> None:
     assert verdicts == {(None, None, None)}
 
 
-def test_without_held_out_images_no_image_has_a_verdict(runner: Runner) -> None:
+def test_without_calibration_images_no_image_has_a_verdict(runner: Runner) -> None:
     images = tuple(replace(image, part="fit") if image.part else image for image in IMAGES)
     write_scores(runner.context.out, MEMBERS, images)
     job = FuseJob(model=MODEL, images=images, key="", maps=False)
@@ -96,13 +98,13 @@ def test_without_held_out_images_no_image_has_a_verdict(runner: Runner) -> None:
 def test_a_target_rate_that_cannot_be_guaranteed_is_a_warning(scored: Runner) -> None:
     (sentence,) = fuse(scored, false_alarms=0.01).warnings
     assert sentence == (
-        "nut: 3 held-out good images guarantee a false-positive rate of at most 25.0%, not the target of 1.0%; that "
-        "takes 99 of them."
+        "nut: 3 calibration images guarantee a false-positive rate of at most 25.0%, above the target of 1.0%; the "
+        "target needs 99 calibration images."
     )
     assert fuse(scored, false_alarms=0.25).warnings == ()
 
 
-def test_maps_are_written_where_they_are_asked_for_of_test_images(scored: Runner) -> None:
+def test_maps_of_test_images_are_written_only_on_request(scored: Runner) -> None:
     out = scored.context.out
     fuse(scored)
     assert not out.exists(maps_file("nut"))
@@ -113,7 +115,7 @@ def test_maps_are_written_where_they_are_asked_for_of_test_images(scored: Runner
     assert {(row["height"], row["width"], len(row["map"])) for row in maps} == {(96, 96, 96 * 96)}
 
 
-def test_metrics_are_those_of_the_ensemble_and_of_its_members(scored: Runner) -> None:
+def test_metrics_cover_the_ensemble_and_its_members(scored: Runner) -> None:
     metrics = fuse(scored).metrics
     assert [row.model for row in metrics] == ["ensemble", *BACKBONES]
     assert {(row.n_good, row.n_defect, row.pixel_auroc) for row in metrics} == {(2, 2, None)}  # there are no masks
@@ -122,7 +124,7 @@ def test_metrics_are_those_of_the_ensemble_and_of_its_members(scored: Runner) ->
     assert metrics[0].image_auroc == pytest.approx(np.mean([good < bad for good, bad in pairs]))
 
 
-def test_what_the_next_run_needs_stands_beside_the_scores(scored: Runner) -> None:
+def test_key_summary_and_training_images_are_stored_for_the_next_run(scored: Runner) -> None:
     out = scored.context.out
     result = fuse(scored, false_alarms=0.01)
     assert metadata_of(out, fused_scores_file("nut"))["key"] == "the key"
@@ -133,8 +135,8 @@ def test_what_the_next_run_needs_stands_beside_the_scores(scored: Runner) -> Non
 
 
 @pytest.mark.parametrize("images", [IMAGES[:-1], (*IMAGES, replace(IMAGES[0], image_path="nut/new.png"))])
-def test_scores_of_other_images_than_the_indexs_are_refused(scored: Runner, images: tuple) -> None:
+def test_scores_of_other_images_than_those_of_the_index_are_rejected(scored: Runner, images: tuple) -> None:
     job = FuseJob(model=MODEL, images=images, key="", maps=False)
-    with pytest.raises(ValueError, match="the members' scores are of other images than the index"):
+    with pytest.raises(ValueError, match="members' scores and the image index do not list the same images"):
         fuse_category(job, scored.context, no_progress)
     assert not scored.context.out.exists(fused_scores_file("nut"))

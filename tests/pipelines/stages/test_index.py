@@ -1,4 +1,4 @@
-"""The index: known images are trusted, the others read; what cannot be read or fitted fails alone."""
+"""Tests of the image index: known images are not read again, and an image or a category that fails affects no other."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def build(runner: Runner, images: Sequence[ImageRecord], known: dict[str, Any] |
 
 @pytest.fixture
 def factory(runner: Runner) -> Runner:
-    """Two categories: bolt with twelve images, nut with one that can be read and one that cannot."""
+    """Return a run with two categories: bolt has twelve images, nut has one readable image and one unreadable file."""
     root = Path(runner.context.data.root)
     for number in range(12):
         save(root / f"bolt/{number:02d}.png", number)
@@ -52,7 +52,7 @@ def factory(runner: Runner) -> Runner:
 BOLT = [f"bolt/{number:02d}.png" for number in range(12)]
 
 
-def test_images_are_hashed_measured_and_split(factory: Runner) -> None:
+def test_images_get_digest_size_and_part(factory: Runner) -> None:
     index = build(factory, train(*BOLT))
     assert [image.image_path for image in index.images] == BOLT
     assert {(image.width, image.height) for image in index.images} == {(30, 20)}
@@ -68,12 +68,15 @@ def test_known_images_are_not_read_again(factory: Runner) -> None:
     assert [result.image.image_path for result in again.examined] == [BOLT[3]]
 
 
-def test_an_unreadable_image_is_left_out_and_its_category_goes_on(factory: Runner) -> None:
+def test_an_unreadable_image_is_skipped_and_its_category_stays_usable(factory: Runner) -> None:
     index = build(factory, train("nut/0.png", "nut/1.png"))
     (failure,) = index.failures
     assert (failure.category, failure.image_path) == ("nut", "nut/1.png")
     assert [image.image_path for image in index.usable] == ["nut/0.png"]
-    assert index.warnings[0].startswith("nut: fewer than 10 good images differ")
+    assert index.warnings[0] == (
+        "nut: no calibration images are held out, so there is no threshold. Provide at least 10 distinct good images; "
+        "if there are as many, raise --holdout."
+    )
 
 
 def test_a_category_without_a_readable_good_image_fails(factory: Runner) -> None:
@@ -85,7 +88,7 @@ def test_a_category_without_a_readable_good_image_fails(factory: Runner) -> None
     assert {image.category for image in index.usable} == {"bolt"}
 
 
-def test_rows_of_categories_that_were_not_asked_for_stay(factory: Runner) -> None:
+def test_rows_of_untouched_categories_are_kept(factory: Runner) -> None:
     out = factory.context.out
     write_rows(out, INDEX_FILE, [image.row() for image in train("nut/0.png", "old/0.png")], INDEX)
     index = build(factory, train(*BOLT))
@@ -93,9 +96,7 @@ def test_rows_of_categories_that_were_not_asked_for_stay(factory: Runner) -> Non
     assert [row["image_path"] for row in read_rows(out, INDEX_FILE)] == [*BOLT, "nut/0.png"]
 
 
-def test_the_image_that_kills_its_process_is_the_only_one_that_is_lost(
-    runner: Runner, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_the_image_that_kills_its_process_is_lost(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     names = [f"nut/{number:03d}.png" for number in range(70)]
     for name in names:
         save(Path(runner.context.data.root) / name)
@@ -104,7 +105,7 @@ def test_the_image_that_kills_its_process_is_the_only_one_that_is_lost(
     def kills(
         function: Callable[..., Any], items: Sequence[Any], arguments: Callable[[Any], Any], pool: TaskPool
     ) -> Iterator[tuple[Any, Any]]:
-        """As `run_tasks`, in this process."""
+        """Replace `run_tasks` by calls in this process."""
         for item in items:
             at_once.append((pool.at_once, len(item)))
             killed = any(image.image_path == names[5] for image in item)
@@ -117,10 +118,14 @@ def test_the_image_that_kills_its_process_is_the_only_one_that_is_lost(
     (failure,) = completed.failures
     assert failure.image_path == names[5]
     assert "WorkerCrashedError" in failure.error
-    assert at_once == [(4, 64), (4, 6), *[(1, 1)] * 64]  # one after another: none is killed for another's memory
+    assert at_once == [
+        (4, 64),
+        (4, 6),
+        *[(1, 1)] * 64,
+    ]  # the second time one by one, so that no image is killed because of another's memory
 
 
-def test_a_category_whose_folder_no_disk_can_name_fails_and_the_others_go_on(runner: Runner) -> None:
+def test_a_category_with_a_name_too_long_for_a_folder_fails_alone(runner: Runner) -> None:
     short, long = "部品" * 13, "部品" * 14
     assert (len(folder_name(short)), len(folder_name(long))) == (234, 252)
     context = replace(runner.context, config=replace(runner.context.config, holdout=0.0))
@@ -130,11 +135,14 @@ def test_a_category_whose_folder_no_disk_can_name_fails_and_the_others_go_on(run
     index = build(runner, images, known)
     assert [image.category for image in index.usable] == [short]
     (failure,) = index.failures
-    assert (failure.category, failure.error) == (long, "its name is too long for a folder's; give it a shorter one.")
-    assert not context.out.exists(f"models/{folder_name(long + long)}/{MODEL_FILE}")  # nor is it looked for in vain
+    assert (failure.category, failure.error) == (
+        long,
+        "The name takes 252 bytes as a folder name, more than 240. Use a shorter name.",
+    )
+    assert not context.out.exists(f"models/{folder_name(long + long)}/{MODEL_FILE}")  # no error for such a path either
 
 
-def test_a_thread_reads_what_a_task_reads(factory: Runner) -> None:
+def test_reading_in_threads_reports_unreadable_images(factory: Runner) -> None:
     read: list[int] = []
     reader = read_in_threads(Store.of(factory.context.data.root), 16, lambda: read.append(1))
     assert [result.error is None for result in reader(train(*BOLT, "nut/1.png"))] == [True] * 12 + [False]

@@ -1,4 +1,4 @@
-"""A member's scores: a table of them, and the maps that are read back from it."""
+"""Tests of the table of a member's scores, and of the maps that are read back from it."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def test_maps_are_read_back_as_they_were_computed() -> None:
     assert set(MEMBER_SCORES.names) - set(read.table.column_names) == {"patch_scores", "patch_nearest"}
 
 
-def test_what_a_patch_does_not_have_is_null() -> None:
+def test_missing_scores_and_entries_are_null() -> None:
     table = member_table(IMAGES, SCORED, (2, 3), COLUMNS)
     assert table["patch_scores"].to_pylist() == [[1, None, 3, 2, 0, 0], [0, 1, 2, 3, 4, 5]]
     assert table["patch_nearest"].to_pylist() == [[4, None, 0, 1, 2, 3], [0, 1, 2, 3, 4, 5]]
 
 
-def test_rows_have_their_image_its_score_and_its_provenance() -> None:
+def test_rows_have_the_columns_of_image_score_audit_and_provenance() -> None:
     table = member_table(IMAGES, SCORED, (2, 3), COLUMNS)
     assert table.schema.equals(MEMBER_SCORES)
     first, second = table.drop_columns(["patch_scores", "patch_nearest"]).to_pylist()
@@ -52,7 +52,7 @@ def test_rows_have_their_image_its_score_and_its_provenance() -> None:
         "part": "fit",
         "defect": "good",
         "label": 0,
-        "score": 3.0,  # the largest, whichever patches have none
+        "score": 3.0,  # the largest patch score; patches without a score are ignored
         "grid_height": 2,
         "grid_width": 3,
         "unexplained": 2.5,
@@ -67,8 +67,8 @@ def test_rows_have_their_image_its_score_and_its_provenance() -> None:
 
 
 @pytest.mark.parametrize("patches", [1, 4])
-def test_the_only_entry_of_a_bank_has_nothing_to_be_compared_with(patches: int) -> None:
-    """Leave-one-out: its own entry does not count, and there is no other."""
+def test_the_only_entry_of_a_bank_has_no_leave_one_out_score(patches: int) -> None:
+    """Its own entry is excluded and there is no other entry to compare with."""
     features = np.random.default_rng(0).normal(size=(patches, 6)).astype(np.float16)
     bank = MemoryBank(features[:1].astype(np.float32), 1)
     scorer = MemberScorer(bank=bank, weight=None, own={"a.png": [(0, 0, 0)]}, threads=1)

@@ -1,4 +1,4 @@
-"""Images are scored with stored models, as requests ask for it; features come from shards, and no Ray is started."""
+"""Tests of scoring with stored models; extraction and Ray tasks are replaced by calls in this process."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ IMAGES = tuple(
 
 
 def features_of(image_path: str) -> np.ndarray:
-    """Features of an image, by its name."""
+    """Return random features of an image, seeded by its name."""
     return np.random.default_rng(int(image_path[0])).normal(size=(4, CHANNELS)).astype(np.float16)
 
 
 def score_of(image_path: str) -> float:
-    """The largest distance of a patch from the bank, normalized; equations 9 and 11."""
+    """Return the largest distance of a patch from the bank, normalized (equations 9 and 11)."""
     patches = features_of(image_path).astype(np.float64)
     distances = np.linalg.norm(patches[:, None] - BANK.astype(np.float64), axis=2).min(1)
     return float((distances.max() - MEDIAN) / (BETA * MAD))
@@ -51,7 +51,7 @@ def score_of(image_path: str) -> float:
 
 @pytest.fixture
 def request_of(runner: Runner) -> Callable[..., ScoringRequest]:
-    """Returns a request of a stored model with a bank of three entries, for some images."""
+    """Return a function that makes a request for images, with a stored model whose bank has three entries."""
     member = MemberModel(
         MEMBER.backbone, MEMBER.layers, 3, "concat", 0, "", "", "", median=MEDIAN, mad=MAD, beta=BETA, grid=GRID
     )
@@ -70,7 +70,7 @@ def request_of(runner: Runner) -> Callable[..., ScoringRequest]:
 
 @pytest.fixture
 def vanished(monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """Images that cannot be read. Extraction and scoring are done in this process."""
+    """Return the set of image paths that cannot be read; extraction and scoring run in this process."""
     gone: set[str] = set()
 
     def extract(batches: Sequence[ImageBatch], crew: Crew) -> Iterator[tuple[ImageBatch, StageResult]]:
@@ -89,7 +89,7 @@ def vanished(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     def here(
         function: Callable[..., Any], items: Sequence[Any], arguments: Callable[[Any], Any], *_: object
     ) -> Iterator[tuple[Any, Any]]:
-        for item in reversed(items):  # tasks end in any order
+        for item in reversed(items):  # tasks can finish in any order
             try:
                 yield item, function(*arguments(item))
             except OSError as error:
@@ -102,18 +102,20 @@ def vanished(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
 def answers(runner: Runner, *requests: ScoringRequest) -> dict[int, pa.Table | Exception]:
     pairs = list(score_requests(runner, requests, NETWORKS))
-    assert len(dict(pairs)) == len(pairs)  # one answer a request
+    assert len(dict(pairs)) == len(pairs)  # one answer per request
     return dict(pairs)
 
 
-def test_batches_are_those_of_the_models_members_as_it_was_fitted(runner: Runner, request_of: Any) -> None:
+def test_batches_have_the_settings_of_the_stored_model(runner: Runner, request_of: Any) -> None:
     (batches,) = request_of().batches(NETWORKS, runner.context.config)
     assert [[image.image_path for image in batch.images] for batch in batches] == [
         ["0.png", "1.png"],
         ["2.png", "3.png"],
         ["4.png"],
     ]
-    assert {(batch.spec.image_size, batch.spec.chunk) for batch in batches} == {(64, 2)}  # the run's are 96 and 16
+    assert {(batch.spec.image_size, batch.spec.chunk) for batch in batches} == {
+        (64, 2)
+    }  # the settings of the run are 96 and 16
     (copies,) = request_of(pasted=True).batches(NETWORKS, runner.context.config)
     assert not {batch.shard for batch in copies} & {batch.shard for batch in batches}
     assert {batch.spec.pasted for batch in copies} == {True}
@@ -139,23 +141,23 @@ def test_every_image_has_a_row_in_the_order_of_the_request(
     assert {(row["model_version"], row["split"], row["threshold"]) for row in rows} == {("v1", "new", 1.0)}
 
 
-def test_vanished_images_are_left_out_and_reported(runner: Runner, request_of: Any, vanished: set[str]) -> None:
+def test_images_that_vanished_have_no_row_and_are_reported(runner: Runner, request_of: Any, vanished: set[str]) -> None:
     vanished.update({"1.png", "4.png"})
     table = answers(runner, request_of())[0]
     assert table["image_path"].to_pylist() == ["0.png", "2.png", "3.png"]
     assert table["score"].to_pylist() == pytest.approx([score_of(f"{name}.png") for name in (0, 2, 3)], rel=1e-4)
     failures = {(row.image_path, row.stage, row.backbone) for row in runner.record.failures}
     assert failures == {("1.png", "extract", None), ("4.png", "extract", None)}
-    assert runner.record.failed == {}  # the category goes on
+    assert runner.record.failed == {}  # the category itself does not fail
 
 
-def test_where_all_images_have_vanished_the_table_is_empty(runner: Runner, request_of: Any, vanished: set[str]) -> None:
+def test_if_all_images_vanished_the_table_is_empty(runner: Runner, request_of: Any, vanished: set[str]) -> None:
     vanished.update(image.image_path for image in IMAGES)
     assert answers(runner, request_of())[0].num_rows == 0
 
 
 @pytest.mark.usefixtures("vanished")
-def test_maps_are_written_in_one_file_a_task(runner: Runner, request_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_task_writes_one_file_of_maps(runner: Runner, request_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(predict, "_BATCHES_A_TASK", 2)
     answers(runner, request_of(), request_of(maps="maps/nut/part-00003"))
     out = runner.context.out
@@ -169,7 +171,7 @@ def test_maps_are_written_in_one_file_a_task(runner: Runner, request_of: Any, mo
 
 
 @pytest.mark.usefixtures("vanished")
-def test_a_model_that_cannot_be_read_is_its_requests_answer_alone(
+def test_a_model_that_cannot_be_read_fails_only_its_own_request(
     runner: Runner, request_of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(predict, "_BATCHES_A_TASK", 1)

@@ -1,4 +1,4 @@
-"""How the runner's tasks share CPUs and GPUs."""
+"""Tests of the runner: its tasks share CPUs and GPUs, and options name stages that exist."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pipelines.stages.runner import STAGES, Runner
         (1.0, False, True, ({"num_cpus": 2}, 1)),
     ],
 )
-def test_tasks_that_need_no_gpu_hold_none_and_wait_for_none(
+def test_tasks_request_a_gpu_only_if_they_use_one(
     runner: Runner,
     monkeypatch: pytest.MonkeyPatch,
     *,
@@ -41,8 +41,8 @@ def test_tasks_that_need_no_gpu_hold_none_and_wait_for_none(
 
 
 @pytest.mark.parametrize("owner", [Recipe, Member])
-def test_what_an_option_redoes_is_a_stage_that_there_is(owner: type) -> None:
-    """docs/options.md and the help are made from these."""
+def test_options_name_stages_that_exist(owner: type) -> None:
+    """docs/options.md and the help texts are made from these names."""
     redone = {option.redoes for option in options_of(owner).values() if option.redoes}
     assert redone
     assert redone <= {stage.name for stage in STAGES}

@@ -1,4 +1,4 @@
-"""f(p) and scores are computed where a run's networks are."""
+"""Tests of scoring: the device of f(p), and leave-one-out scores of patches in the bank."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from pipelines.storage.store import Store
 from reconpatch.neighbors.memory_bank import MemoryBank
 
 
-class _AskedError(Exception):
-    """What was asked for, instead of an answer: there need be no GPU."""
+class _DeviceError(Exception):
+    """Raised instead of a computation, with the requested device, so that the test needs no GPU."""
 
 
-def _ask(*given: Any) -> None:
-    raise _AskedError(given[-1])
+def _raise_device(*given: Any) -> None:
+    raise _DeviceError(given[-1])
 
 
 @pytest.fixture
@@ -31,19 +31,19 @@ def scratch(tmp_path: Path) -> Store:
     return found
 
 
-def test_features_are_embedded_where_their_bank_is(scratch: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_features_are_embedded_on_the_device_of_the_bank(scratch: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     class _Bank:
         entries = torch.empty(3, 6, device="meta")
 
-    monkeypatch.setattr(score, "embed", _ask)
+    monkeypatch.setattr(score, "embed", _raise_device)
     bank: Any = _Bank()
-    with pytest.raises(_AskedError) as asked:
+    with pytest.raises(_DeviceError) as raised:
         score.MemberScorer(bank=bank, weight=None, own={}, threads=1).score(read_shard(scratch, "shard"))
-    assert asked.value.args == (torch.device("meta"),)
+    assert raised.value.args == (torch.device("meta"),)
 
 
-def test_a_patch_in_the_bank_is_compared_with_the_others(scratch: Store) -> None:
-    """Leave-one-out: with its own entry it would score 0."""
+def test_a_patch_in_the_bank_is_not_compared_with_itself(scratch: Store) -> None:
+    """Without leave-one-out, the patch would score 0."""
     shard = read_shard(scratch, "shard")
     entries = np.concatenate([features[:4] for features in shard.features]).astype(np.float32)
     own = {path: [(0, col, 4 * number + col) for col in range(4)] for number, path in enumerate(shard.image_paths)}

@@ -1,4 +1,4 @@
-"""A bank is selected where a run's networks are."""
+"""Tests of the selection of memory banks: the device, the entries and their index."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from pipelines.storage.tensors import read_tensors
 from tests.pipelines.runs import MEMBER
 
 
-class _AskedError(Exception):
-    """What was asked for, instead of an answer: there need be no GPU."""
+class _DeviceError(Exception):
+    """Raised instead of a computation, with the requested device, so that the test needs no GPU."""
 
 
-def _ask(*given: Any, **options: Any) -> None:
-    raise _AskedError(options["device"])
+def _raise_device(*given: Any, **options: Any) -> None:
+    raise _DeviceError(options["device"])
 
 
 @pytest.fixture
 def job() -> MemberJob:
-    """A member of four images with 16 patches each."""
+    """Return the job of a member with four fit images of 16 patches each."""
     images = tuple(ImageRecord("cloth", "train", "good", str(image), part="fit") for image in range(4))
     return MemberJob(
         category="cloth",
@@ -64,13 +64,13 @@ def context_of(root: Path, job: MemberJob, gpus: float = 0.0) -> RunContext:
 def test_coresets_are_computed_on_the_device(
     job: MemberJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, gpus: float, device: str
 ) -> None:
-    monkeypatch.setattr(select_bank, "farthest_first", _ask)
-    with pytest.raises(_AskedError) as asked:
+    monkeypatch.setattr(select_bank, "farthest_first", _raise_device)
+    with pytest.raises(_DeviceError) as raised:
         select_bank.select_member(job, context_of(tmp_path, job, gpus), lambda *_: None)
-    assert asked.value.args == (device,)
+    assert raised.value.args == (device,)
 
 
-def test_entries_are_patches_and_the_index_says_which(job: MemberJob, tmp_path: Path) -> None:
+def test_bank_entries_are_the_patches_that_the_index_names(job: MemberJob, tmp_path: Path) -> None:
     context = context_of(tmp_path, job)
     result = select_bank.select_member(job, context, lambda *_: None)
     folder = context.out.below(model_folder("cloth"))

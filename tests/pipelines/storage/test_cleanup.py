@@ -1,4 +1,4 @@
-"""What a killed process leaves aside goes with the next lease, and with the end of this one; nothing else does."""
+"""Removal of partial files of killed processes at the start and at the end of a lease."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipelines.storage.store import Store
 
 
 def killed_while_writing(store: Store, name: str) -> None:
-    """What is left where a process ends between the writing of a file and its renaming."""
+    """Leave the partial file of a process that is killed after writing a file and before renaming it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "replace", lambda aside, path: os._exit(9))
         if (pid := os.fork()) == 0:
@@ -22,30 +22,30 @@ def killed_while_writing(store: Store, name: str) -> None:
     assert os.waitpid(pid, 0)[1] >> 8 == 9
 
 
-def left(root: Path) -> list[str]:
+def files_in(root: Path) -> list[str]:
     return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a fork of itself")
-def test_a_lease_begins_and_ends_without_them(tmp_path: Path) -> None:
+def test_a_lease_removes_partial_files_at_its_start_and_end(tmp_path: Path) -> None:
     out = Store.of(str(tmp_path / "run"))
     for name in ("run.json", "models/cloth/model.json", "report/index.html"):
         out.write(name, b"{}")
         killed_while_writing(out, name)
     whole = ["models/cloth/model.json", "report/index.html", "run.json"]
     (in_a_report,) = (path for path in (tmp_path / "run" / "report").iterdir() if path.name != "index.html")
-    theirs = f"report/{in_a_report.name}"  # which `report` may be writing now: it takes no lease
-    assert len(left(tmp_path / "run")) == 6
+    kept = f"report/{in_a_report.name}"  # the command `report` takes no lease and may still write this file
+    assert len(files_in(tmp_path / "run")) == 6
     with leased(out):
-        assert left(tmp_path / "run") == sorted([*whole, "lease.json", theirs])
+        assert files_in(tmp_path / "run") == sorted([*whole, "lease.json", kept])
         killed_while_writing(out, "models/cloth/model.json")
-        assert len(left(tmp_path / "run")) == 6
-    assert left(tmp_path / "run") == sorted([*whole, theirs])
+        assert len(files_in(tmp_path / "run")) == 6
+    assert files_in(tmp_path / "run") == sorted([*whole, kept])
 
 
-def test_other_hidden_files_stay(tmp_path: Path) -> None:
+def test_other_hidden_files_are_kept(tmp_path: Path) -> None:
     for name in (".part", ".notes.part", "a.part", ".nfs000000001234", ".model.json.ABCDEFGH.part", "model.json"):
         (tmp_path / name).touch()
-    before = left(tmp_path)
+    before = files_in(tmp_path)
     remove_partial_files(Store.of(str(tmp_path)))
-    assert left(tmp_path) == before
+    assert files_in(tmp_path) == before

@@ -1,4 +1,4 @@
-"""One run a directory: a second one is refused by name, and a dead one holds nothing."""
+"""Lease of a run directory: one process at a time holds it, and the lease of an ended process is void."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ def out(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
     return Store.of(request.getfixturevalue("bucket")).below(tmp_path.name)
 
 
-def test_the_lease_lies_there_while_the_run_goes_on_and_is_gone_after(out: Store) -> None:
+def test_the_lease_exists_only_while_it_is_held(out: Store) -> None:
     with leased(out):
         holder = out.read_json(LEASE)
         assert (holder["host"], holder["pid"]) == (socket.gethostname(), os.getpid())
     assert not out.exists(LEASE)
 
 
-def test_a_second_run_is_refused_and_told_by_whom(out: Store) -> None:
+def test_a_second_run_is_rejected_with_the_process_of_the_first(out: Store) -> None:
     with leased(out):
         sentence = f"is in use by process {os.getpid()} on {socket.gethostname()}"
         with pytest.raises(UsageError, match=sentence), leased(out):
             pass
-        assert out.exists(LEASE)  # the refused one took nothing away
+        assert out.exists(LEASE)  # the rejected run has not removed the lease
 
 
-def test_a_run_that_fails_gives_its_lease_back(out: Store) -> None:
+def test_a_run_that_fails_releases_its_lease(out: Store) -> None:
     with pytest.raises(RuntimeError, match="broke"), leased(out):
         raise RuntimeError("broke")
     assert not out.exists(LEASE)
@@ -53,22 +53,22 @@ def holder(**changes: object) -> bytes:
     return json.dumps({**fields, **changes}).encode()
 
 
-def test_the_lease_of_a_process_that_is_gone_is_void(out: Store) -> None:
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    out.write(LEASE, holder(host=socket.gethostname(), pid=gone.pid, started="1"))
+def test_the_lease_of_an_ended_process_is_void(out: Store) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    out.write(LEASE, holder(host=socket.gethostname(), pid=ended.pid, started="1"))
     with leased(out):
         assert out.read_json(LEASE)["pid"] == os.getpid()
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="start times are read from /proc")
-def test_another_process_of_the_same_number_does_not_hold_it(out: Store) -> None:
+def test_another_process_with_the_same_id_does_not_hold_the_lease(out: Store) -> None:
     out.write(LEASE, holder(host=socket.gethostname(), pid=os.getpid(), started="another time"))
     with leased(out):
         pass
 
 
-def test_another_hosts_lease_is_void_when_it_was_not_renewed_for_five_minutes(out: Store) -> None:
+def test_the_lease_of_another_host_is_void_five_minutes_after_its_last_renewal(out: Store) -> None:
     out.write(LEASE, holder(renewed=time.time() - 299))
     with pytest.raises(UsageError, match="in use by process 1 on elsewhere"), leased(out):
         pass
@@ -87,20 +87,20 @@ def test_the_lease_is_renewed(out: Store, monkeypatch: pytest.MonkeyPatch) -> No
         assert out.read_json(LEASE)["renewed"] > first
 
 
-def test_a_run_that_slept_while_another_took_over_stops_and_says_so(
+def test_a_run_that_was_suspended_while_another_took_over_stops_with_an_error(
     out: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease, "RENEW_SECONDS", 0.05)
 
-    def sleep() -> None:
+    def hold_while_another_takes_over() -> None:
         with leased(out):
-            for _ in range(50):  # the first may be overwritten by a renewal that had begun before
+            for _ in range(50):  # a renewal that has already begun may overwrite the first lease
                 out.write(LEASE, holder())
                 time.sleep(0.2)
 
     with pytest.raises(UsageError, match="was taken over by process 1 on elsewhere"):
-        sleep()
-    assert out.read_json(LEASE)["token"] == "x"  # the successor's stays
+        hold_while_another_takes_over()
+    assert out.read_json(LEASE)["token"] == "x"  # the lease of the other process is kept
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_run_that_slept_while_another_took_over_stops_and_says_so(
     ],
     ids=["cut", "list", "text", "empty", "bytes", "pid", "inf", "word", "nan", "future", "gone"],
 )
-def test_what_cannot_be_a_lease_holds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+def test_an_invalid_lease_file_is_void(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
     monkeypatch.setattr(lease, "_SETTLE_SECONDS", 0.0)
     out = Store.of(str(tmp_path))
     out.write(LEASE, content)

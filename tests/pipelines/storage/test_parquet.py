@@ -1,4 +1,4 @@
-"""Rows come back from Parquet as they were written, with the metadata of the file."""
+"""Parquet files: rows are read as they were written, with the metadata of the file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipelines.storage.store import Store
 ROW = {"category": "c", "backbone": None, "stage": "index", "image_path": "c/a.png", "error": "empty"}
 
 
-def test_rows_become_zstd_parquet_with_a_version(store: Store) -> None:
+def test_rows_are_written_as_zstd_parquet_with_a_schema_version(store: Store) -> None:
     write_rows(store, "f=1/f.parquet", [ROW], FAILURES, metadata={"key": "k"})
     assert metadata_of(store, "f=1/f.parquet") == {"schema_version": "2", "key": "k"}
     assert read_rows(store, "f=1/f.parquet") == rows_if_there(store, "f=1/f.parquet") == [ROW]
@@ -23,18 +23,18 @@ def test_rows_become_zstd_parquet_with_a_version(store: Store) -> None:
     assert file.metadata.row_group(0).column(0).compression == "ZSTD"
 
 
-def test_where_there_is_no_file_there_are_no_rows(store: Store) -> None:
+def test_a_missing_file_has_neither_rows_nor_metadata(store: Store) -> None:
     assert metadata_of(store, "nothing") == {}
     assert rows_if_there(store, "nothing") == []
 
 
 @pytest.mark.parametrize("content", [b"", b"short", b"\xff" * 40])
-def test_a_damaged_file_says_nothing_of_itself(store: Store, content: bytes) -> None:
+def test_a_damaged_file_has_no_metadata(store: Store, content: bytes) -> None:
     store.write("t", content)
     assert metadata_of(store, "t") == {}
 
 
-def test_rows_with_a_type_are_written_like_dicts(store: Store) -> None:
+def test_typed_rows_are_written_like_dicts(store: Store) -> None:
     write_rows(store, "f", [FailureRow.from_row(ROW), ROW], FAILURES)
     assert read_rows(store, "f") == [ROW, ROW]
 
@@ -47,10 +47,11 @@ def test_files_of_earlier_versions_are_read(store: Store, monkeypatch: pytest.Mo
     assert read_rows(store, "f") == [ROW]
 
 
-def test_a_file_of_a_later_version_is_rejected_in_one_sentence(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_a_later_version_is_rejected(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parquet, "SCHEMA_VERSION", "3")
     write_rows(store, "f", [ROW], FAILURES)
     monkeypatch.undo()
-    with pytest.raises(UsageError, match="/f: has schema version 3, and this version of reconpatch-ray reads up to 2"):
+    sentence = r"/f has schema version 3, but this version of reconpatch-ray reads versions up to 2\."
+    with pytest.raises(UsageError, match=sentence):
         read_rows(store, "f")
-    assert read_table(store, "f").num_rows == 1  # as the list of images that a user may have made of it
+    assert read_table(store, "f").num_rows == 1  # a list of images may be derived from such a file

@@ -1,4 +1,4 @@
-"""Names in a run directory: any category is one path component, and no folder looks like a partition."""
+"""Names in a run directory: a category becomes one path component that is not mistaken for a partition."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipelines.storage.paths import folder_name
 
 
 @given(st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0/"), min_size=1, max_size=40))
-def test_a_category_is_one_path_component_and_comes_back(category: str) -> None:
+def test_a_category_becomes_one_path_component_and_can_be_restored(category: str) -> None:
     name = folder_name(category)
     assert unquote(name) == category
     assert name not in (".", "..")
@@ -20,4 +20,4 @@ def test_a_category_is_one_path_component_and_comes_back(category: str) -> None:
 
 def test_a_key_value_name_never_looks_like_a_partition() -> None:
     assert folder_name("part=004711") == "part%3D004711"
-    assert [folder_name(each) for each in (".", "..", "a.b")] == ["%2E", "%2E%2E", "a.b"]
+    assert [folder_name(category) for category in (".", "..", "a.b")] == ["%2E", "%2E%2E", "a.b"]

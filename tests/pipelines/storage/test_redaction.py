@@ -1,4 +1,4 @@
-"""Credentials in addresses are neither shown nor written, whoever says the sentence they stand in."""
+"""Credentials in URIs appear neither in messages nor in files or logs."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ BUCKET = "s3://AKIA:SECRET@bucket/"
         ("s3://AKIA:sec/r@et@bucket/run", "s3://***@bucket/run"),
         ("abfs://container@account.dfs.core.windows.net/run", "abfs://***@account.dfs.core.windows.net/run"),
         ("s3:/AKIA:secret@bucket/run", "s3:/***@bucket/run"),  # a slash is missing
-        # without a ':' or '@' before the first '/' there are no credentials, and an '@' is a name's
+        # without ':' or '@' before the first '/' there are no credentials, and a later '@' is part of a name
         ("gs://bucket/lot@5/run", "gs://bucket/lot@5/run"),
         ("file:///data/lot@5", "file:///data/lot@5"),
         ("/plain/p@th", "/plain/p@th"),
-        # what is masked stays as it is, and so does what lies below it
+        # redacted text and the path below it are not changed again
         ("s3://***@bucket/lot@5", "s3://***@bucket/lot@5"),
         ("s3://b/run?region=eu&secret_key=abc&x=1", "s3://b/run?region=eu&secret_key=***&x=***"),
         ("s3://b/run?secret%5Fkey=abc&REGION=eu", "s3://b/run?secret%5Fkey=***&REGION=eu"),
@@ -57,7 +57,7 @@ def test_credentials_are_never_shown(text: str, shown: str) -> None:
     assert redact(shown) == shown
 
 
-def test_what_has_been_masked_is_known_to_lead_nowhere() -> None:
+def test_a_redacted_uri_is_recognized() -> None:
     assert is_redacted(redact("s3://AKIA:secret@bucket/run"))
     assert is_redacted(redact("s3://bucket/run?sig=secret"))
     assert not is_redacted(redact("s3://bucket/run?region=eu"))
@@ -77,17 +77,17 @@ def test_what_has_been_masked_is_known_to_lead_nowhere() -> None:
         "s3://AKIA:SECRET@bucket/[x]",
     ],
 )
-def test_an_address_that_is_not_understood_is_refused_without_its_secret(uri: str) -> None:
-    with pytest.raises(UsageError) as refused:
+def test_the_error_for_an_invalid_uri_does_not_contain_the_secret(uri: str) -> None:
+    with pytest.raises(UsageError) as raised:
         Store.of(uri)
-    assert "SEC" not in str(refused.value)
-    assert "RET" not in str(refused.value)
-    assert refused.value.__suppress_context__  # a traceback would say it again
+    assert "SEC" not in str(raised.value)
+    assert "RET" not in str(raised.value)
+    assert raised.value.__suppress_context__  # otherwise the traceback would contain the secret
 
 
 @pytest.fixture
 def bucket_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the bucket's files lie: `full` holds other files, `data` a category."""
+    """Local folder that replaces the bucket: `full` contains unrelated files, `data` contains a category."""
 
     class Disk:
         @staticmethod
@@ -109,22 +109,25 @@ def bucket_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("evaluate --run B/empty", "holds no run"),
         ("report --run B/empty", "holds no run"),
         ("compare B/empty B/empty", "holds no run"),
-        ("paper-tables --data B/data --out B/o", "is of MVTec AD"),
+        ("paper-tables --data B/data --out B/o", "is a category of MVTec AD"),
         ("ensemble --data B/data --out B/full", "is not empty"),
-        ("ensemble --data B/data --out B/data/x", "lies inside the data"),
-        ("ensemble --data B/nothing --out B/o", "there is no such folder"),
-        ("nightly --data B/data --images B/nothing --registry B/r --scores B/s", "there is no such folder"),
+        ("ensemble --data B/data --out B/data/x", "is inside the data"),
+        ("ensemble --data B/nothing --out B/o", "the folder does not exist"),
+        (
+            "nightly --data B/data --images B/nothing --registry B/r --scores B/s",
+            "the folder does not exist or is empty",
+        ),
         ("score --model B/empty --images B/data --category part --out B/o", "has no model"),
     ],
 )
-def test_no_command_says_the_secret(bucket_on_disk: Path, words: str, sentence: str) -> None:
+def test_no_command_prints_the_secret(bucket_on_disk: Path, words: str, sentence: str) -> None:
     done = CliRunner().invoke(main, words.replace("B/", BUCKET).split())
     assert (done.exit_code, done.output.count("\n")) == (2, 1)
     assert sentence in done.output
     assert "SECRET" not in done.output
 
 
-def test_what_a_run_leaves_to_be_read_has_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_record_of_a_run_contains_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["reconpatch-run", "ensemble", "--data", f"{BUCKET}data", f"--out={BUCKET}x?sig=SECRET"]
     monkeypatch.setattr("sys.argv", words)
     members = resolve_members("ensemble", DEMO_BACKBONES[:1], 224, {})
@@ -143,23 +146,23 @@ def test_what_a_run_leaves_to_be_read_has_no_secret(tmp_path: Path, monkeypatch:
     record.image_unreadable("part", "index", "part/a.png", f"{BUCKET}data/part/a.png: gone")
     record.close([])
     assert "SECRET" not in (tmp_path / "run" / "run.json").read_text()
-    told = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert told["warnings"] == ["s3://***@bucket/data: odd."]
-    assert told["config"]["data"] == told["origin"]["images"] == "s3://***@bucket/data"
-    assert told["command"][2:] == ["--data", "s3://***@bucket/data", "--out=s3://***@bucket/x?sig=***"]
+    info = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert info["warnings"] == ["s3://***@bucket/data: odd."]
+    assert info["config"]["data"] == info["origin"]["images"] == "s3://***@bucket/data"
+    assert info["command"][2:] == ["--data", "s3://***@bucket/data", "--out=s3://***@bucket/x?sig=***"]
     assert "SECRET" not in str(read_rows(out, "failures.parquet"))
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/tmp/ray").is_dir(), reason="looks where Ray writes its logs on Linux")
-def test_no_file_of_a_run_nor_ray_s_own_logs_hold_a_key(object_store: tuple[str, int], tmp_path: Path) -> None:
-    """The object store on loopback takes any key; what the machine has of it afterwards is searched."""
+def test_neither_files_of_a_run_nor_ray_logs_contain_a_key(object_store: tuple[str, int], tmp_path: Path) -> None:
+    """Run with a key that the object store on loopback accepts, and search all files and logs for it."""
     make_category(tmp_path / "data" / "cloth", seed=0, train=10, good=3, defects=3)
     options = options_of(*object_store)
     copy_into(str(tmp_path / "data"), f"s3://lake/secrets/data?{options}")
-    place = f"s3://AKIAKEY:veryverysecret@lake/secrets/{{}}?{options}"
-    addresses = ("--scratch", place.format("scratch"), "--maps", "--report")
-    running = start_alone(*ensemble_options(place.format("data"), place.format("run"), *addresses))
+    uri = f"s3://AKIAKEY:veryverysecret@lake/secrets/{{}}?{options}"
+    options_with_uri = ("--scratch", uri.format("scratch"), "--maps", "--report")
+    running = start_alone(*ensemble_options(uri.format("data"), uri.format("run"), *options_with_uri))
     output, errors = running.communicate(timeout=400)
     assert running.returncode == 0, output + errors
     run = Store.of(f"s3://lake/secrets/run?{options}")
@@ -169,5 +172,5 @@ def test_no_file_of_a_run_nor_ray_s_own_logs_hold_a_key(object_store: tuple[str,
     assert sessions
     logs = {str(path): path.read_bytes() for path in sessions[0].rglob("*") if path.is_file()}
     assert any(logs.values())
-    told = written | logs | {"standard output": output.encode(), "standard error": errors.encode()}
-    assert [name for name, content in told.items() if b"veryverysecret" in content] == []
+    contents = written | logs | {"standard output": output.encode(), "standard error": errors.encode()}
+    assert [name for name, content in contents.items() if b"veryverysecret" in content] == []

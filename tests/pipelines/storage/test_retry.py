@@ -1,4 +1,4 @@
-"""A store that refuses a few times in a row is asked again, by the driver and by those it sends a file system to."""
+"""Retries of requests to an object store, in the driver and in processes that receive a file system."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from pipelines.storage.retry import with_retries
 from pipelines.storage.store import Store
 from tests.object_stores import options_of
 
-REFUSALS = 3  # as often as pyarrow asks by itself
+REFUSALS = 3  # pyarrow makes three attempts by default
 
 
 class Refusing(BaseHTTPRequestHandler):
-    asked = 0
+    requests = 0
 
     def do_HEAD(self) -> None:
-        Refusing.asked += 1
-        self.send_response(503 if Refusing.asked <= REFUSALS else 200)
-        self.send_header("Content-Length", "0" if Refusing.asked <= REFUSALS else "7")
+        Refusing.requests += 1
+        self.send_response(503 if Refusing.requests <= REFUSALS else 200)
+        self.send_header("Content-Length", "0" if Refusing.requests <= REFUSALS else "7")
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
@@ -35,7 +35,7 @@ class Refusing(BaseHTTPRequestHandler):
 def store() -> Iterator[Store]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    Refusing.asked = 0
+    Refusing.requests = 0
     yield Store.of(f"s3://key:secret@lake/run?{options_of('127.0.0.1', server.server_port)}")
     server.shutdown()
     server.server_close()
@@ -44,19 +44,19 @@ def store() -> Iterator[Store]:
 @pytest.mark.parametrize(
     "sent", [lambda store: store, lambda store: pickle.loads(cloudpickle.dumps(store))], ids=["driver", "worker"]
 )
-def test_a_file_is_found_that_was_refused_three_times(store: Store, sent) -> None:  # type: ignore[no-untyped-def]
+def test_a_request_that_fails_three_times_is_retried(store: Store, sent) -> None:  # type: ignore[no-untyped-def]
     assert sent(store).exists("x")
-    assert Refusing.asked == REFUSALS + 1
+    assert Refusing.requests == REFUSALS + 1
 
 
-def test_all_that_leads_to_the_store_is_kept(store: Store) -> None:
-    again = pickle.loads(pickle.dumps(store)).filesystem
-    assert isinstance(again, pafs.S3FileSystem)
-    assert again == store.filesystem
-    assert again.region == "us-east-1"
-    assert again.__reduce__()[1] == store.filesystem.__reduce__()[1]
+def test_pickling_keeps_the_options_of_a_file_system(store: Store) -> None:
+    copy = pickle.loads(pickle.dumps(store)).filesystem
+    assert isinstance(copy, pafs.S3FileSystem)
+    assert copy == store.filesystem
+    assert copy.region == "us-east-1"
+    assert copy.__reduce__()[1] == store.filesystem.__reduce__()[1]
 
 
-def test_others_stay_themselves() -> None:
+def test_other_file_systems_are_not_changed() -> None:
     local = pafs.LocalFileSystem()
     assert with_retries(local) is local

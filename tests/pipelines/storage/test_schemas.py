@@ -1,4 +1,4 @@
-"""Rows with a type have the columns of their schema."""
+"""Typed rows have the columns of their schema."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ ROWS: list[tuple[Row, pa.Schema]] = [
 
 
 @pytest.mark.parametrize(("row", "schema"), ROWS, ids=lambda value: type(value).__name__)
-def test_a_row_comes_back_from_a_table_as_it_was(row: Row, schema: pa.Schema) -> None:
+def test_a_row_is_read_from_a_table_as_it_was_written(row: Row, schema: pa.Schema) -> None:
     assert [field.name for field in fields(row)] == schema.names
     (stored,) = pa.Table.from_pylist([row.row()], schema=schema).to_pylist()
     assert type(row).from_row(stored) == row
     assert type(row).from_row({**stored, "added_later": 1}) == row
 
 
-def test_a_row_without_one_of_its_columns_is_none() -> None:
+def test_a_row_with_a_missing_column_is_an_error() -> None:
     with pytest.raises(KeyError, match="stage"):
         FailureRow.from_row({"category": "nut", "backbone": None, "image_path": None, "error": "x"})
 

@@ -1,4 +1,4 @@
-"""Files appear whole or not at all, on a local disk and in an object store, and come back as they were."""
+"""Store: files are written completely or not at all, on a local disk and in an object store, and are read unchanged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAMES = ["plain", "a=b/c d", "x%20y/z#7", "Größe/e\u0308", "deep/er/still"]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_written_comes_back_under_any_name(store: Store, name: str) -> None:
+def test_a_file_with_any_name_is_read_as_it_was_written(store: Store, name: str) -> None:
     store.write(name, b"one")
     store.write(name, b"two")
     assert store.read(name) == b"two"
@@ -36,7 +36,7 @@ def test_folders_and_files_are_listed_sorted_and_removed(store: Store) -> None:
     assert [store.name_of(info) for info in store.files()] == ["a/3"]
 
 
-def test_what_is_not_there_is_empty_or_an_error(store: Store) -> None:
+def test_missing_files_and_folders_are_empty_or_an_error(store: Store) -> None:
     assert not store.exists("nothing")
     assert store.files("nothing") == store.folders("nothing") == []
     assert store.read_json("nothing") is None
@@ -45,30 +45,30 @@ def test_what_is_not_there_is_empty_or_an_error(store: Store) -> None:
 
 
 @pytest.mark.parametrize(("old", "new"), [("long", "s"), ("s", "long")])
-def test_json_that_is_replaced_while_it_is_read_is_the_old_or_the_new(
+def test_json_that_is_replaced_during_reading_has_the_old_or_the_new_value(
     store: Store, monkeypatch: pytest.MonkeyPatch, old: str, new: str
 ) -> None:
-    """An object store is asked for an object's size first, and then for its bytes."""
-    store.write("told", json.dumps({"is": old}).encode())
+    """Replace an object between the requests for its size and for its bytes."""
+    store.write("file", json.dumps({"value": old}).encode())
 
     def read(self: Store, name: str) -> bytes:
         monkeypatch.undo()
         with self.filesystem.open_input_file(self.path(name)) as file:
-            self.write(name, json.dumps({"is": new}).encode())
+            self.write(name, json.dumps({"value": new}).encode())
             data: bytes = file.read()
         return data
 
     monkeypatch.setattr(Store, "read", read)
-    assert store.read_json("told") == {"is": old if store.is_local else new}
+    assert store.read_json("file") == {"value": old if store.is_local else new}
 
 
-def test_json_that_stays_damaged_is_named(store: Store) -> None:
-    store.write("told", b'{"is": "da')
-    with pytest.raises(UsageError, match="damaged"):
-        store.read_json("told")
+def test_the_error_for_damaged_json_names_the_file(store: Store) -> None:
+    store.write("file", b'{"value": "da')
+    with pytest.raises(UsageError, match=r"/file is damaged or not a JSON file \(.*\)\. Restore it from a backup\.$"):
+        store.read_json("file")
 
 
-def test_a_file_that_cannot_be_finished_leaves_the_old_one_and_nothing_aside(
+def test_a_failed_write_keeps_the_old_file_and_leaves_no_partial_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = Store.of(str(tmp_path))
@@ -95,12 +95,12 @@ def test_a_file_uri_is_a_local_folder(tmp_path: Path) -> None:
     assert store.root == str(tmp_path)
 
 
-def test_an_unknown_kind_of_uri_is_refused_in_one_sentence() -> None:
+def test_an_unsupported_kind_of_uri_is_rejected() -> None:
     with pytest.raises(UsageError, match="nfs9://host/folder: "):
         Store.of("nfs9://host/folder")
 
 
-def test_a_store_travels_to_other_processes(store: Store) -> None:
+def test_a_store_can_be_sent_to_other_processes(store: Store) -> None:
     import pickle
 
     store.write("a", b"x")
@@ -110,7 +110,7 @@ def test_a_store_travels_to_other_processes(store: Store) -> None:
     assert json.dumps(copy.uri)
 
 
-def test_names_with_dots_lead_nowhere(tmp_path: Path) -> None:
+def test_names_that_lead_out_of_the_folder_are_rejected(tmp_path: Path) -> None:
     store = Store.of(str(tmp_path / "store"))
     for name in ("..", "../x", "a/../../x", "a/.."):
         for work in (
@@ -121,7 +121,9 @@ def test_names_with_dots_lead_nowhere(tmp_path: Path) -> None:
             store.files,
             lambda name: store.write(name, b"x"),
         ):
-            with pytest.raises(UsageError, match=r"a name with '\.\.' leads out of .*store"):
+            with pytest.raises(
+                UsageError, match=r"a name with the component '\.\.' can lead out of .*store\. Rename it\."
+            ):
                 work(name)
     store.write("a..b/..c", b"x")
     assert [store.name_of(info) for info in store.files()] == ["a..b/..c"]

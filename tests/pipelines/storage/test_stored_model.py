@@ -1,4 +1,4 @@
-"""A stored model is read whole from its folder."""
+"""Reading of a stored model and of the files of its members."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MEMBERS = tuple(MemberModel(name, (2, 3), 3, "concat", 2, "weights", "0" * 64, "
 MODEL = Model("nut", "v", MEMBERS, 96, True, 16, 16, "patch", 9, 0.01, CODE_VERSION)
 
 
-def test_a_model_is_loaded_with_the_folder_that_holds_it(store: Store) -> None:
+def test_a_model_is_loaded_together_with_its_folder(store: Store) -> None:
     store.write(MODEL_FILE, to_json(MODEL).encode())
     stored = StoredModel.load(store)
     assert stored == StoredModel(MODEL, store)

@@ -1,4 +1,4 @@
-"""Tensors come back as they were, with the key of what they came from."""
+"""Tensor files: exact reading, reproducible bytes and the cache key of the inputs."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pipelines.storage.store import Store
 from pipelines.storage.tensors import read_tensors, tensors_key, write_tensors
 
 
-def test_tensors_come_back_with_the_key_of_what_they_came_from(store: Store) -> None:
+def test_tensors_are_read_as_they_were_written_with_their_cache_key(store: Store) -> None:
     tensors = {"b": np.arange(6.0).reshape(2, 3), "a": np.array([2.5])}
     write_tensors(store, "t.safetensors", tensors, "key")
     assert tensors_key(store, "t.safetensors") == "key"
-    found = read_tensors(store, "t.safetensors")
-    assert all(np.array_equal(found[name], tensors[name]) for name in tensors)
+    read = read_tensors(store, "t.safetensors")
+    assert all(np.array_equal(read[name], tensors[name]) for name in tensors)
 
 
-def test_tensors_are_the_same_to_the_byte_each_time(store: Store) -> None:
+def test_the_bytes_of_a_tensor_file_are_reproducible(store: Store) -> None:
     for name in ("one", "two"):
         write_tensors(store, name, {letter: np.zeros(3) for letter in "zxcvbnm"}, "key")
     assert store.read("one") == store.read("two")
@@ -29,5 +29,5 @@ def test_a_damaged_file_has_no_key(store: Store, content: bytes) -> None:
     assert tensors_key(store, "t") is None
 
 
-def test_a_file_that_is_not_there_has_no_key(store: Store) -> None:
+def test_a_missing_file_has_no_key(store: Store) -> None:
     assert tensors_key(store, "nothing") is None

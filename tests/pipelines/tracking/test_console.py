@@ -1,18 +1,21 @@
-"""The terminal shows names as they are, without control characters, markup and credentials."""
+"""Tests of the terminal output: escaping of control characters, markup in names, credentials, progress."""
 
 from __future__ import annotations
+
+import io
+import re
 
 import pytest
 
 from pipelines.tracking.console import Console, printable, safe_line
 
-ODD = ["part[a]", ":star:", "[/a]", "[bold]x", "[link=http://x]y"]
+MARKUP = ["part[a]", ":star:", "[/a]", "[bold]x", "[link=http://x]y"]
 
 
-def test_names_in_tables_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
-    Console().table(["category", "images"], [[name, "1"] for name in ODD])
+def test_names_in_tables_are_not_read_as_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    Console().table(["category", "images"], [[name, "1"] for name in MARKUP])
     written = capsys.readouterr().out
-    assert all(written.count(name) == 1 for name in ODD)
+    assert all(written.count(name) == 1 for name in MARKUP)
 
 
 def test_control_characters_never_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
@@ -24,7 +27,7 @@ def test_control_characters_never_reach_the_terminal(capsys: pytest.CaptureFixtu
     written = "".join(capsys.readouterr())
     assert not set(written) & set("\x1b\x07\r\x9b\x7f\udcff")
     assert written.count(r"a\u001b[2J\u0007\u000d\u009b31m\u007f\udcff") == 3
-    assert "\n\tnext" in written.replace(" " * 8, "\t")  # what a sentence itself has
+    assert "\n\tnext" in written.replace(" " * 8, "\t")  # tabs and line breaks of the text are kept
     assert "\nerror" not in written
 
 
@@ -48,6 +51,51 @@ def test_piped_output_has_one_line_per_stage(capsys: pytest.CaptureFixture[str])
     assert line.startswith("extract  40/40 images in ")
 
 
-def test_a_row_without_cells_is_a_rule(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_row_without_cells_is_an_empty_line(capsys: pytest.CaptureFixture[str]) -> None:
     Console().table(["category", "images"], [["a", "1"], [], ["b", "2"]])
-    assert sum(line.startswith("├") for line in capsys.readouterr().out.splitlines()) == 1
+    header, rule, *rows = capsys.readouterr().out.splitlines()
+    assert header.split() == ["category", "images"]
+    assert set(rule) == {"─"}
+    assert [row.split() for row in rows] == [["a", "1"], [], ["b", "2"]]
+
+
+def test_a_table_in_a_file_is_not_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "part " * 100
+    Console().table(["category", "images"], [[name, "1"]])
+    assert name in capsys.readouterr().out
+
+
+class Terminal(io.StringIO):
+    """An output that claims to be a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def shown_in_a_terminal(columns: int, monkeypatch: pytest.MonkeyPatch, **environment: str) -> str:
+    """Return what a table and a progress bar print in a terminal of this width."""
+    for name in ("NO_COLOR", "FORCE_COLOR", "CI"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"COLUMNS": str(columns), "TERM": "xterm-256color", **environment}.items():
+        monkeypatch.setenv(name, value)
+    output = Terminal()
+    monkeypatch.setattr("sys.stdout", output)
+    console = Console()
+    console.table(["category", "model", "AUROC"], [["a category with a long name" * 3, "lite0", "0.9536"]], names=2)
+    with console.progress("extract", 40, "images") as bar:
+        bar.reach(40)
+    return output.getvalue()
+
+
+@pytest.mark.parametrize("columns", [80, 120, 160])
+def test_a_terminal_shows_figures_whole_and_no_line_is_too_long(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown_in_a_terminal(columns, monkeypatch))
+    assert max(len(line) for line in re.split(r"[\r\n]+", text)) <= columns
+    assert "0.9536" in text
+    assert "40/40" in text
+
+
+def test_no_color_prints_no_colors(monkeypatch: pytest.MonkeyPatch) -> None:
+    color = r"\x1b\[(?:3[0-7]|38;|9[0-7])"
+    assert re.search(color, shown_in_a_terminal(80, monkeypatch))
+    assert not re.search(color, shown_in_a_terminal(80, monkeypatch, NO_COLOR="1"))

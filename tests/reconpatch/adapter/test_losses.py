@@ -1,4 +1,4 @@
-"""Eq. 7 against loops written from the paper's text, and its gradient against torch.cdist and finite differences."""
+"""The loss compared with loops that follow eq. 7, and its gradient with torch.cdist and finite differences."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from reconpatch.adapter.losses import relaxed_contrastive_loss
 
 
 def paper_loss(z, w, margin):
+    """Return the loss of eq. 7, computed by loops."""
     z = np.asarray(z, dtype=np.float64)
     n = len(z)
     total = 0.0
@@ -25,7 +26,7 @@ def paper_loss(z, w, margin):
 
 
 def cdist_loss(z, w, margin):
-    """Eq. 7 with PyTorch's own distances and their gradient."""
+    """Return the loss of eq. 7 with the distances of PyTorch, whose gradient is the reference."""
     distances = torch.cdist(z, z, compute_mode="donot_use_mm_for_euclid_dist")
     delta = distances / distances.mean(1, keepdim=True).clamp(min=1e-12)
     return (w * delta**2 + (1 - w) * torch.relu(margin - delta) ** 2).sum() / len(z)
@@ -72,30 +73,31 @@ def test_the_loss_is_equation_7(z, margin):
 
 
 def test_two_rows_by_hand():
-    # One distance of 3: the row mean with the zero to itself is 1.5, so δ = 2 beyond the margin, and 0 on the diagonal.
+    # The only distance is 3. The mean of a row, which includes the zero distance to itself, is 1.5. So δ is 2, above
+    # the margin, and 0 on the diagonal.
     z = np.array([[0.0, 0.0], [0.0, 3.0]])
     w = np.array([[1.0, 0.25], [0.5, 0.9]])
     assert relaxed_contrastive_loss(z, w) == pytest.approx((0.25 * 4 + 0.5 * 4 + 0.1 * 1) / 2)
 
 
-def test_equal_rows_repel_with_the_margin_and_attract_with_nothing():
+def test_the_loss_of_equal_rows_is_the_squared_margin_if_dissimilar_and_0_if_similar():
     z = np.full((7, 3), 0.1, dtype=np.float32)
     assert relaxed_contrastive_loss(z, np.zeros((7, 7)), margin=0.5) == pytest.approx(7 * 0.25)
     assert relaxed_contrastive_loss(z, np.ones((7, 7))) == 0.0
 
 
 @pytest.mark.parametrize("margin", [1.0, 2.5])
-def test_the_gradient_is_that_of_cdist_in_float64(z, margin):
+def test_the_gradient_equals_that_of_cdist_in_float64(z, margin):
     w = weights_for(z)
     expected = gradient(cdist_loss, z.astype(np.float64), w, margin)
-    scale = max(np.abs(expected).max(), 1.0 / np.abs(z).max())  # two rows have a gradient of 0
+    scale = max(np.abs(expected).max(), 1.0 / np.abs(z).max())  # the gradient of two rows is 0
     actual = gradient(relaxed_contrastive_loss, z, w, margin)
     assert np.isfinite(actual).all()
     np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=2e-5 * scale)
 
 
-def test_each_row_of_a_tight_cluster_far_from_others_has_its_own_gradient():
-    # In float32 the products of the gradient would lose everything here.
+def test_rows_of_a_tight_cluster_far_from_other_rows_have_exact_gradients():
+    # In float32, the matrix products of the gradient would lose all digits here.
     z = np.float32([0.0, 2e-4, 5e-4, 1000.0, 1000.001])[:, None] * np.float32([1.0, -1.0])
     w = weights_for(z)
     expected = gradient(cdist_loss, z.astype(np.float64), w, 1.0)
@@ -104,7 +106,7 @@ def test_each_row_of_a_tight_cluster_far_from_others_has_its_own_gradient():
 
 @pytest.mark.parametrize("name", ["random", "two rows", "one cluster far away"])
 @pytest.mark.parametrize("margin", [1.0, 2.5])
-def test_the_gradient_is_that_of_finite_differences(name, margin):
+def test_the_gradient_equals_finite_differences(name, margin):
     z = torch.tensor(INPUTS[name], dtype=torch.float64, requires_grad=True)
     w = torch.tensor(weights_for(z))
     assert torch.autograd.gradcheck(lambda x: relaxed_contrastive_loss(x, w, margin), z, eps=1e-7, atol=1e-5, rtol=1e-4)
@@ -116,7 +118,7 @@ def test_a_batch_of_equal_rows_has_no_gradient(dtype):
     np.testing.assert_array_equal(gradient(relaxed_contrastive_loss, z, weights_for(z), 1.0), np.zeros((8, 4)))
 
 
-def test_the_gradient_reaches_float16_input_through_float32():
+def test_the_gradient_of_float16_input_is_float16():
     z = torch.tensor(INPUTS["random"], dtype=torch.float16, requires_grad=True)
     relaxed_contrastive_loss(z, weights_for(z)).backward()
     assert z.grad.dtype == torch.float16
@@ -128,7 +130,7 @@ matrices = arrays(np.float64, st.tuples(st.integers(1, 10), st.integers(1, 4)), 
 
 @settings(max_examples=50)
 @given(z=matrices, seed=st.integers(0, 99), margin=st.floats(0, 3), scale=st.floats(1e-3, 1e3), shift=st.floats(-9, 9))
-def test_neither_unit_nor_origin_nor_order_matters(z, seed, *, margin, scale, shift):
+def test_the_loss_does_not_depend_on_scale_origin_and_order(z, seed, *, margin, scale, shift):
     w = weights_for(z, seed)
     order = np.random.default_rng(seed).permutation(len(z))
     expected = relaxed_contrastive_loss(z, w, margin)
@@ -149,10 +151,10 @@ def test_arrays_give_numpy_scalars_and_tensors_give_tensors():
     assert float(loss) == relaxed_contrastive_loss(z, w)
 
 
-def test_wrong_shapes_are_refused():
+def test_wrong_shapes_are_errors():
     z = INPUTS["random"]
     for shape in ((19, 20), (20,), (1, 1)):
-        with pytest.raises(ValueError, match="weights must be"):
+        with pytest.raises(ValueError, match="weights must have shape"):
             relaxed_contrastive_loss(z, np.zeros(shape))
     with pytest.raises(ValueError, match="matrix"):
         relaxed_contrastive_loss(z[0], np.zeros((6, 6)))

@@ -1,4 +1,4 @@
-"""Eqs. 1-6 against loops written from the text, on easy input and on input that breaks fast ways to distances."""
+"""Similarities compared with loops that follow eqs. 1-6, also on input for which fast distances are inexact."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def squared_distance(z, i, j):
 
 
 def nearest(z, k):
-    """N_k(i) for every i: all j at most as far as the k-th nearest, i itself counted."""
+    """Return N_k(i) for every row i: all rows at most as far as the k-th nearest, including i itself."""
     sets = []
     for i in range(len(z)):
         distances = [squared_distance(z, i, j) for j in range(len(z))]
@@ -55,7 +55,7 @@ def paper_scale(z, k):
 
 
 rng = np.random.default_rng(7)
-# Steps of 2^-8 around ±4096 and ±8192 are exact in float32; a Gram product in float32 sees none of them.
+# Steps of 2^-8 around ±4096 and ±8192 are exact in float32, but a Gram matrix in float32 rounds all of them away.
 far_clusters = rng.choice([-8192.0, -4096.0, 4096.0, 8192.0], (4, 3))[np.arange(32) % 4]
 INPUTS = {
     "random": rng.standard_normal((40, 7)),
@@ -103,17 +103,17 @@ def test_similarity_is_equation_6(z, alpha):
     np.testing.assert_allclose(similarity(z, sigma, 5, alpha), expected, atol=2e-6)
 
 
-def test_without_sigma_similarity_takes_the_scale_of_the_batch(z):
+def test_without_sigma_similarity_uses_the_scale_of_the_batch(z):
     np.testing.assert_allclose(similarity(z, None, 5, 0.5), similarity(z, neighbor_scale(z, 5), 5, 0.5), atol=1e-6)
 
 
-def test_equal_rows_are_wholly_similar_even_at_scale_0():
+def test_equal_rows_have_similarity_1_even_at_scale_0():
     z = np.full((6, 3), 2.5, dtype=np.float32)
     assert neighbor_scale(z) == 0.0
     np.testing.assert_array_equal(similarity(z, None, 5, 0.5), np.ones((6, 6)))
 
 
-def test_a_width_of_0_tells_equal_rows_from_others():
+def test_with_a_width_of_0_only_equal_rows_are_similar():
     z = np.array([[0.0], [0.0], [1e-3]], dtype=np.float32)
     np.testing.assert_array_equal(pairwise_similarity(z, 0.0), [[1, 1, 0], [1, 1, 0], [0, 0, 1]])
 
@@ -140,7 +140,7 @@ def test_weights_are_symmetric_and_within_0_and_1(z, k, alpha, sigma):
 
 @settings(max_examples=50)
 @given(z=small_integers, seed=st.integers(0, 99), **options)
-def test_the_order_of_the_rows_does_not_matter(z, seed, *, k, alpha, sigma):
+def test_similarity_does_not_depend_on_the_order_of_the_rows(z, seed, *, k, alpha, sigma):
     order = np.random.default_rng(seed).permutation(len(z))
     expected = similarity(z, sigma, k, alpha)[np.ix_(order, order)]
     np.testing.assert_allclose(similarity(z[order], sigma, k, alpha), expected, atol=1e-6)
@@ -148,14 +148,14 @@ def test_the_order_of_the_rows_does_not_matter(z, seed, *, k, alpha, sigma):
 
 @settings(max_examples=50)
 @given(z=small_integers, shift=st.integers(-(2**20), 2**20), **options)
-def test_where_the_origin_is_does_not_matter(z, shift, *, k, alpha, sigma):
+def test_similarity_does_not_depend_on_the_origin(z, shift, *, k, alpha, sigma):
     expected = similarity(z, sigma, k, alpha)
     np.testing.assert_allclose(similarity(z + np.float32(shift), sigma, k, alpha), expected, atol=1e-6)
 
 
 @settings(max_examples=30)
 @given(z=small_integers, power=st.integers(-20, 20), k=options["k"], alpha=options["alpha"])
-def test_with_the_scale_of_the_batch_units_do_not_matter(z, power, k, alpha):
+def test_with_the_scale_of_the_batch_similarity_does_not_depend_on_the_unit(z, power, k, alpha):
     expected = similarity(z, None, k, alpha)
     np.testing.assert_allclose(similarity(z * np.float32(2.0**power), None, k, alpha), expected, atol=1e-6)
 
@@ -179,12 +179,12 @@ def test_arrays_give_arrays_and_tensors_give_tensors(function):
 
 @pytest.mark.parametrize("function", [*FUNCTIONS, neighbor_scale])
 @pytest.mark.parametrize("shape", [(0, 4), (5,), (2, 3, 4)])
-def test_anything_but_a_matrix_with_rows_is_refused(function, shape):
+def test_input_that_is_no_matrix_with_rows_is_an_error(function, shape):
     with pytest.raises(ValueError, match="matrix"):
         function(np.zeros(shape, dtype=np.float32))
 
 
-def test_options_out_of_range_are_refused():
+def test_options_out_of_range_are_errors():
     z = INPUTS["random"]
     for function in (contextual_similarity, similarity):
         with pytest.raises(ValueError, match="at least 4"):

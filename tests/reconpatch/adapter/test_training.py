@@ -1,4 +1,4 @@
-"""Training f and applying it, against the paper's steps one after the other."""
+"""Training and application of f, compared with a direct implementation of the paper's steps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ rng = np.random.default_rng(11)
 
 
 def patches(n, width, seed=0):
-    """Three groups of features, and some copies."""
+    """Return features in three groups, of which some are copies."""
     generator = np.random.default_rng(seed)
     features = generator.standard_normal((3, width))[generator.integers(0, 3, n)]
     features = features + 0.3 * generator.standard_normal((n, width))
@@ -31,7 +31,10 @@ def distances(features):
 
 
 def plain_training(features, config, *, steps, lr, gamma):
-    """The paper's steps one after the other, the loss as a double loop; f and g semi-orthogonal, seeded, no bias."""
+    """Return the weight of f and the losses of a training that follows the paper's steps and computes eq. 7 by loops.
+
+    f and g have no bias and are initialized with seeded semi-orthogonal matrices.
+    """
     n, width = features.shape
     generator = torch.Generator().manual_seed(config.seed)
     f = torch.nn.init.orthogonal_(torch.empty(config.dim, width), generator=generator).requires_grad_()
@@ -92,7 +95,7 @@ TINY = {
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_two_epochs_with_a_short_last_batch_are_the_paper_s_steps(name):
+def test_two_epochs_with_a_short_last_batch_equal_the_paper_s_steps(name):
     features = patches(21, 5)
     adapter = train_adapter(features, TINY[name])
     weight, losses = plain_training(features, TINY[name], steps=6, lr=0.02, gamma=0.6)
@@ -101,9 +104,9 @@ def test_two_epochs_with_a_short_last_batch_are_the_paper_s_steps(name):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_copies_of_a_patch_are_ties_whatever_the_matrix_product_makes_of_them(seed):
+def test_copies_of_a_patch_are_ties_although_a_matrix_product_can_round_them_differently(seed):
     features = patches(42, 5, seed)
-    features[rng.random(42) < 0.6] = features[-1]  # half of the picture is a black background
+    features[rng.random(42) < 0.6] = features[-1]  # a black background covers more than half of the image
     config = AdapterConfig(dim=4, epochs=3, batch_size=14, lr=0.02, gamma=0.6, seed=seed)
     adapter = train_adapter(features, config)
     weight, losses = plain_training(features, config, steps=9, lr=0.02, gamma=0.6)
@@ -114,7 +117,8 @@ def test_copies_of_a_patch_are_ties_whatever_the_matrix_product_makes_of_them(se
 @pytest.mark.parametrize(("lr", "raised_lr"), [(2e-4, 1.2e-3), (0.02, 0.02)])
 def test_with_fewer_steps_the_raised_rates_are_used(lr, raised_lr):
     features = patches(21, 5)
-    # 24 steps in 4, q = 6; a learning rate of 0.02 is above the cap and stays. A fixed sigma sees the teacher's scale.
+    # 24 steps are limited to 4, so q is 6. A learning rate of 0.02 is above the cap and is not raised. The fixed sigma
+    # makes the losses depend on the scale of the teacher's embeddings.
     config = AdapterConfig(dim=3, epochs=8, max_steps=4, batch_size=8, lr=lr, gamma=0.99, sigma=0.7)
     adapter = train_adapter(features, config)
     weight, losses = plain_training(features, config, steps=4, lr=raised_lr, gamma=0.94)
@@ -123,23 +127,23 @@ def test_with_fewer_steps_the_raised_rates_are_used(lr, raised_lr):
     np.testing.assert_allclose(adapter.weight, weight, atol=1e-5)
 
 
-@pytest.mark.parametrize(("images", "asked"), [(7, 4), (3, 4), (1, 2)])
-def test_batches_of_a_few_images_have_as_many_patches_of_each(images, asked):
-    config = AdapterConfig(batch_size=20, batch_images=asked, seed=3)
-    some = min(images, asked)
-    seen = []
+@pytest.mark.parametrize(("images", "batch_images"), [(7, 4), (3, 4), (1, 2)])
+def test_batches_of_a_few_images_have_the_same_number_of_patches_of_each(images, batch_images):
+    config = AdapterConfig(batch_size=20, batch_images=batch_images, seed=3)
+    drawn_images = min(images, batch_images)
+    drawn_rows = []
     for step in range(40):
         rows = _of_images(9 * images, 9, config, step)
         assert (np.diff(rows) > 0).all()
-        of, counts = np.unique(rows // 9, return_counts=True)
-        assert len(of) == some
-        assert set(counts) == {min(20 // some, 9)}
+        numbers, counts = np.unique(rows // 9, return_counts=True)
+        assert len(numbers) == drawn_images
+        assert set(counts) == {min(20 // drawn_images, 9)}
         np.testing.assert_array_equal(rows, _of_images(9 * images, 9, config, step))
-        seen.append(rows)
-    assert set(np.concatenate(seen)) == set(range(9 * images))
+        drawn_rows.append(rows)
+    assert set(np.concatenate(drawn_rows)) == set(range(9 * images))
 
 
-def test_training_takes_its_batches_from_a_few_images():
+def test_with_batch_images_the_batches_are_drawn_from_a_few_images():
     features = patches(45, 5)
     config = AdapterConfig(dim=3, epochs=2, batch_size=12, batch_images=2, lr=0.02)
     drawn = train_adapter(
@@ -152,7 +156,7 @@ def test_training_takes_its_batches_from_a_few_images():
     assert not np.allclose(trained.weight, plain.weight, atol=1e-4)
 
 
-def test_wider_than_the_features_the_weight_is_narrowed_and_keeps_all_distances():
+def test_a_weight_wider_than_the_features_is_narrowed_and_keeps_all_distances():
     features = patches(21, 4)
     config = AdapterConfig(dim=7, epochs=2, batch_size=8, lr=0.02, gamma=0.6)
     adapter = train_adapter(features, config)
@@ -162,7 +166,7 @@ def test_wider_than_the_features_the_weight_is_narrowed_and_keeps_all_distances(
 
 
 @pytest.mark.parametrize("dim", [6, 9])
-def test_training_starts_at_the_features_own_distances_where_the_width_allows(dim):
+def test_a_layer_at_least_as_wide_as_the_features_starts_with_their_distances(dim):
     features = patches(30, 6)
     adapter = train_adapter(features, AdapterConfig(dim=dim, epochs=1, lr=1e-12, batch_size=16))
     np.testing.assert_allclose(distances(embed(features, adapter.weight)), distances(features), atol=1e-5)
@@ -185,18 +189,18 @@ def test_training_moves_the_layer_and_stays_finite_over_many_steps():
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
-def test_a_handful_of_patches_can_be_trained_on(n):
+def test_training_works_with_very_few_patches(n):
     adapter = train_adapter(patches(20, 5)[:n], AdapterConfig(dim=3, epochs=3))
     assert adapter.losses.shape == (3,)
     assert np.isfinite(adapter.weight).all()
 
 
-def test_a_category_of_equal_patches_can_be_trained_on():
+def test_training_works_with_equal_patches():
     adapter = train_adapter(np.full((40, 5), 0.3, dtype=np.float32), AdapterConfig(dim=3, epochs=3, batch_size=16))
     assert np.isfinite(adapter.weight).all()
 
 
-def test_the_seed_alone_decides():
+def test_the_result_depends_only_on_the_seed_and_not_on_global_random_states():
     features = patches(50, 6)
     config = AdapterConfig(dim=4, epochs=4, batch_size=16, lr=1e-2, seed=3)
     torch.manual_seed(1)
@@ -204,7 +208,7 @@ def test_the_seed_alone_decides():
     first = train_adapter(features, config)
     torch.testing.assert_close(torch.get_rng_state(), before)
     torch.manual_seed(2)
-    np.random.seed(2)  # noqa: NPY002 - the legacy global state is what must not matter
+    np.random.seed(2)  # noqa: NPY002 - the training must not depend on the legacy global state
     second = train_adapter(features, config)
     np.testing.assert_array_equal(first.weight, second.weight)
     np.testing.assert_array_equal(first.losses, second.losses)
@@ -222,22 +226,22 @@ def test_a_read_only_memory_map_of_float16_trains_like_the_array(tmp_path):
     np.testing.assert_array_equal(embed(mapped, expected.weight), embed(features, expected.weight))
 
 
-def test_a_start_is_the_same_as_features_that_are_multiplied_by_it():
+def test_an_initialization_is_equivalent_to_features_multiplied_by_its_map():
     features, config = patches(40, 5), AdapterConfig(dim=4, epochs=3, batch_size=16, lr=1e-2)
     matrix = initial_map(features, "standard", per_image=10)
     mapped = train_adapter((features @ matrix.T).astype(np.float32), config)
-    started = train_adapter(features, replace(config, init="standard"), per_image=10)
-    np.testing.assert_allclose(started.weight, mapped.weight @ matrix, rtol=1e-3, atol=1e-4)
+    initialized = train_adapter(features, replace(config, init="standard"), per_image=10)
+    np.testing.assert_allclose(initialized.weight, mapped.weight @ matrix, rtol=1e-3, atol=1e-4)
 
 
-def test_without_training_a_start_stands_alone():
+def test_with_0_epochs_the_weight_is_the_initial_map():
     features = patches(40, 5)
     adapter = train_adapter(features, AdapterConfig(init="neighbors", epochs=0), per_image=10)
     np.testing.assert_array_equal(adapter.weight, initial_map(features, "neighbors", per_image=10))
     assert (adapter.schedule.steps, len(adapter.losses)) == (0, 0)
 
 
-def test_batches_and_weights_may_come_from_the_caller():
+def test_a_variant_replaces_batches_and_similarities():
     features, config = patches(40, 5), AdapterConfig(dim=4, epochs=3, batch_size=8, lr=1e-2)
     drawn, weighed = [], []
 
@@ -255,7 +259,7 @@ def test_batches_and_weights_may_come_from_the_caller():
     assert not np.allclose(adapter.losses, train_adapter(features, config).losses)
 
 
-def test_progress_is_told_after_every_step():
+def test_progress_is_reported_after_every_step():
     calls = []
     config = AdapterConfig(dim=4, epochs=2, batch_size=16)
     train_adapter(
@@ -264,34 +268,34 @@ def test_progress_is_told_after_every_step():
     assert calls == [(step, 6) for step in range(1, 7)]
 
 
-def test_features_that_are_not_finite_stop_training_and_are_named():
+def test_features_that_are_not_finite_are_an_error():
     features = patches(40, 5)
     features[17, 2] = np.nan
-    with pytest.raises(ValueError, match=r"not finite at step [123] of 3: the patch features hold NaN"):
+    with pytest.raises(ValueError, match=r"not finite at step [123] of 3: the patch features contain NaN"):
         train_adapter(features, AdapterConfig(dim=4, epochs=1, batch_size=16))
 
 
-def test_an_overflow_stops_training_and_says_what_to_try():
+def test_an_overflow_is_an_error_with_a_remedy():
     features = 1e30 * patches(40, 5)
     with pytest.raises(
-        ValueError, match=r"not finite at step 1 of 3: try a lower lr than 0\.01, or smaller .*e\+30 in this batch"
+        ValueError, match=r"not finite at step 1 of 3\. Reduce lr \(now 0\.01\) or scale .*e\+30 in this batch"
     ):
         train_adapter(features, AdapterConfig(dim=4, epochs=1, batch_size=16, lr=1e-2))
 
 
-def test_the_identity_is_not_trained_and_only_matrices_are():
-    with pytest.raises(ValueError, match="epochs is 0"):
+def test_training_of_the_identity_and_features_of_a_wrong_shape_are_errors():
+    with pytest.raises(ValueError, match="epochs 0 with init 'raw'"):
         train_adapter(patches(40, 5), AdapterConfig(epochs=0))
     for shape in ((40,), (2, 20, 5)):
-        with pytest.raises(ValueError, match="one patch a row"):
+        with pytest.raises(ValueError, match="one row per patch"):
             train_adapter(np.zeros(shape, dtype=np.float32), AdapterConfig())
     with pytest.raises(ValueError, match="no patch features"):
         train_adapter(np.zeros((0, 5), dtype=np.float32), AdapterConfig())
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-def test_embed_applies_the_layer_and_keeps_the_kind(dtype):
-    features = patches(20_000, 6).astype(dtype)  # more than a block
+def test_embed_returns_an_array_for_an_array_and_a_tensor_for_a_tensor(dtype):
+    features = patches(20_000, 6).astype(dtype)  # more rows than embed processes at a time
     weight = rng.standard_normal((3, 6)).astype(np.float32)
     expected = features.astype(np.float64) @ weight.T.astype(np.float64)
     embedded = embed(features, weight)
@@ -312,10 +316,10 @@ def test_without_a_weight_embed_is_a_float32_copy(dtype):
         assert not np.shares_memory(embedded, features)
 
 
-def test_embed_refuses_features_of_another_width():
+def test_embedding_features_of_another_width_is_an_error():
     weight = np.zeros((3, 6), dtype=np.float32)
     for features in (np.zeros((4, 5)), np.zeros(6), torch.zeros(4, 5)):
-        with pytest.raises(ValueError, match=r"must be \(n, 6\)"):
+        with pytest.raises(ValueError, match=r"must have shape \(n, 6\)"):
             embed(features, weight)
-    with pytest.raises(ValueError, match=r"must be \(n, C'\)"):
+    with pytest.raises(ValueError, match=r"must have shape \(n, C'\)"):
         embed(np.zeros(6), None)

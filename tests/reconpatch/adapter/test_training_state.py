@@ -1,4 +1,4 @@
-"""A training that is interrupted goes on where it was, and ends as if nothing had happened."""
+"""An interrupted training resumes at its checkpoint and gives the same result as without the interruption."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ def features() -> np.ndarray:
     return np.random.default_rng(0).normal(size=(200, 8)).astype(np.float16)
 
 
-@pytest.mark.parametrize("at", [1, 7, 104, 149])  # within an epoch of seven batches, at its end, after a look, the last
-def test_going_on_gives_the_same_to_the_bit(features: np.ndarray, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+# Within an epoch (seven batches), at its end, after a measurement of the spread, and before the last step.
+@pytest.mark.parametrize("at", [1, 7, 104, 149])
+def test_a_resumed_training_is_bit_identical(features: np.ndarray, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
     monkeypatch.setattr(adapter, "KEEP_EVERY", 0)
     whole = train_adapter(features, CONFIG)
-    kept: list[bytes] = []
+    checkpoints: list[bytes] = []
 
     def interrupt(step: int, steps: int) -> None:
         if step == at + 1:
@@ -32,32 +33,36 @@ def test_going_on_gives_the_same_to_the_bit(features: np.ndarray, monkeypatch: p
         train_adapter(
             features,
             CONFIG,
-            progress=TrainingProgress(on_step=interrupt, save_checkpoint=lambda arrays: kept.append(save(arrays))),
+            progress=TrainingProgress(
+                on_step=interrupt, save_checkpoint=lambda arrays: checkpoints.append(save(arrays))
+            ),
         )
-    assert len(kept) == at
-    seen: list[int] = []
-    resumed = TrainingProgress(checkpoint=load(kept[-1]), on_step=lambda step, steps: seen.append(step))
-    again = train_adapter(features, CONFIG, progress=resumed)
-    assert seen == list(range(at + 1, 151))
-    assert again.weight.tobytes() == whole.weight.tobytes()
-    assert again.losses.tobytes() == whole.losses.tobytes()
-    assert again.spreads == whole.spreads
-    assert again.schedule == whole.schedule
+    assert len(checkpoints) == at
+    steps_done: list[int] = []
+    progress = TrainingProgress(checkpoint=load(checkpoints[-1]), on_step=lambda step, steps: steps_done.append(step))
+    resumed = train_adapter(features, CONFIG, progress=progress)
+    assert steps_done == list(range(at + 1, 151))
+    assert resumed.weight.tobytes() == whole.weight.tobytes()
+    assert resumed.losses.tobytes() == whole.losses.tobytes()
+    assert resumed.spreads == whole.spreads
+    assert resumed.schedule == whole.schedule
 
 
-def test_what_is_kept_does_not_change_with_the_training(features: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_saved_checkpoint_does_not_change_with_the_training(
+    features: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(adapter, "KEEP_EVERY", 0)
-    kept: list[dict[str, np.ndarray]] = []
+    checkpoints: list[dict[str, np.ndarray]] = []
     first: dict[str, bytes] = {}
 
-    def keep(arrays: dict[str, np.ndarray]) -> None:
-        kept.append(arrays)
+    def save_checkpoint(arrays: dict[str, np.ndarray]) -> None:
+        checkpoints.append(arrays)
         first.update({name: array.tobytes() for name, array in arrays.items()} if not first else {})
 
-    train_adapter(features, CONFIG, progress=TrainingProgress(save_checkpoint=keep))
-    assert {name: array.tobytes() for name, array in kept[0].items()} == first
-    assert kept[-1]["f"].tobytes() != first["f"]
+    train_adapter(features, CONFIG, progress=TrainingProgress(save_checkpoint=save_checkpoint))
+    assert {name: array.tobytes() for name, array in checkpoints[0].items()} == first
+    assert checkpoints[-1]["f"].tobytes() != first["f"]
 
 
-def test_nothing_is_kept_of_a_training_that_is_soon_over(features: np.ndarray) -> None:
+def test_a_short_training_saves_no_checkpoint(features: np.ndarray) -> None:
     train_adapter(features, CONFIG, progress=TrainingProgress(save_checkpoint=lambda arrays: pytest.fail("saved")))

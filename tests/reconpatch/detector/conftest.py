@@ -1,4 +1,4 @@
-"""A fitted and calibrated model."""
+"""Fixture of the detector tests: a fitted and calibrated model."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ from tests.reconpatch.detector.models import maps, model
 
 @pytest.fixture
 def fitted() -> Model:
-    found, _ = normalize(model(), maps(0, 30))
-    return calibrate(found, predict(found, maps(1, 40)).scores)
+    normalized, _ = normalize(model(), maps(0, 30))
+    return calibrate(normalized, predict(normalized, maps(1, 40)).scores)

@@ -1,4 +1,4 @@
-"""model.json: a model comes back exactly, and what is damaged or of another version is rejected in one sentence."""
+"""model.json: a model is restored exactly; a damaged file or one of another version is an error of one line."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ from reconpatch.exceptions import ModelError
 from tests.reconpatch.detector.models import maps, model
 
 
-def test_a_model_comes_back_from_its_json_exactly(fitted: Model) -> None:
+def test_a_model_is_restored_exactly(fitted: Model) -> None:
     text = to_json(fitted)
     assert from_json(text) == fitted
     assert from_json(text.encode()) == fitted
     assert json.loads(text)["holdout_scores"] == sorted(fitted.holdout_scores)
 
 
-def test_a_model_of_code_with_other_numbers_is_refused(fitted: Model) -> None:
+def test_a_model_of_another_code_version_is_an_error(fitted: Model) -> None:
     other = replace(fitted, code_version=CODE_VERSION - 1)
-    with pytest.raises(ModelError, match=f"version {CODE_VERSION - 1}, this is {CODE_VERSION}.*fit it again"):
+    message = rf"version {CODE_VERSION - 1}\. This is code version {CODE_VERSION}, .*\. Fit the model again\.$"
+    with pytest.raises(ModelError, match=message):
         from_json(to_json(other))
 
 
-def test_a_model_of_a_later_format_is_refused(fitted: Model) -> None:
+def test_a_model_of_a_later_format_is_an_error(fitted: Model) -> None:
     stored = {**json.loads(to_json(fitted)), "format": FORMAT + 1, "new_field": 1}
-    with pytest.raises(ModelError, match=f"format {FORMAT + 1}, and this version reads up to {FORMAT}"):
+    with pytest.raises(ModelError, match=f"format {FORMAT + 1}, but this version reads formats up to {FORMAT}"):
         from_json(json.dumps(stored))
 
 
@@ -39,8 +40,8 @@ DAMAGED = ["", "[]", "null", "{", '{"format": 1}', '{"format": 1, "members": 3}'
 
 
 @pytest.mark.parametrize("text", DAMAGED, ids=range(len(DAMAGED)))
-def test_a_damaged_model_is_refused_in_one_sentence(text: str | bytes) -> None:
-    with pytest.raises(ModelError, match=r"^model\.json is damaged \(.*\); fit the model again\.$"):
+def test_a_damaged_model_is_an_error_of_one_line(text: str | bytes) -> None:
+    with pytest.raises(ModelError, match=r"^model\.json is damaged \(.*\)\. Fit the model again\.$"):
         from_json(text)
 
 
@@ -70,9 +71,9 @@ def test_a_damaged_model_is_refused_in_one_sentence(text: str | bytes) -> None:
         ("false_alarm_bound", float("nan")),
     ],
 )
-def test_a_field_that_no_model_has_is_named(fitted: Model, field: str, value: Any) -> None:
+def test_a_field_with_an_invalid_value_is_named(fitted: Model, field: str, value: Any) -> None:
     stored = {**json.loads(to_json(fitted)), field: value}
-    with pytest.raises(ModelError, match=rf"^model\.json is damaged \(.*{field}.*\); fit the model again\.$"):
+    with pytest.raises(ModelError, match=rf"^model\.json is damaged \(.*{field}.*\)\. Fit the model again\.$"):
         from_json(json.dumps(stored))
 
 
@@ -97,22 +98,22 @@ def test_a_field_that_no_model_has_is_named(fitted: Model, field: str, value: An
         ("grid", [8, 8.5]),
     ],
 )
-def test_a_members_field_that_no_model_has_is_named(fitted: Model, field: str, value: Any) -> None:
+def test_a_field_of_a_member_with_an_invalid_value_is_named(fitted: Model, field: str, value: Any) -> None:
     stored = json.loads(to_json(fitted))
     stored["members"][1][field] = value
-    with pytest.raises(ModelError, match=rf"^model\.json is damaged \(.*{field}.*\); fit the model again\.$"):
+    with pytest.raises(ModelError, match=rf"^model\.json is damaged \(.*{field}.*\)\. Fit the model again\.$"):
         from_json(json.dumps(stored))
 
 
 @pytest.mark.parametrize("field", ["threshold", "holdout_scores", "members", "fusion"])
-def test_a_field_that_is_not_there_is_named(fitted: Model, field: str) -> None:
+def test_a_missing_field_is_named(fitted: Model, field: str) -> None:
     stored = json.loads(to_json(fitted))
     del stored[field]
     with pytest.raises(ModelError, match=f"KeyError: '{field}'"):
         from_json(json.dumps(stored))
 
 
-def test_a_whole_number_may_stand_for_any_and_a_field_of_later_code_is_passed_over(fitted: Model) -> None:
+def test_an_integer_is_read_as_a_float_and_an_unknown_field_is_ignored(fitted: Model) -> None:
     stored = {**json.loads(to_json(fitted)), "threshold": 3, "later": [1]}
     assert from_json(json.dumps(stored)).threshold == 3
 
@@ -121,11 +122,13 @@ TEXT = to_json(calibrate(normalize(model(), maps(0, 5))[0], [1.0, 2.0])).encode(
 
 
 @given(st.integers(0, len(TEXT) - 1), st.none() | st.integers(1, 255))
-def test_one_byte_that_fell_over_or_an_end_that_is_cut_off_is_a_model_or_refused(place: int, flip: int | None) -> None:
-    """Refused as what every reader of models expects; a digit that is another digit nobody can see."""
-    text = TEXT[:place] if flip is None else TEXT[:place] + bytes([TEXT[place] ^ flip]) + TEXT[place + 1 :]
+def test_text_with_a_changed_byte_or_a_missing_end_is_either_read_or_a_model_error(
+    offset: int, flip: int | None
+) -> None:
+    """No other exception is raised. A changed digit cannot be detected; the model must still be usable."""
+    text = TEXT[:offset] if flip is None else TEXT[:offset] + bytes([TEXT[offset] ^ flip]) + TEXT[offset + 1 :]
     try:
-        found = from_json(text)
+        restored = from_json(text)
     except ModelError:
         return
-    assert predict(found, maps(2, 3)).scores.shape == (3,)
+    assert predict(restored, maps(2, 3)).scores.shape == (3,)

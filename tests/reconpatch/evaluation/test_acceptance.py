@@ -1,4 +1,4 @@
-"""The acceptance test: models as good as the active one pass, blind and worse ones do not."""
+"""The acceptance test: which candidates pass, which are rejected, and when the test is inconclusive."""
 
 from __future__ import annotations
 
@@ -11,90 +11,91 @@ NO_LABELS = np.empty(0, np.int64)
 
 
 def evidence(n: int = 60, apart: float = 2.5, seed: int = 0, real: np.ndarray | None = None) -> Evidence:
-    """Scores of n good images, and of copies that are `apart` standard deviations higher."""
+    """Return scores of n good images and of copies, which are on average `apart` standard deviations higher."""
     random = np.random.default_rng(seed)
     good = random.normal(size=n)
     return Evidence(good, good + apart + random.normal(size=n), np.empty(0) if real is None else real)
 
 
-def test_a_first_model_that_is_sound_passes() -> None:
-    found = acceptance_test(evidence(), None, NO_LABELS, 0.01)
-    assert (found.status, found.reasons, found.comparisons, found.images) == ("passed", (), (), 60)
+def test_a_sound_first_model_passes() -> None:
+    result = acceptance_test(evidence(), None, NO_LABELS, 0.01)
+    assert (result.status, result.reasons, result.comparisons, result.images) == ("passed", (), (), 60)
 
 
 def test_a_candidate_as_good_as_the_active_model_passes() -> None:
     for seed in range(20):
-        found = acceptance_test(evidence(seed=seed), evidence(seed=100 + seed, apart=2.4), NO_LABELS, 0.01, margin=0.05)
-        assert found.status == "passed", found.reasons
+        active = evidence(seed=100 + seed, apart=2.4)
+        result = acceptance_test(evidence(seed=seed), active, NO_LABELS, 0.01, margin=0.05)
+        assert result.status == "passed", result.reasons
 
 
-def test_a_model_that_has_gone_blind_is_rejected_for_that() -> None:
-    found = acceptance_test(evidence(apart=0.0), evidence(), NO_LABELS, 0.01)
-    assert found.status == "rejected"
-    assert [reason[:26] for reason in found.reasons] == ["AUROC of pasted defects 0."]
-    (comparison,) = found.comparisons
+def test_a_candidate_that_does_not_respond_to_defects_is_rejected() -> None:
+    result = acceptance_test(evidence(apart=0.0), evidence(), NO_LABELS, 0.01)
+    assert result.status == "rejected"
+    assert [reason[:34] for reason in result.reasons] == ["The AUROC for pasted defects is 0."]
+    (comparison,) = result.comparisons
     assert comparison.worse == 1.0
     assert comparison.candidate < comparison.active
 
 
-def test_a_blind_first_model_has_nobody_to_be_worse_than() -> None:
+def test_a_first_model_that_does_not_respond_to_defects_passes() -> None:
     assert acceptance_test(evidence(apart=0.0), None, NO_LABELS, 0.01).status == "passed"
 
 
-def test_the_margin_is_the_users() -> None:
+def test_the_margin_decides_whether_a_worse_candidate_is_rejected() -> None:
     worse, active = evidence(apart=1.5), evidence(apart=2.5)
     assert acceptance_test(worse, active, NO_LABELS, 0.01, margin=0.02).status == "rejected"
     assert acceptance_test(worse, active, NO_LABELS, 0.01, margin=0.5).status == "passed"
 
 
-def test_labelled_defects_are_asked_too() -> None:
+def test_labeled_defects_are_compared_too() -> None:
     labels = np.arange(60) % 2
     random = np.random.default_rng(0)
-    sees, blind = 3.0 * labels + random.normal(size=60), random.normal(size=60)
-    found = acceptance_test(evidence(real=blind), evidence(real=sees), labels, 0.01)
-    assert found.status == "rejected"
-    assert found.reasons[0].startswith("AUROC of labelled defects")
-    assert [compared.of for compared in found.comparisons] == ["pasted", "labelled"]
+    separated, mixed = 3.0 * labels + random.normal(size=60), random.normal(size=60)
+    result = acceptance_test(evidence(real=mixed), evidence(real=separated), labels, 0.01)
+    assert result.status == "rejected"
+    assert result.reasons[0].startswith("The AUROC for labeled defects is 0.")
+    assert [compared.of for compared in result.comparisons] == ["pasted", "labelled"]
 
 
-def test_labels_of_one_kind_compare_nothing() -> None:
+def test_without_labels_of_both_classes_only_pasted_defects_are_compared() -> None:
     real = np.zeros(5)
-    found = acceptance_test(evidence(real=real), evidence(real=real), np.zeros(5, int), 0.01)
-    assert [compared.of for compared in found.comparisons] == ["pasted"]
+    result = acceptance_test(evidence(real=real), evidence(real=real), np.zeros(5, int), 0.01)
+    assert [compared.of for compared in result.comparisons] == ["pasted"]
 
 
 @pytest.mark.parametrize("broken", [np.nan, np.inf])
-def test_scores_that_are_no_numbers_are_rejected_however_few(broken: float) -> None:
+def test_scores_that_are_not_finite_are_rejected_for_any_number_of_images(broken: float) -> None:
     good = np.array([0.0, broken, 1.0])
-    found = acceptance_test(Evidence(good, good, np.empty(0)), None, NO_LABELS, 0.01)
-    assert found.status == "rejected"
-    assert "2 of 6 scores are not finite" in found.reasons[0]
+    result = acceptance_test(Evidence(good, good, np.empty(0)), None, NO_LABELS, 0.01)
+    assert result.status == "rejected"
+    assert "2 of 6 scores are not finite" in result.reasons[0]
 
 
-def test_a_model_that_separates_nothing_is_rejected_however_few() -> None:
-    found = acceptance_test(Evidence(np.ones(3), np.ones(3), np.empty(0)), None, NO_LABELS, 0.01)
-    assert found.status == "rejected"
-    assert "does not separate any images" in found.reasons[0]
+def test_equal_scores_are_rejected_for_any_number_of_images() -> None:
+    result = acceptance_test(Evidence(np.ones(3), np.ones(3), np.empty(0)), None, NO_LABELS, 0.01)
+    assert result.status == "rejected"
+    assert "does not separate any images" in result.reasons[0]
 
 
-def test_with_few_images_it_is_inconclusive() -> None:
+def test_with_few_images_the_test_is_inconclusive() -> None:
     few = FEWEST - 1
-    found = acceptance_test(evidence(few, apart=0.0), evidence(few), NO_LABELS, 0.01)
-    assert found.status == "inconclusive"
-    assert found.comparisons == ()
-    assert f"{few} held-out good images" in found.reasons[0]
+    result = acceptance_test(evidence(few, apart=0.0), evidence(few), NO_LABELS, 0.01)
+    assert result.status == "inconclusive"
+    assert result.comparisons == ()
+    assert f"There are {few} calibration images" in result.reasons[0]
 
 
-def test_a_broken_bound_is_rejected() -> None:
-    """Every other image is unlike the first ones."""
+def test_a_candidate_that_exceeds_its_bound_is_rejected() -> None:
+    """Every second image has a much higher score, so the threshold from the other images flags it."""
     good = np.random.default_rng(0).normal(size=100) + 5.0 * (np.arange(100) % 2)
-    found = acceptance_test(evidence_of(good), None, NO_LABELS, 0.1)
-    assert found.status == "rejected"
-    assert "flags 50 of 50" in found.reasons[0]
+    result = acceptance_test(evidence_of(good), None, NO_LABELS, 0.1)
+    assert result.status == "rejected"
+    assert "flags 50 of the other 50" in result.reasons[0]
 
 
 def test_a_bound_that_holds_is_rejected_less_than_once_in_five_hundred() -> None:
-    """Scores with heavy tails, small rates: 2,000 candidates."""
+    """The check is repeated for 2,000 candidates, whose scores have heavy tails."""
     rejected = sum(
         acceptance_test(evidence_of(np.random.default_rng(seed).standard_cauchy(40)), None, NO_LABELS, 0.05).status
         == "rejected"
@@ -104,19 +105,20 @@ def test_a_bound_that_holds_is_rejected_less_than_once_in_five_hundred() -> None
 
 
 def evidence_of(good: np.ndarray) -> Evidence:
+    """Return the given scores of good images, with copies that score 1 higher."""
     return Evidence(good, good + 1.0, np.empty(0))
 
 
-def test_one_outlier_is_never_too_many_and_then_the_share_counts() -> None:
+def test_one_outlier_is_accepted_and_more_are_limited_by_the_share() -> None:
     assert [too_many_outliers(outliers, 10, 0.05) for outliers in (0, 1, 2)] == [False, False, True]
     assert [too_many_outliers(outliers, 100, 0.05) for outliers in (5, 6)] == [False, True]
     assert not too_many_outliers(100, 100, 1.0)
 
 
 def test_evidence_of_other_images_is_an_error() -> None:
-    with pytest.raises(ValueError, match="have not scored the same images"):
+    with pytest.raises(ValueError, match="must score the same images; got scores of 30 and 31 good images"):
         acceptance_test(evidence(30), evidence(31), NO_LABELS, 0.01)
-    with pytest.raises(ValueError, match="one label per real image"):
+    with pytest.raises(ValueError, match="one label per test image"):
         acceptance_test(evidence(30, real=np.ones(2)), None, NO_LABELS, 0.01)
 
 

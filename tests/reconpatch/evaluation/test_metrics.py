@@ -1,4 +1,4 @@
-"""Metrics against scikit-learn and against loops, on random, tied, constant and inverted scores."""
+"""Metrics compared with scikit-learn and with loops, on random, tied, constant and inverted scores."""
 
 from __future__ import annotations
 
@@ -35,19 +35,20 @@ Bools = NDArray[np.bool_]
 
 
 def sklearn_f1_max(labels: Bools, scores: Floats) -> float:
+    """Return the largest F1 on scikit-learn's precision-recall curve."""
     precision, recall, _ = precision_recall_curve(labels, scores)
     with np.errstate(invalid="ignore"):
         return float(np.nanmax(2 * precision * recall / (precision + recall)))
 
 
 def naive_aupro(maps: Floats, masks: Bools, max_fpr: float) -> float:
-    """By the definition: all thresholds, all regions, one trapezoid after the other, interpolated at the limit."""
+    """Return AUPRO by its definition: loop over thresholds and regions, and add trapezoids up to the limit."""
     regions = [region for n, mask in enumerate(masks) for region in flood_regions(n, mask)]
     fprs, overlaps = [0.0], [0.0]
     for threshold in sorted(set(maps.ravel().tolist()), reverse=True):
-        found = maps >= threshold
-        fprs.append(float((found & ~masks).sum() / (~masks).sum()))
-        overlaps.append(float(np.mean([np.mean([found[pixel] for pixel in region]) for region in regions])))
+        detected = maps >= threshold
+        fprs.append(float((detected & ~masks).sum() / (~masks).sum()))
+        overlaps.append(float(np.mean([np.mean([detected[pixel] for pixel in region]) for region in regions])))
     area = 0.0
     for i in range(1, len(fprs)):
         x0, x1, y0, y1 = fprs[i - 1], fprs[i], overlaps[i - 1], overlaps[i]
@@ -61,7 +62,7 @@ def naive_aupro(maps: Floats, masks: Bools, max_fpr: float) -> float:
 
 
 def flood_regions(n: int, mask: Bools) -> list[list[tuple[int, int, int]]]:
-    """8-connected regions of one mask, by flooding, as lists of (n, row, column)."""
+    """Return the 8-connected regions of one mask, found by flooding, as lists of (n, row, column)."""
     todo = {(int(r), int(c)) for r, c in np.argwhere(mask)}
     regions = []
     while todo:
@@ -78,6 +79,7 @@ def flood_regions(n: int, mask: Bools) -> list[list[tuple[int, int, int]]]:
 
 
 def score_kinds(shape: tuple[int, ...], truth: Bools) -> dict[str, Floats]:
+    """Return scores of several kinds for the given labels or masks, by name."""
     rng = np.random.default_rng(7)
     good = rng.normal(size=shape).astype(np.float32) + truth
     return {
@@ -98,7 +100,7 @@ KINDS = list(score_kinds((1,), np.zeros(1, bool)))
 
 
 def some_masks(seed: int = 3) -> Bools:
-    """Five masks of 9 x 9: some speckles, a block, none, all, and a touching diagonal."""
+    """Return five masks of 9 x 9 pixels: random pixels, a block and a pixel, empty, full, and a diagonal."""
     masks = np.zeros((5, 9, 9), bool)
     masks[0] = np.random.default_rng(seed).random((9, 9)) < 0.2
     masks[1, 2:6, 1:4] = True
@@ -148,12 +150,12 @@ def test_regions_that_touch_diagonally_are_one() -> None:
     masks[0, [0, 1], [0, 1]] = True  # one region of two pixels
     masks[0, 4:6, 4:6] = True  # one region of four
     maps = np.zeros((1, 6, 6), np.float32)
-    maps[0, 0, 0] = 2.0  # half of the first region, and nothing else, above all good pixels
-    # With 1 of 2 regions half found, the curve starts at 1/4 and rises to 1 along one ramp over all good pixels.
+    maps[0, 0, 0] = 2.0  # only half of the first region scores above the good pixels
+    # One of two regions is half detected, so the curve starts at 1/4. It rises to 1 along a ramp over all good pixels.
     assert aupro(maps, masks, 0.3) == pytest.approx(0.25 + 0.75 * 0.3 / 2)
 
 
-def test_regions_weigh_the_same_whatever_their_size() -> None:
+def test_all_regions_have_the_same_weight() -> None:
     masks = np.zeros((2, 8, 8), bool)
     masks[0, :5, :5] = True
     masks[0, 7, 7] = True
@@ -162,7 +164,7 @@ def test_regions_weigh_the_same_whatever_their_size() -> None:
     assert aupro(maps, masks, 0.3) == pytest.approx(0.5 + 0.5 * 0.3 / 2)
 
 
-def test_regions_of_neighboring_images_stay_apart() -> None:
+def test_regions_of_consecutive_images_are_not_connected() -> None:
     masks = np.zeros((2, 3, 3), bool)
     masks[0, 2, 0] = masks[1, 0, :] = True
     maps = np.zeros((2, 3, 3), np.float32)
@@ -171,7 +173,7 @@ def test_regions_of_neighboring_images_stay_apart() -> None:
 
 
 @pytest.mark.parametrize("max_fpr", [0.05, 0.3, 1.0])
-def test_a_constant_map_gets_the_chance_diagonal(max_fpr: float) -> None:
+def test_a_constant_map_gets_the_chance_level(max_fpr: float) -> None:
     masks = some_masks()
     maps = np.full(masks.shape, 1.5, np.float32)
     assert aupro(maps, masks, max_fpr) == pytest.approx(max_fpr / 2)
@@ -184,7 +186,7 @@ def test_aupro_is_one_for_a_perfect_map_and_zero_for_its_opposite() -> None:
     assert aupro(-masks.astype(np.float32), masks) == 0.0
 
 
-def test_aupro_where_no_defective_pixel_is_found_before_the_limit() -> None:
+def test_aupro_is_0_if_no_defective_pixel_is_detected_below_the_limit() -> None:
     maps = np.array([[[5.0, 4.0, 3.0, 2.0, 1.0]]], np.float32)
     masks = np.array([[[False, False, False, False, True]]])
     assert aupro(maps, masks, 0.3) == 0.0
@@ -193,21 +195,21 @@ def test_aupro_where_no_defective_pixel_is_found_before_the_limit() -> None:
 
 def test_d_prime_is_equation_12() -> None:
     scores = np.array([0.0, 2.0, 5.0, 9.0])
-    # Means 1 and 7; deviations (ddof 0) 1 and 2.
+    # The means are 1 and 7, the standard deviations (ddof 0) 1 and 2.
     assert d_prime(scores, [0, 0, 1, 1]) == pytest.approx(6.0 / np.sqrt((1.0 + 4.0) / 2.0))
     assert d_prime(scores, [1, 1, 0, 0]) == d_prime(scores, [0, 0, 1, 1])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_d_prime_neither_overflows_nor_loses_small_scores(dtype: type) -> None:
+def test_d_prime_is_exact_for_very_large_and_very_small_scores(dtype: type) -> None:
     scores: NDArray[np.floating] = np.array([0.0, 2.0, 5.0, 9.0], dtype)
     expected = 6.0 / np.sqrt(2.5)
     for unit in (np.finfo(dtype).max / 16, np.finfo(dtype).tiny * 2):
         assert d_prime(scores * dtype(unit), [0, 0, 1, 1]) == pytest.approx(expected)
 
 
-def test_d_prime_needs_a_deviation_in_one_class_at_least() -> None:
-    assert np.std(np.full(3, 0.1)) > 0.0  # the mean of equal numbers rounds
+def test_d_prime_needs_a_deviation_in_at_least_one_class() -> None:
+    assert np.std(np.full(3, 0.1)) > 0.0  # the mean of equal numbers is rounded, so NumPy's deviation is not 0
     assert d_prime([0.1, 0.1, 0.1, 1.0, 1.0, 1.0], [0, 0, 0, 1, 1, 1]) is None
     assert d_prime([0.0, 0.0, 1.0], [0, 0, 1]) is None
     assert d_prime([0.0, 0.0, 0.0], [0, 0, 1]) is None
@@ -236,7 +238,7 @@ def test_a_single_good_or_defective_pixel_is_enough() -> None:
         assert aupro(maps, truth, 0.3) == pytest.approx(naive_aupro(maps, truth, 0.3))
 
 
-def test_single_functions_are_the_fields_of_the_whole() -> None:
+def test_single_functions_return_the_fields_of_all_metrics() -> None:
     masks = some_masks()
     maps = score_kinds(masks.shape, masks)["random"]
     assert pixel_metrics(maps, masks, 0.1) == PixelMetrics(
@@ -260,7 +262,7 @@ def test_arrays_and_tensors_of_all_dtypes_give_python_floats() -> None:
     assert image_auroc([1, 2, 3], [0, 1, 1]) == 1.0
 
 
-def test_the_input_is_left_as_it_was() -> None:
+def test_the_input_is_not_changed() -> None:
     masks = some_masks()
     maps = score_kinds(masks.shape, masks)["random"]
     before = maps.copy()
@@ -275,7 +277,7 @@ def test_the_input_is_left_as_it_was() -> None:
 def test_image_scores_must_be_finite(function: Callable[..., object], bad: float) -> None:
     with pytest.raises(ValueError, match="finite"):
         function([0.0, bad, 1.0], [0, 0, 1])
-    with pytest.raises(ValueError, match="finite"):  # one class only is no excuse
+    with pytest.raises(ValueError, match="finite"):  # also if only one class occurs
         function([0.0, bad, 1.0], [0, 0, 0])
 
 
@@ -290,8 +292,8 @@ def test_maps_must_be_finite(bad: float) -> None:
 @pytest.mark.parametrize(
     ("scores", "labels", "message"),
     [
-        ([1.0, 2.0], [0, 1, 1], "same 1 dimension"),
-        ([[1.0], [2.0]], [[0], [1]], "same 1 dimension"),
+        ([1.0, 2.0], [0, 1, 1], "same shape with 1 dimension; got"),
+        ([[1.0], [2.0]], [[0], [1]], "same shape with 1 dimension; got"),
         ([1.0, 2.0], [0, 2], "labels must be bool"),
         ([1.0, 2.0], [0.0, np.nan], "labels must be bool"),
         ([1.0, 2.0], [0, None], "labels must be bool"),
@@ -299,16 +301,16 @@ def test_maps_must_be_finite(bad: float) -> None:
         (["a", "b"], [0, 1], "finite"),
     ],
 )
-def test_image_metrics_refuse_what_does_not_fit(scores: object, labels: object, message: str) -> None:
+def test_invalid_scores_and_labels_are_errors(scores: object, labels: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         image_metrics(scores, labels)
 
 
-def test_pixel_metrics_refuse_what_does_not_fit() -> None:
+def test_invalid_maps_and_masks_are_errors() -> None:
     maps, masks = np.zeros((2, 4, 4), np.float32), np.zeros((2, 4, 4), bool)
-    with pytest.raises(ValueError, match="same 3 dimensions"):
+    with pytest.raises(ValueError, match="same shape with 3 dimensions; got"):
         pixel_metrics(maps, masks[:1])
-    with pytest.raises(ValueError, match="same 3 dimensions"):
+    with pytest.raises(ValueError, match="same shape with 3 dimensions; got"):
         pixel_metrics(maps[0], masks[0])
     with pytest.raises(ValueError, match="masks must be bool"):
         pixel_metrics(maps, masks.astype(np.uint8) + np.uint8(255))
@@ -317,14 +319,14 @@ def test_pixel_metrics_refuse_what_does_not_fit() -> None:
             aupro(maps, masks, max_fpr)
 
 
-# Integers from a small range: many ties, and every transform below is exact on them.
+# Integers from a small range give many ties, and every transformation below is exact on them.
 grids = st.lists(st.tuples(st.integers(-6, 6), st.booleans()), min_size=2, max_size=40).filter(
     lambda rows: len({label for _, label in rows}) == 2
 )
 
 
 @given(grids)
-def test_auroc_depends_on_the_order_alone(rows: list[tuple[int, bool]]) -> None:
+def test_auroc_depends_only_on_the_order_of_the_scores(rows: list[tuple[int, bool]]) -> None:
     scores, labels = np.array([row[0] for row in rows], np.float64), np.array([row[1] for row in rows])
     for transformed in (3.0 * scores + 100.0, scores**3, np.exp(scores), np.arctan(scores)):
         assert image_auroc(transformed, labels) == image_auroc(scores, labels)
@@ -346,7 +348,7 @@ def test_auroc_of_negated_scores_is_the_complement(rows: list[tuple[int, bool]])
     masks=arrays(np.bool_, (2, 4, 5)),
     max_fpr=st.sampled_from([1e-6, 0.01, 0.3, 0.5, 1.0]),
 )
-def test_aupro_is_the_loops_and_within_0_and_1(maps: Floats, masks: Bools, max_fpr: float) -> None:
+def test_aupro_equals_the_loops_and_is_within_0_and_1(maps: Floats, masks: Bools, max_fpr: float) -> None:
     value = aupro(maps, masks, max_fpr)
     if masks.all() or not masks.any():
         assert value is None
@@ -358,23 +360,26 @@ def test_aupro_is_the_loops_and_within_0_and_1(maps: Floats, masks: Bools, max_f
 
 @given(arrays(np.int8, (2, 4, 5), elements=st.integers(-3, 3)), arrays(np.bool_, (2, 4, 5)))
 def test_aupro_does_not_depend_on_the_order_of_images(maps: NDArray[np.int8], masks: Bools) -> None:
-    value, turned = aupro(maps, masks), aupro(maps[::-1], masks[::-1])
-    assert turned == (None if value is None else pytest.approx(value, abs=1e-12))
+    value, reversed_value = aupro(maps, masks), aupro(maps[::-1], masks[::-1])
+    assert reversed_value == (None if value is None else pytest.approx(value, abs=1e-12))
 
 
 @given(st.lists(st.tuples(st.integers(-4, 4), st.booleans()), min_size=2, max_size=40))
-def test_the_curves_are_scikit_learns(pairs: list[tuple[int, bool]]) -> None:
-    scores, labels = (np.array(each) for each in zip(*pairs, strict=True))
+def test_the_curves_equal_those_of_scikit_learn(pairs: list[tuple[int, bool]]) -> None:
+    scores, labels = (np.array(column) for column in zip(*pairs, strict=True))
     if len(set(labels.tolist())) < 2:
         return
-    false, found = roc(scores.astype(float), labels)
-    theirs = roc_curve(labels, scores, drop_intermediate=False)
-    assert np.all(np.diff(false) >= 0)
-    assert np.all(np.diff(found) >= 0)
-    assert auc(false, found) == pytest.approx(auc(theirs[0], theirs[1]))
-    at = {(round(float(x), 9), round(float(y), 9)) for x, y in zip(theirs[0], theirs[1], strict=True)}
-    assert {(round(float(x), 9), round(float(y), 9)) for x, y in zip(false, found, strict=True)} <= at
+    false_rate, true_rate = roc(scores.astype(float), labels)
+    expected_false, expected_true, _ = roc_curve(labels, scores, drop_intermediate=False)
+    assert np.all(np.diff(false_rate) >= 0)
+    assert np.all(np.diff(true_rate) >= 0)
+    assert auc(false_rate, true_rate) == pytest.approx(auc(expected_false, expected_true))
+    assert points(false_rate, true_rate) <= points(expected_false, expected_true)
     precision, recall = precision_and_recall(scores.astype(float), labels)
-    their_precision, their_recall, _ = precision_recall_curve(labels, scores)
-    points = {(round(float(x), 9), round(float(y), 9)) for x, y in zip(their_precision, their_recall, strict=True)}
-    assert {(round(float(x), 9), round(float(y), 9)) for x, y in zip(precision, recall, strict=True)} <= points
+    expected_precision, expected_recall, _ = precision_recall_curve(labels, scores)
+    assert points(precision, recall) <= points(expected_precision, expected_recall)
+
+
+def points(x: NDArray[np.float64], y: NDArray[np.float64]) -> set[tuple[float, float]]:
+    """Return the points of a curve, rounded so that they can be compared."""
+    return {(round(float(a), 9), round(float(b), 9)) for a, b in zip(x, y, strict=True)}

@@ -1,4 +1,4 @@
-"""A small model and its graph, traced once."""
+"""Fixtures of the export tests: a small model and its graph, which is traced only once."""
 
 from __future__ import annotations
 

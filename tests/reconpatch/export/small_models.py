@@ -1,4 +1,4 @@
-"""Models of small networks and pictures for them, for the tests of the export."""
+"""Models with small untrained backbones, and images for them, for the tests of the export."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from reconpatch.neighbors.memory_bank import MemoryBank
 SIDE = 48
 
 
-class Levels(torch.nn.Module):
-    """Three convolutions, of which each is a level."""
+class Layers(torch.nn.Module):
+    """Convolutions, each of which is a layer of the backbone."""
 
     def __init__(self, seed: int, strides: Sequence[int]) -> None:
         super().__init__()
@@ -43,14 +43,16 @@ class Levels(torch.nn.Module):
 
 
 def network(seed: int, strides: Sequence[int] = (4, 2)) -> Backbone:
+    """Return a backbone with random weights and one layer per stride."""
     channels = (8, 12, 10)[: len(strides)]
     mean, std = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
     layers = tuple(range(len(strides)))
-    module = Levels(seed, strides).eval().requires_grad_(False)
+    module = Layers(seed, strides).eval().requires_grad_(False)
     return Backbone(f"net{seed}", layers, mean, std, "", "", module, False, torch.device("cpu"), channels, (4, 8))
 
 
 def weave(seed: int, height: int = 60, width: int = 55) -> np.ndarray:
+    """Return a synthetic image of a fabric."""
     random = np.random.default_rng(seed)
     rows, columns = np.mgrid[:height, :width]
     threads = np.sin(rows / 3 + random.uniform(0, 6)) + np.sin(columns / 4 + random.uniform(0, 6))
@@ -66,11 +68,12 @@ def fitted(
     entries: int = 40,
     **changes: object,
 ) -> Detector:
-    """A model of six weaves, with four more held out."""
-    made = tuple(
-        MemberModel(each.name, each.layers, patch_size, aggregation, adapter, "", "", "") for each in backbones
+    """Return a model that is fitted on six images and calibrated on four, with the given fields changed."""
+    descriptions = tuple(
+        MemberModel(backbone.name, backbone.layers, patch_size, aggregation, adapter, "", "", "")
+        for backbone in backbones
     )
-    model = Model("nut=1", "v1", made, SIDE, True, 16, 16, "patch", 9, 0.1, CODE_VERSION)
+    model = Model("nut=1", "v1", descriptions, SIDE, True, 16, 16, "patch", 9, 0.1, CODE_VERSION)
     model = replace(model, **changes)  # type: ignore[arg-type]
     empty = Detector(model, 1, ())
     images = np.concatenate([empty.network_input(weave(seed))[0] for seed in range(6)])
@@ -84,18 +87,19 @@ def fitted(
         rows = embed(rows, weight)
         chosen = select_coreset(rows, ratio=entries / len(rows)).indices
         bank = MemoryBank(rows[chosen], model.score_neighbors)
-        places = {"image_path": ["x"] * len(chosen), "row": [0] * len(chosen), "col": [0] * len(chosen)}
-        members.append(LoadedMember(backbone, weight, bank, places))
+        bank_index = {"image_path": ["x"] * len(chosen), "row": [0] * len(chosen), "col": [0] * len(chosen)}
+        members.append(LoadedMember(backbone, weight, bank, bank_index))
         maps.append(bank.score(rows).reshape(6, *grid))
     model, _ = normalize(model, maps)
     detector = Detector(model, 1, tuple(members))
     return replace(detector, model=calibrate(model, [detector.score(weave(seed)).score for seed in range(6, 10)]))
 
 
-PICTURES = [weave(20), weave(21, 97, 200), np.broadcast_to(weave(22)[:, :, :1], (60, 55, 3)), *trial_pictures(SIDE)]
+IMAGES = [weave(20), weave(21, 97, 200), np.broadcast_to(weave(22)[:, :, :1], (60, 55, 3)), *trial_pictures(SIDE)]
 
 
 def run(graph: onnx.ModelProto, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the scores and patch maps that a graph computes for a batch of images."""
     session = onnxruntime.InferenceSession(without_features(graph))
     score, patches = session.run(["score", "map"], {"image": image})
     return score, patches

@@ -1,4 +1,4 @@
-"""Anomaly maps on the network's pixels and on the original's."""
+"""Anomaly maps at the size of the backbone's input and at the size of the image."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from reconpatch.imaging.geometry import Geometry
 
 
 def naive_map(scores: np.ndarray, size: int, sigma: float) -> np.ndarray:
+    """Return the map of patch scores by interpolation and SciPy's filter, in float64."""
     fine = interpolate(torch.from_numpy(scores).double()[None, None], size=(size, size), mode="bilinear")[0, 0]
     return gaussian_filter(fine.numpy(), sigma) if sigma else fine.numpy()
 
@@ -25,7 +26,7 @@ def random_scores(*shape: int) -> np.ndarray:
 
 @pytest.mark.parametrize(("grid", "size"), [((28, 28), 224), ((60, 60), 480), ((7, 20), 56), ((1, 1), 9), ((30, 2), 5)])
 @pytest.mark.parametrize("sigma", [0.0, 1.5, 4.0, 30.0])
-def test_bilinear_then_gaussian(grid, size, sigma):
+def test_a_map_equals_interpolation_followed_by_a_gaussian_filter(grid, size, sigma):
     scores = random_scores(*grid)
     result = anomaly_map(scores, size, sigma)
     assert result.shape == (size, size)
@@ -33,11 +34,11 @@ def test_bilinear_then_gaussian(grid, size, sigma):
     np.testing.assert_allclose(result, naive_map(scores, size, sigma), rtol=2e-6, atol=1e-6)
 
 
-def test_equal_scores_make_a_flat_map():
+def test_equal_scores_give_a_uniform_map():
     np.testing.assert_allclose(anomaly_map(np.full((28, 28), 1e4, np.float32), 224), 1e4, rtol=1e-6)
 
 
-def test_a_map_does_not_depend_on_its_batch_bit_for_bit():
+def test_a_map_is_bitwise_equal_in_any_batch():
     scores = random_scores(5, 28, 28)
     together = anomaly_map(scores, 224)
     assert together.shape == (5, 224, 224)
@@ -47,7 +48,7 @@ def test_a_map_does_not_depend_on_its_batch_bit_for_bit():
     assert anomaly_map(scores[:0], 224).shape == (0, 224, 224)
 
 
-def test_the_kind_given_is_the_kind_returned():
+def test_the_kind_of_the_result_is_the_kind_of_the_input():
     scores = random_scores(28, 28)
     result = anomaly_map(torch.from_numpy(scores).half(), 224)
     assert isinstance(result, torch.Tensor)
@@ -58,7 +59,7 @@ def test_the_kind_given_is_the_kind_returned():
     assert isinstance(to_original(result.numpy(), geometry), np.ndarray)
 
 
-def test_a_patch_without_a_score_is_filled_in_by_its_neighbors():
+def test_a_nan_score_is_filled_in_from_its_neighbors():
     scores = np.full((28, 28), 3.0, np.float32)
     scores[4, 5] = np.nan
     np.testing.assert_allclose(anomaly_map(scores, 224), 3.0, rtol=1e-5)
@@ -69,13 +70,13 @@ def test_a_patch_without_a_score_is_filled_in_by_its_neighbors():
     ("shape", "size", "sigma"),
     [((28,), 224, 4.0), ((0, 3), 224, 4.0), ((3, 3), 0, 4.0), ((3, 3), 9, -1.0), ((3, 3), 9, np.nan)],
 )
-def test_what_makes_no_map_is_refused(shape, size, sigma):
-    with pytest.raises(ValueError, match=r"give \(H, W\)|at least"):
+def test_invalid_arguments_of_a_map_raise(shape, size, sigma):
+    with pytest.raises(ValueError, match=r"expected \(H, W\)|at least"):
         anomaly_map(np.zeros(shape, np.float32), size, sigma)
 
 
 def naive_original(network_map: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """Pixel by pixel: the network's coordinate of its center, then the four values around it."""
+    """Return the map at the size of the image, pixel by pixel from the four map values around each pixel center."""
     result = np.full((geometry.height, geometry.width), np.nan)
     last = geometry.crop - 1
     for i in range(geometry.height):
@@ -96,7 +97,7 @@ def naive_original(network_map: np.ndarray, geometry: Geometry) -> np.ndarray:
 
 @settings(max_examples=60)
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 40), st.booleans())
-def test_the_original_grid_is_sampled_at_its_pixels_centers(height, width, size, full_frame):
+def test_the_map_is_sampled_at_the_pixel_centers_of_the_image(height, width, size, full_frame):
     geometry = Geometry.of(height, width, size, full_frame)
     values = random_scores(size, size)
     result = to_original(values, geometry)
@@ -104,7 +105,7 @@ def test_the_original_grid_is_sampled_at_its_pixels_centers(height, width, size,
     np.testing.assert_allclose(result, naive_original(values, geometry), rtol=1e-5, atol=1e-6)
 
 
-def test_nan_is_exactly_where_the_crop_did_not_look():
+def test_nan_is_exactly_outside_of_the_crop():
     result = to_original(np.ones((224, 224), np.float32), Geometry.of(1024, 512, 224))
     looked = np.zeros((1024, 512), bool)
     looked[64:960, 32:480] = True  # 16 of 256 pixels are cut off on each side
@@ -114,7 +115,7 @@ def test_nan_is_exactly_where_the_crop_did_not_look():
     assert (full == 1).all()
 
 
-def test_a_ramp_stays_where_it_is():
+def test_a_linear_ramp_keeps_its_values():
     geometry = Geometry.of(700, 300, 224)
     rows, cols = geometry.to_original(np.arange(224) + 0.5, np.arange(224) + 0.5)
     inside = tuple(slice(part.start + 4, part.stop - 4) for part in geometry.looked_at())
@@ -124,6 +125,6 @@ def test_a_ramp_stays_where_it_is():
     np.testing.assert_allclose(across, np.broadcast_to((np.arange(300) + 0.5)[inside[1]], across.shape), rtol=1e-5)
 
 
-def test_a_map_of_another_size_is_refused():
-    with pytest.raises(ValueError, match=r"\(224, 224\) is needed"):
+def test_a_map_of_another_size_raises():
+    with pytest.raises(ValueError, match=r"expected \(224, 224\)"):
         to_original(np.zeros((28, 28), np.float32), Geometry.of(100, 100, 224))

@@ -1,4 +1,4 @@
-"""What is refused, in one sentence, and how a picture is turned: as it is shown."""
+"""Decoding of image files: errors for unreadable files, and the EXIF orientation."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from tests.reconpatch.picture_files import ORIENTABLE, REFUSED, STORED, encode, 
 
 @pytest.mark.parametrize("fmt", ORIENTABLE)
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_pictures_and_masks_come_as_shown(fmt, orientation):
+def test_images_and_masks_are_read_as_displayed(fmt, orientation):
     shown = np.zeros((24, 40, 3), np.uint8)
-    shown[:8, :16] = (250, 30, 30)  # no flip or turn of it equals another
+    shown[:8, :16] = (250, 30, 30)  # every flip and rotation of this image is different
     shown[16:, :8] = (30, 30, 250)
     stored = Image.fromarray(np.ascontiguousarray(STORED[orientation](shown)))
     data = encode(stored, fmt, orientation)
@@ -35,14 +35,14 @@ def test_pictures_and_masks_come_as_shown(fmt, orientation):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_16_bit_masks_come_as_shown(orientation):
+def test_16_bit_masks_are_read_as_displayed(orientation):
     shown = np.zeros((5, 9), np.uint16)
     shown[0, :3] = 40_000
     data = encode(Image.fromarray(np.ascontiguousarray(STORED[orientation](shown))), "PNG", orientation)
     np.testing.assert_array_equal(read_mask(data), shown > 0)
 
 
-def test_exif_after_the_pixels_of_a_png_counts():
+def test_exif_after_the_pixels_of_a_png_is_applied():
     exif = Image.Exif()
     exif[0x0112] = 6
     block = exif.tobytes()[6:]
@@ -52,21 +52,21 @@ def test_exif_after_the_pixels_of_a_png_counts():
     np.testing.assert_array_equal(np.rint(read_image(data)[:, 0, 0] * 255), [10, 20, 30])
 
 
-def test_orientation_in_xmp_counts():
+def test_orientation_in_xmp_is_applied():
     xmp = PngImagePlugin.PngInfo()
     xmp.add_itxt("XML:com.adobe.xmp", '<rdf:Description tiff:Orientation="8"/>')
     data = encode(Image.fromarray(noise(4, 7)), "PNG", pnginfo=xmp)
     assert read_image(data).shape[:2] == (7, 4)
 
 
-def test_a_broken_or_unknown_orientation_is_none():
+def test_a_damaged_or_unknown_orientation_is_ignored():
     picture = Image.fromarray(noise(4, 7))
     for data in (encode(picture, "PNG", 9), encode(picture, "PNG", exif=b"Exif\0\0not a directory")):
         assert read_image(data).shape[:2] == (4, 7)
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_refused_with_one_sentence_that_says_how_to_mend_it(case):
+def test_an_unreadable_file_raises_one_sentence_with_a_remedy(case):
     data, sentence = REFUSED[case]
     with pytest.raises(ImageError) as refused:
         read_image(data)
@@ -78,8 +78,8 @@ def test_refused_with_one_sentence_that_says_how_to_mend_it(case):
 
 
 @pytest.mark.parametrize("fmt", ["PNG", "JPEG", "BMP", "TIFF", "TIFF-LZW", "WEBP"])
-@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of the TIFF directory
-def test_truncated_pictures_are_never_half_decoded(fmt):
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow warns about the TIFF directory
+def test_truncated_images_are_never_decoded_in_part(fmt):
     data = encode(Image.fromarray(noise(40, 30, 3)), fmt)
     whole, refused = read_image(data), 0
     for length in range(0, len(data), max(1, len(data) // 150)):
@@ -88,21 +88,21 @@ def test_truncated_pictures_are_never_half_decoded(fmt):
         except ImageError:
             refused += 1
         else:
-            np.testing.assert_array_equal(part, whole)  # only what comes after the pixels was cut off
+            np.testing.assert_array_equal(part, whole)  # only bytes after the pixels are missing
     assert refused > 100
 
 
-def test_a_truncated_picture_says_so():
+def test_the_error_of_a_truncated_image_names_the_cause():
     data = encode(Image.fromarray(noise(40, 30, 3)), "PNG")
     data = data[: len(data) // 2]
-    with pytest.raises(ImageError, match=r"damaged or cut off .*truncated.*; copy or export it again\."):
+    with pytest.raises(ImageError, match=r"damaged or truncated .*truncated.*; copy or export it again\."):
         read_image(data)
 
 
 @pytest.mark.parametrize("fmt", ["PNG", "TIFF", "TIFF-LZW", "WEBP"])
-def test_pillows_own_limit_is_not_in_the_way_and_stays_as_it_was(fmt, monkeypatch):
+def test_pillows_pixel_limit_has_no_effect_and_is_restored(fmt, monkeypatch):
     data = encode(Image.fromarray(noise(40, 30, 3)), fmt)
-    for limit in (1000, 10):  # Pillow would warn of the first and refuse the second
+    for limit in (1000, 10):  # Pillow would warn at the first limit and raise at the second
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
         with warnings.catch_warnings():
             warnings.simplefilter("error")

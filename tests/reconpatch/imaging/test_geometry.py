@@ -1,4 +1,4 @@
-"""Where each pixel goes, and the way back."""
+"""The mapping from an image to the backbone's input, and its inverse."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from reconpatch.imaging.geometry import Geometry, resize_for
 
 
-def test_patches_are_as_many_pixels_wide_as_their_share_of_the_crop():
-    geometry = Geometry.of(512, 1024, 224)  # 4 pixels of the picture's longer side to one of the resized picture
+def test_the_side_of_patches_in_pixels_of_the_image():
+    geometry = Geometry.of(512, 1024, 224)  # 4 pixels of the longer side become 1 pixel of the resized image
     assert geometry.patches_side(1, (28, 28)) == 32.0
     assert geometry.patches_side(5, (28, 28)) == 160.0
 
@@ -25,7 +25,7 @@ def test_resize_for():
 
 
 @pytest.mark.parametrize("size", [224, 320, 480, 225, 21, 47])
-def test_the_crop_is_torchvisions(size):
+def test_the_crop_equals_that_of_torchvision(size):
     transforms = pytest.importorskip("torchvision.transforms.functional")
     geometry = Geometry.of(100, 80, size)
     numbers = torch.arange(geometry.resize**2).reshape(1, geometry.resize, geometry.resize)
@@ -33,7 +33,7 @@ def test_the_crop_is_torchvisions(size):
     assert divmod(int(cut[0, 0, 0]), geometry.resize) == (geometry.offset, geometry.offset)
 
 
-def test_full_frame_cuts_nothing_off():
+def test_full_frame_crops_nothing():
     geometry = Geometry.of(100, 80, 224, full_frame=True)
     assert (geometry.resize, geometry.crop, geometry.offset) == (224, 224, 0)
     assert geometry.looked_at() == (slice(0, 100), slice(0, 80))
@@ -41,7 +41,7 @@ def test_full_frame_cuts_nothing_off():
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000), st.integers(1, 600), st.booleans())
-def test_to_network_and_back(height, width, size, full_frame):
+def test_to_original_inverts_to_network(height, width, size, full_frame):
     geometry = Geometry.of(height, width, size, full_frame)
     rows, cols = geometry.to_network(np.array([0.0, 0.5, height]), np.array([0.0, width / 3, width]))
     np.testing.assert_allclose([rows[0], rows[-1]], [-geometry.offset, geometry.resize - geometry.offset])
@@ -58,26 +58,28 @@ def test_to_network_and_back(height, width, size, full_frame):
     cells=st.integers(1, 80),
     data=st.data(),
 )
-def test_patch_center_is_the_pixel_that_holds_the_center(*, height, width, size, cells, data):
+def test_patch_center_is_the_pixel_that_contains_the_center(*, height, width, size, cells, data):
     geometry = Geometry.of(height, width, size)
     row, col = data.draw(st.integers(0, cells - 1)), data.draw(st.integers(0, cells - 1))
     pixel = geometry.patch_center(row, col, (cells, cells))
     exact = geometry.to_original((row + 0.5) * size / cells, (col + 0.5) * size / cells)
-    for side, place, center in zip((height, width), pixel, exact, strict=True):
-        assert 0 <= place < side
-        assert place - 1e-6 <= center <= place + 1 + 1e-6
+    for side, index, center in zip((height, width), pixel, exact, strict=True):
+        assert 0 <= index < side
+        assert index - 1e-6 <= center <= index + 1 + 1e-6
 
 
 @given(st.integers(1, 900), st.integers(1, 900), st.sampled_from([28, 224, 320]))
-def test_looked_at_are_the_pixels_whose_centers_the_crop_holds(height, width, size):
+def test_looked_at_returns_the_pixels_whose_centers_are_in_the_crop(height, width, size):
     geometry = Geometry.of(height, width, size)
     for side, seen in zip((height, width), geometry.looked_at(), strict=True):
         for i in range(side):
-            twice = (2 * i + 1) * geometry.resize - 2 * side * geometry.offset  # 2 · side · network coordinate
+            twice = (
+                2 * i + 1
+            ) * geometry.resize - 2 * side * geometry.offset  # 2 · side · coordinate in the backbone's input
             assert (seen.start <= i < seen.stop) == (0 <= twice < 2 * side * size)
 
 
 @pytest.mark.parametrize("sides", [(0, 5, 8, 7), (5, 0, 8, 7), (5, 5, 8, 0), (5, 5, 7, 8)])
-def test_impossible_geometries(sides):
-    with pytest.raises(ValueError, match="impossible"):
+def test_an_invalid_geometry_raises(sides):
+    with pytest.raises(ValueError, match="is not valid; each side must be at least 1, and crop must not exceed resize"):
         Geometry(*sides)

@@ -1,4 +1,4 @@
-"""Masks: which pixels are defective, whatever the file's mode, and which of them the networks see."""
+"""Masks: the defective pixels in files of every mode, and the mask at the size of the backbone's input."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.reconpatch.picture_files import REFUSED, encode, noise, png, see_thro
 
 
 @pytest.mark.parametrize("top", [1, 2, 128, 255])
-def test_a_mask_counts_above_half_of_its_maximum(top):
+def test_pixels_above_half_of_the_maximum_are_defective(top):
     values = (noise(9, 7).astype(int) % (top + 1)).astype(np.uint8)
     values[0, 0] = top
     np.testing.assert_array_equal(read_mask(encode(Image.fromarray(values), "PNG")), values > top / 2)
@@ -44,7 +44,7 @@ def test_a_colored_palette_mask_is_read_by_its_luminance():
     np.testing.assert_array_equal(read_mask(encode(picture, "PNG")), [[False, True, False]])
 
 
-def test_what_is_see_through_is_not_marked():
+def test_transparent_pixels_are_not_defective():
     pixels = np.full((2, 3, 4), 255, np.uint8)
     pixels[0, :, 3] = 0
     np.testing.assert_array_equal(read_mask(encode(Image.fromarray(pixels), "PNG")), [[False] * 3, [True] * 3])
@@ -53,24 +53,24 @@ def test_what_is_see_through_is_not_marked():
 
 
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.uint16, np.int32, np.float32])
-def test_a_maximum_of_0_means_no_defect(dtype):
+def test_a_mask_of_zeros_has_no_defect(dtype):
     data = encode(Image.fromarray(np.zeros((4, 3), dtype)), "TIFF")
     assert not read_mask(data).any()
     assert read_mask(data).shape == (4, 3)
 
 
-def test_nan_in_a_mask_is_no_defect():
+def test_nan_in_a_mask_is_not_defective():
     values = np.array([[np.nan, 0.0, 1.0]], np.float32)
     np.testing.assert_array_equal(read_mask(encode(Image.fromarray(values), "TIFF")), [[False, False, True]])
 
 
 @pytest.mark.parametrize("data", [png(2, 1, 16, 2, body=bytes(13)), tiff_rgb16(np.zeros((1, 2, 3), np.uint16))])
-def test_16_bit_color_masks_are_refused_as_their_low_byte_would_be_lost(data):
-    with pytest.raises(ImageError, match=r"16 bits a color channel; save it as grey\."):
+def test_a_16_bit_color_mask_raises(data):
+    with pytest.raises(ImageError, match=r"16 bits per color channel; save it as gray\."):
         read_mask(data)
 
 
-def test_masks_are_refused_where_no_mode_helps():
+def test_unreadable_masks_raise():
     for case in ("empty", "text", "gif", "too large"):
         with pytest.raises(ImageError):
             read_mask(REFUSED[case][0])
@@ -78,7 +78,7 @@ def test_masks_are_refused_where_no_mode_helps():
 
 @pytest.mark.parametrize("size", [(300, 500), (40, 30), (1, 1), (224, 224)])
 @pytest.mark.parametrize("full_frame", [False, True])
-def test_masks_are_sampled_never_blended(size, full_frame):
+def test_masks_are_sampled_without_interpolation(size, full_frame):
     mask = noise(*size) > 127
     geometry = Geometry.of(*size, 224, full_frame)
     result = preprocess_mask(mask, geometry)
@@ -90,6 +90,6 @@ def test_masks_are_sampled_never_blended(size, full_frame):
             assert result[i, j] == mask[int(row + 1e-9), int(col + 1e-9)]
 
 
-def test_a_mask_of_another_size_than_said_is_refused():
-    with pytest.raises(ValueError, match=r"\(8, 6\) is needed"):
+def test_a_mask_of_another_size_raises():
+    with pytest.raises(ValueError, match=r"the geometry expects \(8, 6\)"):
         preprocess_mask(np.zeros((6, 8), bool), Geometry.of(8, 6, 224))

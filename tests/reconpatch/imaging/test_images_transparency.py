@@ -1,4 +1,4 @@
-"""What is see-through lies over white."""
+"""Transparent parts of an image are blended with white."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from tests.reconpatch.picture_files import deep, encode, noise, png, see_through
 
 
 def over_white(color: np.ndarray, opacity: np.ndarray) -> np.ndarray:
+    """Return 8-bit colors blended with white, in [0, 1]."""
     return (color * opacity[:, :, None] + 255.0 * (1 - opacity[:, :, None])) / 255
 
 
 @pytest.mark.parametrize("fmt", ["PNG", "WEBP", "TIFF"])
-def test_what_is_see_through_lies_over_white(fmt):
+def test_transparent_parts_are_blended_with_white(fmt):
     pixels = noise(9, 8, 4)
     found = read_image(encode(Image.fromarray(pixels), fmt, **({"exact": True} if fmt == "WEBP" else {})))
     np.testing.assert_allclose(found, over_white(pixels[:, :, :3], pixels[:, :, 3] / 255.0), atol=1e-6)
 
 
 @pytest.mark.parametrize("fmt", ["PNG", "WEBP", "TIFF"])
-def test_an_opaque_picture_with_transparency_is_the_one_without_to_the_bit(fmt):
+def test_a_fully_opaque_image_is_bitwise_the_image_without_opacity(fmt):
     pixels = noise(9, 8, 3)
     picture = Image.fromarray(pixels)
     opaque = picture.copy()
@@ -33,17 +34,17 @@ def test_an_opaque_picture_with_transparency_is_the_one_without_to_the_bit(fmt):
     np.testing.assert_array_equal(read_image(encode(opaque, fmt)), read_image(encode(picture, fmt)))
 
 
-def test_what_lies_under_transparent_pixels_does_not_matter():
+def test_the_color_of_transparent_pixels_has_no_effect():
     pixels = noise(9, 8, 4)
     pixels[:, :, 3] = np.where(pixels[:, :, 3] > 127, 255, 0)
     other = pixels.copy()
     other[pixels[:, :, 3] == 0, :3] = 7
-    one, two = (read_image(encode(Image.fromarray(each), "PNG")) for each in (pixels, other))
+    one, two = (read_image(encode(Image.fromarray(values), "PNG")) for values in (pixels, other))
     np.testing.assert_array_equal(one, two)
     assert (one[pixels[:, :, 3] == 0] == 1.0).all()
 
 
-def test_a_picture_that_lives_in_its_opacity_is_seen():
+def test_an_image_that_varies_only_in_opacity_is_read():
     opacity = noise(9, 8)
     picture = Image.merge("LA", (Image.new("L", (8, 9), 0), Image.fromarray(opacity)))
     np.testing.assert_allclose(read_image(encode(picture, "PNG"))[:, :, 0], 1 - opacity / 255.0, atol=1e-6)
@@ -59,15 +60,15 @@ def test_a_palettes_transparent_entry_and_a_transparent_color_are_white():
     np.testing.assert_allclose(read_image(see_through(layers, 3))[0, :, 0], [1.0, 4 / 255], atol=1e-6)
 
 
-def test_16_bit_opacity_counts_in_full():
+def test_16_bit_opacity_keeps_its_precision():
     values = np.zeros((2, 3, 4), np.uint16)
     values[:, :, 3] = [[0, 1, 300], [32768, 65534, 65535]]
     np.testing.assert_allclose(read_image(deep(values, "by hand"))[:, :, 0], 1 - values[:, :, 3] / 65535, atol=1e-7)
-    grey_alpha = values[:, :, 2:]
-    np.testing.assert_array_equal(read_image(deep(grey_alpha, "by hand")), read_image(deep(values, "by hand")))
+    gray_alpha = values[:, :, 2:]
+    np.testing.assert_array_equal(read_image(deep(gray_alpha, "by hand")), read_image(deep(values, "by hand")))
 
 
-def test_a_transparent_grey_level_of_16_bits_is_white():
+def test_a_transparent_16_bit_gray_value_is_white():
     chunk = struct.pack(">I", 2) + b"tRNS" + struct.pack(">H", 500)
     chunk += struct.pack(">I", zlib.crc32(b"tRNS" + struct.pack(">H", 500)))
     data = png(2, 1, 16, 0, body=b"\0" + struct.pack(">HH", 500, 501))

@@ -1,4 +1,4 @@
-"""Greedy k-center against a loop written from its definition, in float64."""
+"""Coreset selection, compared with a loop over the definition of greedy k-center in float64."""
 
 from functools import cache
 
@@ -13,25 +13,26 @@ from reconpatch.neighbors.coreset import Coreset, farthest_first, select_coreset
 
 
 def naive_greedy(features, k, first=None):
-    """Farthest first, one distance at a time."""
+    """Return the picks and the radius, computed one distance at a time."""
     rows = np.asarray(features, np.float64)
     if first is None:
         mean = rows.mean(0)
         first = int(np.argmax([((row - mean) ** 2).sum() for row in rows]))
     picks, nearest = [first], np.array([np.sqrt(((row - rows[first]) ** 2).sum()) for row in rows])
     while len(picks) < k and nearest.max() > 0.0:
-        picks.append(int(np.argmax(nearest)))  # the first of equals
+        picks.append(int(np.argmax(nearest)))  # of equal distances, the first
         nearest = np.minimum(nearest, [np.sqrt(((row - rows[picks[-1]]) ** 2).sum()) for row in rows])
     return picks, nearest.max()
 
 
 @cache
 def naive_pick(kind, k, first):
-    """The loop's picks and radius of one kind of features; it takes longer than what it is compared with."""
+    """Return the picks and the radius of `naive_greedy`; the cache is needed because the loop is slow."""
     return naive_greedy(features_of(kind), k, first)
 
 
 def features_of(kind, n=150, width=12):
+    """Return features of one kind, (n, width) float32."""
     random = np.random.default_rng(3)
     noise = random.standard_normal((n, width))
     match kind:
@@ -39,7 +40,7 @@ def features_of(kind, n=150, width=12):
             rows = noise
         case "clustered":
             rows = 20.0 * random.standard_normal((6, width))[random.integers(0, 6, n)] + 0.05 * noise
-        case "far clusters":  # a product alone is blind inside of them
+        case "far clusters":  # products alone cannot resolve the distances inside a cluster
             rows = 1000.0 * random.choice([-1.0, 1.0], (n, 1)) + 1e-3 * noise
         case "far from the origin":
             rows = 5000.0 + 0.1 * noise
@@ -47,7 +48,7 @@ def features_of(kind, n=150, width=12):
             rows = 100.0 + noise[random.integers(0, 40, n)]
         case "gridded":
             rows = random.integers(0, 3, (n, 4)).astype(float)
-        case "half constant":  # a black background
+        case "half constant":  # like a black background
             rows = np.where(random.random((n, 1)) < 0.5, 0.3, noise)
         case "one outlier":
             rows = noise.copy()
@@ -59,7 +60,7 @@ def features_of(kind, n=150, width=12):
 
 @pytest.fixture(autouse=True, params=[(1 << 12, 1 << 9), (20, 6), (1, 1)], ids=["whole", "pools", "pools of one"])
 def pool(request, monkeypatch):
-    """Small inputs fit a pool whole: smaller pools make them go as large inputs do."""
+    """Run each test also with pools that are smaller than its features, as they are for large inputs."""
     for name, size in zip(("_POOL", "_BLOCK"), request.param, strict=True):
         monkeypatch.setattr(coreset, name, size)
 
@@ -85,7 +86,7 @@ def test_every_pick_is_the_farthest_point(kind):
     nearest = np.sqrt(((rows - rows[picks[0]]) ** 2).sum(1))
     for pick in picks[1:]:
         assert nearest[pick] >= nearest.max() * (1.0 - 1e-5)
-        assert nearest[pick] > 0.0  # neither a row nor its duplicate twice
+        assert nearest[pick] > 0.0  # no row and no duplicate of it is picked twice
         nearest = np.minimum(nearest, np.sqrt(((rows - rows[pick]) ** 2).sum(1)))
     assert nearest.max() == 0.0
     assert len(picks) == len(np.unique(features, axis=0))
@@ -93,7 +94,7 @@ def test_every_pick_is_the_farthest_point(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("ratio", "first"), [(0.01, None), (0.2, None), (0.2, 5), (1.0, 0)])
-def test_selection_is_that_of_a_naive_loop(kind, ratio, first):
+def test_the_selection_equals_that_of_the_loop(kind, ratio, first):
     features = features_of(kind)
     picks, radius = naive_pick(kind, max(1, round(ratio * len(features))), first)
     found = select_coreset(features, ratio, first=first)
@@ -106,7 +107,7 @@ def test_selection_is_that_of_a_naive_loop(kind, ratio, first):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("ratio", [0.001, 0.1, 1.0])
-def test_every_point_knows_its_two_nearest_entries(kind, ratio):
+def test_the_two_nearest_entries_of_every_row(kind, ratio):
     features = features_of(kind)
     found = select_coreset(features, ratio)
     rows, entries = features.astype(np.float64), features[found.indices].astype(np.float64)
@@ -134,15 +135,15 @@ def test_ties_on_small_grids_go_to_the_lowest_index(n, width, ratio, seed):
     assert found.nearest.tolist() == distances.argmin(1).tolist()
 
 
-def test_the_first_is_farthest_from_the_mean_even_where_float32_cannot_hold_the_mean():
+def test_the_first_pick_is_farthest_from_the_mean_if_float32_rounds_the_mean():
     offsets = np.zeros((100, 3))
     offsets[0], offsets[1], offsets[2] = -4.0, 4.0, (3.3125, -3.0, -3.0)
-    features = (1e6 + offsets).astype(np.float32)  # in steps of 1/16: the rounded mean is nearer to row 1
+    features = (1e6 + offsets).astype(np.float32)  # float32 has steps of 1/16; its rounded mean is nearer to row 1
     assert select_coreset(features, 0.01).indices.tolist() == naive_greedy(features, 1)[0] == [1]
 
 
-def test_the_first_of_equals_is_the_lowest_row():
-    corners = np.array([[1, 1], [0, 0], [3, 0], [0, 3], [3, 3]], np.float32)  # four of them are equally far
+def test_the_first_pick_is_the_lowest_row_of_equally_far_rows():
+    corners = np.array([[1, 1], [0, 0], [3, 0], [0, 3], [3, 3]], np.float32)  # four corners at equal distance
     corners[0] = 1.5
     assert select_coreset(corners, 0.2).indices.tolist() == [1]
 
@@ -168,7 +169,7 @@ def test_results_do_not_depend_on_the_blocks(monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-def test_kinds_and_dtypes(dtype, tmp_path):
+def test_kinds_of_arrays_and_dtypes(dtype, tmp_path):
     features = features_of("random").astype(dtype)
     single = np.float64 if dtype == np.float64 else np.float32
     arrays = select_coreset(features, 0.1)
@@ -187,7 +188,7 @@ def test_kinds_and_dtypes(dtype, tmp_path):
         np.testing.assert_array_equal(getattr(mapped, name), getattr(arrays, name))
 
 
-def test_the_features_are_left_alone():
+def test_the_features_are_not_modified():
     features = torch.randn(50, 4, requires_grad=True)
     before = features.detach().clone()
     found = select_coreset(features, 0.1)
@@ -215,6 +216,6 @@ GOOD = np.arange(6, dtype=np.float32).reshape(3, 2)
         (GOOD, {"first": -1}, "0 to 2"),
     ],
 )
-def test_bad_input_is_refused(features, options, message):
+def test_invalid_arguments_raise(features, options, message):
     with pytest.raises(ValueError, match=message):
         select_coreset(features, **options)

@@ -1,4 +1,4 @@
-"""Distances by products, decided by differences: against naive loops in float64."""
+"""Distances by products and differences, compared with loops in float64."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def naive_squared(queries, rows):
 
 
 def rows_of(kind, n, width, seed=0):
-    """Rows on which a plain Gram product goes wrong, each in its way."""
+    """Return rows of one kind, (n, width) float32; for most kinds, a plain matrix product is not precise enough."""
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(n, width, generator=generator)
     if kind == "random":
@@ -29,7 +29,7 @@ def rows_of(kind, n, width, seed=0):
         return torch.full((n, width), 0.1)
     if kind == "far from the origin":
         return 1000.0 + 0.01 * noise
-    if kind == "far clusters":  # inner distances a millionth of the outer ones
+    if kind == "far clusters":  # distances inside a cluster are a millionth of those between clusters
         return 1000.0 * torch.sign(torch.randn(n, 1, generator=generator)) + 1e-3 * noise
     if kind == "one outlier":
         noise[-1] *= 1e5
@@ -42,7 +42,7 @@ KINDS = ["random", "grid", "duplicates", "equal", "far from the origin", "far cl
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_squared_distances_are_those_of_the_differences(kind):
+def test_squared_distances_have_the_precision_of_differences(kind):
     x = rows_of(kind, 40, 24)
     squared = squared_distances(x)
     torch.testing.assert_close(squared.double(), naive_squared(x, x), rtol=2e-7, atol=0.0)
@@ -52,7 +52,7 @@ def test_squared_distances_are_those_of_the_differences(kind):
 
 @pytest.mark.parametrize("k", [1, 4, 5, 40, 60])
 @pytest.mark.parametrize("kind", KINDS)
-def test_neighborhoods_are_all_within_the_kth_smallest_distance(kind, k):
+def test_neighborhoods_contain_all_rows_within_the_kth_smallest_distance(kind, k):
     x = rows_of(kind, 40, 8)
     expected = torch.zeros(40, 40, dtype=torch.bool)
     for i, row in enumerate(naive_squared(x, x)):
@@ -62,7 +62,7 @@ def test_neighborhoods_are_all_within_the_kth_smallest_distance(kind, k):
 
 
 @pytest.mark.parametrize("kind", ["grid", "duplicates", "far clusters"])
-def test_pairs_do_not_depend_on_the_blocks(kind, monkeypatch):
+def test_distances_and_neighborhoods_do_not_depend_on_the_blocks(kind, monkeypatch):
     x = rows_of(kind, 40, 24)
     squared, members = squared_distances(x), neighborhoods(x, 5)
     for pairs in (1, 100, 24 * 40):
@@ -72,7 +72,7 @@ def test_pairs_do_not_depend_on_the_blocks(kind, monkeypatch):
 
 
 @pytest.mark.parametrize("width", [1, 3, 200, 1500])
-def test_the_bound_on_rounding_holds_where_every_term_rounds_the_same_way(width):
+def test_the_bound_on_rounding_holds_if_all_terms_round_in_the_same_direction(width):
     generator = torch.Generator().manual_seed(0)
     worst = 0.0
     for _ in range(10):
@@ -90,7 +90,7 @@ def test_the_bound_on_rounding_holds_where_every_term_rounds_the_same_way(width)
     assert worst <= rounding(x)
 
 
-def test_the_bound_on_rounding_knows_of_products_in_lower_precision():
+def test_the_bound_on_rounding_covers_products_in_lower_precision():
     x = torch.zeros(1, 4)
     exact = rounding(x)
     before = torch.get_float32_matmul_precision()
@@ -113,12 +113,12 @@ def naive_nearest(queries, rows, k, exclude=None):
 
 
 @pytest.fixture(params=["faiss", "products"])
-def way(request, monkeypatch):
-    """Who looks for candidates: many queries are faiss's, few are the products'."""
+def search_method(request, monkeypatch):
+    """Run each test with both searches for candidates: faiss (many queries) and products (few queries)."""
     monkeypatch.setattr(distances, "_SEARCHED_AT_LEAST", 0 if request.param == "faiss" else 1 << 40)
 
 
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("search_method")
 @pytest.mark.parametrize("k", [1, 2, 9, 50])
 @pytest.mark.parametrize("kind", KINDS)
 def test_nearest_rows_are_the_nearest(kind, k):
@@ -129,13 +129,13 @@ def test_nearest_rows_are_the_nearest(kind, k):
     torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=0.0)
     claimed = naive_squared(queries, rows).gather(1, indices).sqrt()
     torch.testing.assert_close(found.double(), claimed, rtol=1e-6, atol=0.0)
-    if kind in ("grid", "equal"):  # exact in float32: ties, too, must be decided the same way
+    if kind in ("grid", "equal"):  # exact in float32, so ties must be decided in the same way
         assert torch.equal(indices, order)
     assert all(len(set(row)) == k for row in indices.tolist())
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_nearest_rows_do_not_depend_on_the_blocks_nor_on_who_looks_for_candidates(kind, monkeypatch):
+def test_nearest_rows_depend_neither_on_the_blocks_nor_on_the_search_method(kind, monkeypatch):
     rows, queries = rows_of(kind, 70, 16), rows_of(kind, 90, 16, seed=1)
     exclude = torch.arange(90) % 75 - 5
     exclude[exclude < 0] = -1
@@ -153,7 +153,7 @@ def test_nearest_rows_do_not_depend_on_the_blocks_nor_on_who_looks_for_candidate
         monkeypatch.undo()
 
 
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("search_method")
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_nearest_rows_with_ties_and_exclusions_on_small_grids(data):
@@ -177,13 +177,13 @@ def test_nearest_rows_of_no_queries():
 
 
 @pytest.mark.parametrize(("k", "exclude"), [(0, None), (4, None), (3, torch.tensor([1]))])
-def test_nearest_rows_refuse_a_k_out_of_range(k, exclude):
-    with pytest.raises(ValueError, match="nearest rows were asked for"):
+def test_nearest_rows_raises_for_a_k_out_of_range(k, exclude):
+    with pytest.raises(ValueError, match=rf"The number of nearest rows is {k}; it must be 1 to [23]\."):
         nearest_rows(torch.zeros(1, 2), torch.zeros(3, 2), k, exclude=exclude)
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, 1e20])
-def test_nearest_rows_refuse_what_has_no_distance(value):
+def test_nearest_rows_raises_for_values_without_a_finite_distance(value):
     good, bad = torch.zeros(3, 2), torch.tensor([[0.0, value]])
     with pytest.raises(ValueError, match="not finite"):
         nearest_rows(bad, good)

@@ -1,4 +1,4 @@
-"""Equations 9 and 10 against loops written from the paper, in float64."""
+"""Patch scores, compared with loops over equations 9 and 10 of the paper in float64."""
 
 import math
 
@@ -18,7 +18,7 @@ def distance(a, b):
 
 
 def naive_score(patch, bank, b, own=-1):
-    """s and r* of one patch: equation 9, then equation 10 over N_b(r*), as they are printed."""
+    """Return s and r* of one patch, by equation 9 and then equation 10 over N_b(r*)."""
     left = [row for row in range(len(bank)) if row != own]
     if not left:
         return math.nan, -1
@@ -28,19 +28,20 @@ def naive_score(patch, bank, b, own=-1):
     neighbors = [nearest, *others[: b - 1]]
     if len(neighbors) == 1:
         return raw, nearest
-    # e^{s'} / Σ e^{d}, both divided by e^{s'} so that doubles hold it.
+    # This is e^{s'} / Σ e^{d}, with both divided by e^{s'} to avoid an overflow.
     total = sum(math.exp(min(700.0, distance(patch, bank[row]) - raw)) for row in neighbors)
     return (1.0 - 1.0 / total) * raw, nearest
 
 
 def naive(features, bank, b, own=None):
+    """Return s and r* of all patches."""
     own = [-1] * len(features) if own is None else own
     found = [naive_score(patch, bank, b, itself) for patch, itself in zip(features, own, strict=True)]
     return np.array([score for score, _ in found]), np.array([nearest for _, nearest in found])
 
 
 def case(kind, m=14, n=12, width=6):
-    """A bank, features of which the first few are entries, and which entry each is."""
+    """Return a bank, features of which the first few are bank entries, and the entry of each feature or -1."""
     random = np.random.default_rng(5)
     noise = random.standard_normal((m + n, width))
     match kind:
@@ -56,7 +57,7 @@ def case(kind, m=14, n=12, width=6):
             rows = 2000.0 + 0.01 * noise
         case "far clusters":
             rows = 1000.0 * random.choice([-1.0, 1.0], (m + n, 1)) + 1e-3 * noise
-        case _:  # exp overflows in float64 already
+        case _:  # exp of the distances overflows even in float64
             rows = 1e5 * noise
     rows = rows.astype(np.float32)
     bank, features = rows[:m], rows[m:].copy()
@@ -93,7 +94,7 @@ def test_small_banks(m, b):
     assert found.nearest.tolist() == nearest.tolist()
 
 
-def test_one_entry_has_no_score_of_itself():
+def test_the_only_entry_has_no_score_if_it_is_left_out():
     found = MemoryBank(np.ones((1, 2), np.float32)).query(np.ones((2, 2), np.float32), own=[0, -1])
     np.testing.assert_array_equal(found.scores, [np.nan, 0.0])
     assert found.nearest.tolist() == [-1, 0]
@@ -115,7 +116,7 @@ def test_leave_one_out_is_the_score_against_a_bank_without_that_entry():
 
 
 def test_more_duplicates_than_b():
-    # Entry 0 is left out, so r* is entry 1 and N_3 three of the five others on the spot: each has a third of the sum.
+    # Entry 0 is left out, so r* is entry 1. N_3 consists of three of the five other equal entries, with equal weights.
     bank = np.array([[0.0], [0.0], [0.0], [0.0], [0.0], [0.0], [9.0]], np.float32)
     found = MemoryBank(bank, 3).query(np.array([[1.0]], np.float32), own=np.array([0]))
     assert found.nearest.tolist() == [1]
@@ -123,7 +124,7 @@ def test_more_duplicates_than_b():
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e3, 1e6, 1e15])
-def test_equal_distances_share_equally_however_large(scale):
+def test_equal_distances_have_equal_weights_at_any_scale(scale):
     random = np.random.default_rng(0)
     bank = np.repeat(random.standard_normal((1, 37)).astype(np.float32) * np.float32(scale), 12, axis=0)
     features = random.standard_normal((20, 37)).astype(np.float32) * np.float32(scale)
@@ -138,12 +139,12 @@ def test_distance_zero_scores_zero():
 
 @settings(max_examples=100)
 @given(st.integers(1, 20), st.integers(1, 12), st.floats(-3.0, 5.0), st.integers(0, 2**32 - 1))
-def test_laws(m, b, magnitude, seed):
+def test_bounds_permutation_and_translation(m, b, magnitude, seed):
     random = np.random.default_rng(seed)
     bank = (10.0**magnitude * random.standard_normal((m, 3))).astype(np.float32)
     features = (10.0**magnitude * random.standard_normal((8, 3))).astype(np.float32)
     raw, scores = MemoryBank(bank, 1).score(features), MemoryBank(bank, b).score(features)
-    # The nearest entry takes at most 1/b of the softmax.
+    # The softmax weight of the nearest entry is at most 1/b.
     assert (scores <= raw * (1 + 1e-6)).all()
     assert (scores >= raw * (1.0 - 1.0 / min(b, m)) * (1 - 1e-5)).all()
     order = random.permutation(m)
@@ -171,7 +172,7 @@ def test_scores_do_not_depend_on_the_blocks(kind, monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
-def test_kinds_and_dtypes(dtype):
+def test_kinds_of_arrays_and_dtypes(dtype):
     bank, features, own = case("random")
     bank, features = bank.astype(dtype), features.astype(dtype)
     arrays = MemoryBank(bank).query(features, own)
@@ -185,7 +186,7 @@ def test_kinds_and_dtypes(dtype):
     assert isinstance(MemoryBank(torch.from_numpy(bank)).score(features), np.ndarray)
 
 
-def test_no_patches_have_no_scores():
+def test_a_query_without_patches_is_empty():
     found = MemoryBank(np.ones((3, 2), np.float32)).query(np.ones((0, 2), np.float32), own=np.zeros(0, np.int64))
     assert found.scores.shape == found.nearest.shape == (0,)
 
@@ -200,7 +201,7 @@ def test_no_patches_have_no_scores():
         (np.array([[0.0, 1.0], [np.inf, 1.0]]), 9, "not finite"),
     ],
 )
-def test_bad_banks_are_refused(entries, b, message):
+def test_invalid_banks_raise(entries, b, message):
     with pytest.raises(ValueError, match=message):
         MemoryBank(entries.astype(np.float32), b)
 
@@ -208,15 +209,15 @@ def test_bad_banks_are_refused(entries, b, message):
 @pytest.mark.parametrize(
     ("features", "own", "message"),
     [
-        (np.zeros((2, 3)), None, "this bank needs"),
-        (np.zeros(2), None, "this bank needs"),
+        (np.zeros((2, 3)), None, "this bank expects"),
+        (np.zeros(2), None, "this bank expects"),
         (np.array([[0.0, np.nan]]), None, "not finite"),
         (np.zeros((2, 2)), [0], "2 patches"),
         (np.zeros((2, 2)), [0, 3], "0 to 2"),
         (np.zeros((2, 2)), [0, -2], "0 to 2"),
     ],
 )
-def test_bad_queries_are_refused(features, own, message):
+def test_invalid_queries_raise(features, own, message):
     bank = MemoryBank(np.arange(6, dtype=np.float32).reshape(3, 2))
     with pytest.raises(ValueError, match=message):
         bank.query(features.astype(np.float32), own)

@@ -1,4 +1,4 @@
-"""The published figures: as printed, and consistent with each other."""
+"""The published figures agree with each other and with the means that the paper prints."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ BY_CATEGORY = [(table, row) for table in TABLES if table.by_category for row in 
 
 
 @pytest.mark.parametrize(("table", "row"), BY_CATEGORY, ids=lambda value: str(getattr(value, "label", "")))
-def test_the_printed_means_are_those_of_the_printed_rows(table: PaperTable, row: TableRow) -> None:
-    """Also of the textures with zipper among them. PatchCore's mean of all is printed with one digit."""
+def test_the_printed_means_are_the_means_of_the_printed_categories(table: PaperTable, row: TableRow) -> None:
+    """The textures include zipper. The paper prints the mean of PatchCore over all categories with one decimal."""
     published = row.published[table.metrics[0]]
     for group, members in {**GROUPS, "mean": CATEGORIES}.items():
         digits = 0.05 if row.label.startswith("PatchCore") and group == "mean" else 0.005
         assert fmean(published[category] for category in members) == pytest.approx(published[group], abs=digits + 1e-9)
 
 
-def test_a_run_has_one_published_mean_wherever_it_is_printed() -> None:
+def test_a_run_has_the_same_published_mean_in_every_table() -> None:
     printed: dict[tuple[str, str], set[float]] = {}
     for table in TABLES:
         for row in table.rows:

@@ -1,4 +1,4 @@
-"""Rows of tables.parquet: every category, then the means over those that all rows of a table have."""
+"""The rows of tables.parquet, and the printed tables."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_means_are_over_the_categories_that_every_row_has() -> None:
     assert list(rows[0].row()) == COMPARED.names[1:2] + COMPARED.names[:1] + COMPARED.names[2:]
 
 
-def test_a_table_has_a_line_a_category_and_no_empty_column(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_printed_table_has_one_line_per_category_and_no_empty_column(capsys: pytest.CaptureFixture[str]) -> None:
     runs = {"one": measured(screw=0.9), "two": measured(screw=0.7)}
     rows = compared_rows(TABLE, runs, ("screw",), {"one": "folder", "two": "folder"})
     show(Console(), TABLE, rows, ["lite0", "96 px"])

@@ -1,4 +1,4 @@
-"""The runs of the paper's tables, as the command line resolves them, and our figures beside the published ones."""
+"""The command `paper-tables`: the configurations of its runs, and our figures compared with the published ones."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from tests.pipelines.runs import BACKBONES, SIZE, Finished, call, files, make_ca
         ("patchcore-ensemble-480", "ensemble", 480, ENSEMBLE_BACKBONES, {"epochs": 0}),
     ],
 )
-def test_the_runs_are_the_presets(
+def test_the_runs_have_the_settings_of_the_presets(
     *, done: Callable[..., Any], name: str, preset: str, size: int, backbones: list[str], changes: dict[str, Any]
 ) -> None:
     configs = {Path(config.out).name: config for config in done()[1]}
-    assert len(configs) == len(RUNS) - 2  # WRN-101 at 480 is a member of the ensembles there
+    assert len(configs) == len(RUNS) - 2  # Two runs with only WRN-101 at 480 px use the results of ensembles.
     config = configs[name]
     assert (config.image_size, config.max_steps, config.holdout, config.recipe) == (size, 0, 0.0, "paper")
     expected = resolve_members(preset, backbones, size, changes)
@@ -46,8 +46,11 @@ def test_the_runs_are_the_presets(
 
 @pytest.fixture
 def done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Call the command with runs that compute nothing: every model has 90 % + n in the n-th category, but members of
-    ensembles have 60 %."""
+    """Return a function that calls the command with replaced runs, which write metrics without computing scores.
+
+    In the n-th category, the image AUROC is 90 % + n % for ensembles and single models, and 60 % for members of an
+    ensemble.
+    """
     for category in ("carpet", "screw", "zipper"):
         make_category(tmp_path / "data" / category, seed=0, train=1, good=1, defects=1)
     asked: list[RunConfig] = []
@@ -60,7 +63,7 @@ def done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
             for model in ("ensemble", *(member.backbone for member in config.members))
             for image in [0.9 + number / 100 if model == "ensemble" or len(config.members) == 1 else 0.6]
         ]
-        failed = config.members[0].coreset == 0.25  # these runs lose their last category
+        failed = config.members[0].coreset == 0.25  # These runs fail in their last category.
         write_rows(Store.of(config.out), METRICS_FILE, rows[: len(rows) - 2 * failed], METRICS)
         return int(failed)
 
@@ -81,11 +84,12 @@ def figures(out: Path) -> dict[tuple[int, str, str, str], tuple[float | None, fl
 
 def test_means_are_over_the_categories_that_all_rows_have(done: Callable[..., Any]) -> None:
     finished, asked = done("--table", "4", "--table", "2")
-    assert finished.code == 1  # the worst run's
+    assert finished.code == 1  # The largest exit code of the runs.
     assert len(asked) == 9
     values = figures(finished.out)
     row = (4, "ReConPatch WRN-50 224")
-    assert values[*row, "carpet", IMAGE] == (99.6, pytest.approx(91.0))  # the paper's order: screw, carpet, zipper
+    # The order of the paper is screw, carpet, zipper.
+    assert values[*row, "carpet", IMAGE] == (99.6, pytest.approx(91.0))
     assert values[*row, "mean of 2", IMAGE] == (pytest.approx((98.52 + 99.6) / 2), pytest.approx(90.5))
     assert values[*row, "objects: mean of 1", IMAGE] == (98.52, pytest.approx(90.0))
     assert values[*row, "textures: mean of 1", IMAGE] == (99.6, pytest.approx(91.0))
@@ -94,11 +98,11 @@ def test_means_are_over_the_categories_that_all_rows_have(done: Callable[..., An
     assert values[2, "ReConPatch D = 64", "mean of 3, published of 15", PIXEL] == (97.68, pytest.approx(80.0))
     assert values[2, "ReConPatch D = 64", "zipper", PIXEL] == (None, pytest.approx(80.0))
     assert (finished.out / "tables.csv").read_text().startswith("table,row,category,metric,published,ours,run\n")
-    for text in ("mean of 15", "mean of 3", "Zipper is a texture here", "wide_resnet50_2.tv_in1k"):
+    for text in ("mean of 15", "mean of 3", "Zipper is counted as a texture", "wide_resnet50_2.tv_in1k"):
         assert text in finished.stdout
 
 
-def test_a_full_set_has_the_printed_means(done: Callable[..., Any], tmp_path: Path) -> None:
+def test_all_categories_are_compared_with_the_printed_means(done: Callable[..., Any], tmp_path: Path) -> None:
     for category in CATEGORIES:
         make_category(tmp_path / "data" / category, seed=0, train=1, good=0, defects=1)
     values = figures(done("--table", "3", "--table", "5", "--table", "6")[0].out)
@@ -108,7 +112,7 @@ def test_a_full_set_has_the_printed_means(done: Callable[..., Any], tmp_path: Pa
     assert values[3, "ReConPatch levels 1+2+3", "mean of 15", PIXEL] == (98.18, pytest.approx(80.0))
 
 
-def test_changes_are_printed_above_the_tables(done: Callable[..., Any]) -> None:
+def test_settings_that_differ_from_the_paper_are_printed_above_the_tables(done: Callable[..., Any]) -> None:
     networks = ("--backbone", BACKBONES[0], "--backbone", BACKBONES[1])
     options = ("--max-steps", "7", "--epochs", "3", "--image-size", "96", "--category", "screw")
     finished, asked = done("--table", "3", "--table", "6", *networks, *options)
@@ -126,7 +130,7 @@ def test_changes_are_printed_above_the_tables(done: Callable[..., Any]) -> None:
     assert f"ours: {BACKBONES[0]}; 96 px; 3 epochs; 7 steps at most." in finished.stdout
     assert f"ours: {BACKBONES[0]}, {BACKBONES[1]}; 96 px; 3 epochs; 7 steps at most." in finished.stdout
     runs = {row["row"]: row["run"] for row in rows_of(finished.out / "tables.parquet")}
-    assert runs["ReConPatch 480"] == "ensemble-320"  # the same run at the same size
+    assert runs["ReConPatch 480"] == "ensemble-320"  # With --image-size, both ensembles are the same run.
 
 
 def test_a_dry_run_lists_the_runs_and_writes_nothing(done: Callable[..., Any]) -> None:
@@ -138,15 +142,17 @@ def test_a_dry_run_lists_the_runs_and_writes_nothing(done: Callable[..., Any]) -
     assert [("4,5,6" in line, "resnet101" in line) for line in lines] == [(True, True)] * 2
 
 
-def test_other_categories_are_left_out_with_a_warning(done: Callable[..., Any], tmp_path: Path) -> None:
+def test_categories_that_the_paper_does_not_have_are_skipped_with_a_warning(
+    done: Callable[..., Any], tmp_path: Path
+) -> None:
     make_category(tmp_path / "data" / "cloth", seed=0, train=1, good=1, defects=1)
     finished, asked = done("--table", "6")
-    assert "cloth: the paper has no such category" in finished.stderr
+    assert "cloth is skipped: it is not a category of the paper" in finished.stderr
     assert asked[0].categories == ("screw", "carpet", "zipper")
     finished, _ = done("--category", "cloth")
     assert finished.code == 2
     assert finished.stderr.startswith("error: --data ")
-    assert "none of cloth is of MVTec AD" in finished.stderr
+    assert "none of cloth is a category of MVTec AD" in finished.stderr
     assert finished.stderr.count("\n") == 1
 
 
@@ -162,7 +168,7 @@ def test_missing_weights_are_an_error_before_anything_is_computed(tmp_path: Path
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Finished]:
-    """Table 6 on a made-up category with a small network: two runs."""
+    """Table 6 for a synthetic category and a small backbone; this requires two runs."""
     root = tmp_path_factory.mktemp("paper")
     make_category(root / "data" / "screw", seed=0, train=4, good=2, defects=2)
     return root / "data", call(*small_options(root / "data", root / "out"))
@@ -174,7 +180,7 @@ def small_options(data: Path, out: Path) -> tuple[str, ...]:
 
 
 @pytest.mark.slow
-def test_ours_are_the_figures_of_ordinary_runs(small: tuple[Path, Finished]) -> None:
+def test_our_figures_are_those_of_the_run_directories(small: tuple[Path, Finished]) -> None:
     _, finished = small
     assert finished.code == 0, finished.stderr
     runs = {"ReConPatch 480": "ensemble-320", "PatchCore 480": "patchcore-ensemble-320"}
@@ -189,7 +195,7 @@ def test_ours_are_the_figures_of_ordinary_runs(small: tuple[Path, Finished]) -> 
 
 
 @pytest.mark.slow
-def test_a_second_call_prints_and_computes_nothing(small: tuple[Path, Finished]) -> None:
+def test_a_second_call_only_prints_the_results(small: tuple[Path, Finished]) -> None:
     data, first = small
     before = files(first.out)
     again = call(*small_options(data, first.out))
@@ -204,8 +210,8 @@ def test_a_second_call_prints_and_computes_nothing(small: tuple[Path, Finished])
 
 
 @pytest.mark.slow
-def test_the_command_line_resolves_the_same_runs(small: tuple[Path, Finished]) -> None:
-    """`single --recipe paper` into a run's folder has nothing to compute: the member's figures are its own."""
+def test_single_with_the_same_options_reuses_a_run_of_the_paper(small: tuple[Path, Finished]) -> None:
+    """`single --recipe paper` computes nothing if the run directory already has the member."""
     data, first = small
     options = ("--data", str(data), "--recipe", "paper", "--image-size", str(SIZE), "--backbone", BACKBONES[0])
     out = first.out / "patchcore-ensemble-320"
