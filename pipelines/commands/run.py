@@ -149,7 +149,7 @@ def _show_plans(console: Console, plans: Sequence[CategoryPlan], *, waves: int, 
     members = [job for plan in plans for job in plan.members]
     reused = sum(not job.score for job in members)
     scratch = [plan.scratch_bytes for plan in plans]
-    console.say(f"members  {len(members)}, of which {reused} are reused; {waves} waves")
+    console.say(f"members  {len(members)}, of which {reused} are reused; {waves} wave{'' if waves == 1 else 's'}")
     console.say(
         f"scratch  {sum(scratch) / 1e9:.2f} GB in total, "
         f"{max(scratch, default=0) / 1e9:.2f} GB for the largest category"

@@ -14,6 +14,7 @@ from pipelines.storage.store import Store
 from pipelines.tracking.console import Console
 
 _COLUMNS = ("category", "attention", "model", "days", "learned", "judged", "images", "anomalies", "unreadable", "ks")
+_OPTIONAL = ("unreadable", "judged", "days", "learned")  # `attention` shows what is urgent in them
 
 
 def status(console: Console, *, registry: str, as_json: bool) -> int:
@@ -44,7 +45,10 @@ def status(console: Console, *, registry: str, as_json: bool) -> int:
     if as_json:
         console.say(json.dumps([state.to_json() for state in states], indent=2, ensure_ascii=False))
         return 0
-    console.table(_COLUMNS, [[_cell(getattr(state, name)) for name in _COLUMNS] for state in states], names=6)
+    lines = [[_cell(getattr(state, name)) for name in _COLUMNS] for state in states]
+    left_out = console.table(_COLUMNS, lines, names=6, optional=_OPTIONAL)
+    if left_out:
+        console.say(f"Not shown in {console.width} columns: {', '.join(left_out)}. --json prints everything.")
     for state in states:
         if state.reasons:
             console.say(f"{state.category}: {state.reasons}")

@@ -94,6 +94,7 @@ class Console:
         # Names of files and categories are printed unchanged, even if they look like markup ([b]) or emoji (:star:).
         self._output = RichConsole(file=sys.stdout, highlight=False, markup=False, emoji=False, width=width)
         self._errors = RichConsole(file=sys.stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
+        self._shows_bar = False
 
     def say(self, sentence: str) -> None:
         """Write a text to standard output.
@@ -104,12 +105,14 @@ class Console:
         self._output.print(printable(sentence), soft_wrap=True)
 
     def warn(self, sentence: str) -> None:
-        """Write a warning to standard error, in one line.
+        """Write a warning to standard error, in one line; on a terminal, above the progress bar.
 
         Args:
             sentence: Text of the warning; credentials are redacted and control characters are escaped.
         """
-        self._errors.print(f"warning: {safe_line(sentence)}")
+        # If both outputs are a terminal, only the console of the bar can write above it; other lines would cut it off.
+        console = self._output if self._shows_bar and self._errors.is_terminal else self._errors
+        console.print(f"warning: {safe_line(sentence)}", soft_wrap=True)
 
     @contextmanager
     def progress(self, name: str, total: int, unit: str) -> Iterator[ProgressBar]:
@@ -138,7 +141,11 @@ class Console:
                 TimeRemainingColumn(),
             )
             with Progress(*columns, console=self._output) as bars:
-                yield ProgressBar(bars, bars.add_task(name, total=total, unit=unit))
+                self._shows_bar = True
+                try:
+                    yield ProgressBar(bars, bars.add_task(name, total=total, unit=unit))
+                finally:
+                    self._shows_bar = False
             return
         bar = ProgressBar(None, None)
         yield bar
@@ -146,26 +153,51 @@ class Console:
         rate = _rate(bar.done / max(seconds, 1e-9))
         self.say(f"{name:<8} {bar.done:,.0f}/{total:,} {unit} in {seconds:.1f} s ({rate})")
 
-    def table(self, header: Sequence[str], lines: Sequence[Sequence[str]], *, names: int = 1) -> None:
+    def table(
+        self, header: Sequence[str], lines: Sequence[Sequence[str]], *, names: int = 1, optional: Sequence[str] = ()
+    ) -> list[str]:
         """Write a table to standard output; control characters in cells are escaped.
 
-        A terminal that is too narrow breaks the cells of the left columns into several lines and keeps figures whole.
+        If a terminal is too narrow, optional columns are left out; then the cells of the left columns are broken into
+        several lines. Figures are kept whole.
 
         Args:
             header: Names of the columns.
             lines: Rows of cells; a row without cells is printed as an empty line.
             names: Number of columns, from the left, that hold names; they are left-aligned, all others right-aligned.
+            optional: Names of columns that may be left out, the least important first.
+
+        Returns:
+            The names of the columns that were left out.
         """
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-        for position, name in enumerate(header):
-            is_name = position < names
-            table.add_column(name, justify="left" if is_name else "right", no_wrap=not is_name, overflow="fold")
-        for line in lines:
-            if line:
-                table.add_row(*map(printable, line))
-            else:
-                table.add_section()
+        left_out: list[str] = []
+        unlimited = self._output.options.update(width=_PIPED_WIDTH)
+        table = _table(header, lines, names, left_out)
+        while len(left_out) < len(optional) and self._output.measure(table, options=unlimited).maximum > self.width:
+            left_out.append(optional[len(left_out)])
+            table = _table(header, lines, names, left_out)
         self._output.print(table)
+        return left_out
+
+    @property
+    def width(self) -> int:
+        """Width of the output in columns; 10,000 for files and pipes."""
+        return self._output.width
+
+
+def _table(header: Sequence[str], lines: Sequence[Sequence[str]], names: int, left_out: Sequence[str]) -> Table:
+    """Return the table of all columns that are not left out."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    kept = [position for position, name in enumerate(header) if name not in left_out]
+    for position in kept:
+        is_name = position < names
+        table.add_column(header[position], justify="left" if is_name else "right", no_wrap=not is_name, overflow="fold")
+    for line in lines:
+        if line:
+            table.add_row(*(printable(line[position]) for position in kept))
+        else:
+            table.add_section()
+    return table
 
 
 class _Rate(TextColumn):

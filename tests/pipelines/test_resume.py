@@ -131,7 +131,7 @@ def test_a_dry_run_prints_the_planned_work_and_writes_nothing(data: Path, copied
     assert same.code == 0, same.stderr
     assert "members  4, of which 4 are reused" in same.stdout
     other = ensemble(data, copied, "--maps", "--workers", "1", "--dry-run", "--coreset", "0.1")
-    assert "members  4, of which 0 are reused; 1 waves" in other.stdout
+    assert "members  4, of which 0 are reused; 1 wave\n" in other.stdout
     assert files(copied) == before
     new = ensemble(data, tmp_path / "new", "--dry-run")
     assert "members  4, of which 0 are reused" in new.stdout

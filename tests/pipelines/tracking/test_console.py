@@ -72,6 +72,31 @@ class Terminal(io.StringIO):
         return True
 
 
+def test_a_warning_during_a_stage_is_printed_above_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    output, errors = Terminal(), Terminal()
+    monkeypatch.setattr("sys.stdout", output)
+    monkeypatch.setattr("sys.stderr", errors)
+    console = Console()
+    with console.progress("fuse", 2, "categories") as bar:
+        console.warn("cloth: few images")
+        bar.reach(2)
+    console.warn("after the stage")
+    assert output.getvalue().count("warning: cloth: few images\n") == 1  # the console of the bar, which draws it anew
+    assert errors.getvalue() == "warning: after the stage\n"
+
+
+def test_a_warning_during_a_stage_goes_to_a_redirected_standard_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setattr("sys.stdout", Terminal())
+    console = Console()
+    with console.progress("fuse", 2, "categories"):
+        console.warn("cloth: few images")
+    assert capsys.readouterr().err == "warning: cloth: few images\n"
+
+
 def shown_in_a_terminal(columns: int, monkeypatch: pytest.MonkeyPatch, **environment: str) -> str:
     """Return what a table and a progress bar print in a terminal of this width."""
     for name in ("NO_COLOR", "FORCE_COLOR", "CI"):
@@ -93,6 +118,20 @@ def test_a_terminal_shows_figures_whole_and_no_line_is_too_long(columns: int, mo
     assert max(len(line) for line in re.split(r"[\r\n]+", text)) <= columns
     assert "0.9536" in text
     assert "40/40" in text
+
+
+@pytest.mark.parametrize(("columns", "left_out"), [(60, []), (28, ["days"]), (20, ["days", "learned"])])
+def test_a_narrow_terminal_leaves_out_optional_columns(
+    columns: int, left_out: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    output = Terminal()
+    monkeypatch.setattr("sys.stdout", output)
+    header = ["category", "learned", "days", "images"]
+    shown = Console().table(header, [["bolt", "unchanged", "3", "12"]], names=2, optional=["days", "learned"])
+    assert shown == left_out
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output.getvalue())
+    assert text.splitlines()[0].split() == [name for name in header if name not in left_out]
 
 
 def test_no_color_prints_no_colors(monkeypatch: pytest.MonkeyPatch) -> None:
