@@ -35,7 +35,7 @@ def run(*command: str | Path, cwd: Path, environment: Environment) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="module", params=["demo,figures", "demo,export"])
+@pytest.fixture(scope="module", params=["demo,figures", "demo,export,figures"])
 def lowest(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Environment, str]:
     """Return an environment with the lowest versions, and the extras that are installed in it."""
     folder = tmp_path_factory.mktemp("lowest")
