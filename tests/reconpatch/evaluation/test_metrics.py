@@ -344,7 +344,7 @@ def test_auroc_of_negated_scores_is_the_complement(rows: list[tuple[int, bool]])
 
 
 @given(
-    maps=arrays(np.float32, (2, 4, 5), elements=st.sampled_from([-1.0, 0.0, 0.5, 1.0, 2.0, 1e30])),
+    maps=arrays(np.float32, (2, 4, 5), elements=st.sampled_from([-1.0, 0.0, 0.5, 1.0, 2.0, float(np.float32(1e30))])),
     masks=arrays(np.bool_, (2, 4, 5)),
     max_fpr=st.sampled_from([1e-6, 0.01, 0.3, 0.5, 1.0]),
 )
