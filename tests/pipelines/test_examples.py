@@ -42,6 +42,7 @@ def test_every_example_is_tested_and_named_in_the_documentation() -> None:
     for name in [*scripts, "good_parts_to_heat_map.ipynb"]:
         assert f"examples/{name}" in page
         assert f'"{name}"' in tests
+    assert set(re.findall(r'^--8<-- "examples/(.+)"$', page, re.MULTILINE)) == scripts  # the site includes these files
 
 
 def test_score_one_image(finished: Finished, data: Path, tmp_path: Path) -> None:
@@ -99,6 +100,9 @@ def test_the_notebook_runs_and_its_stored_output_is_current(monkeypatch: pytest.
 @pytest.mark.slow
 def test_fit_and_score(tmp_path: Path) -> None:
     printed = run_example("fit_and_score.py", cwd=tmp_path)
+    page = (EXAMPLES.parent / "docs" / "examples.md").read_text()
+    (image,) = re.findall(r"score_one_image\.py example-run/models/elpv_mono example-run-data/(\S+)", page)
+    assert (tmp_path / "example-run-data" / image).is_file()
     highest = printed.partition("Highest scores:")[2].splitlines()[2:]
     assert len(highest) == 5
     assert all(line.split()[0].startswith("elpv_mono/test/defect/") and "True" in line for line in highest)
