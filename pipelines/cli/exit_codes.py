@@ -15,7 +15,7 @@ from pipelines.tracking.console import safe_line
 _LIMIT = 2000  # maximum characters of an error line; some lines list categories or files
 
 
-def do(work: Callable[[], int]) -> NoReturn:
+def do(work: Callable[[], int], *, resumes: bool = False) -> NoReturn:
     """Run the work of a command and exit with its exit code.
 
     An error that the user can act on is printed as one line on stderr. The exit code is then 1 for a failed ONNX
@@ -24,6 +24,7 @@ def do(work: Callable[[], int]) -> NoReturn:
 
     Args:
         work: Function that runs the command and returns its exit code.
+        resumes: Whether running an interrupted command again resumes it; the message then says so.
     """
     received: list[int] = []
 
@@ -40,7 +41,7 @@ def do(work: Callable[[], int]) -> NoReturn:
     except ReconPatchError as error:
         exit_with_error(error, 2)
     except KeyboardInterrupt:
-        click.echo("interrupted", err=True)
+        click.echo(f"interrupted{'; run the same command again to resume' if resumes else ''}", err=True)
         code = 143 if received else 130
     sys.exit(code)
 

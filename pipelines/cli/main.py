@@ -246,7 +246,8 @@ def nightly_command(backbones: tuple[str, ...], **options: Any) -> None:
             _config("nightly", "ensemble", {**options, "backbones": backbones, "out": own["registry"]}),
             NightOptions(**own, acceptance=AcceptanceConfig(**limits)),
             Console(),
-        )
+        ),
+        resumes=True,
     )
 
 
@@ -292,7 +293,7 @@ def _fit(command: str, preset: str, options: dict[str, Any]) -> None:
     options = dict(options)
     work = dry_run if options.pop("dry_run", False) else run
     options["fresh"] = not options.pop("resume")
-    do(lambda: work(_config(command, preset, options), Console()))
+    do(lambda: work(_config(command, preset, options), Console()), resumes=True)
 
 
 def _config(command: str, preset: str, options: dict[str, Any]) -> RunConfig:

@@ -63,4 +63,4 @@ def paper_tables_command(**options: Any) -> None:
     """
     from pipelines.commands.paper.tables import PaperOptions, paper_tables
 
-    do(lambda: paper_tables(PaperOptions(**options), Console()))
+    do(lambda: paper_tables(PaperOptions(**options), Console()), resumes=True)

@@ -6,7 +6,7 @@ from pipelines.config.presets import DEMO_BACKBONES
 
 START_PAGE = f"""\
 reconpatch-run detects anomalies in product images, with models (ReConPatch)
-that are fitted on images of good parts only.
+that are trained on images of good parts only.
 
 Run an example on images of solar cells (takes a few minutes):
     reconpatch-run demo
@@ -14,9 +14,10 @@ Run an example on images of solar cells (takes a few minutes):
 Check your own dataset before a run:
     reconpatch-run inspect --data DATA
 
-Fit two small backbones on your dataset and score its test images:
-    reconpatch-run ensemble --data DATA --out RUN --image-size 224 \\
-        --backbone {DEMO_BACKBONES[0]} --backbone {DEMO_BACKBONES[1]}
+Train with three small backbones on your dataset and score its test images:
+    reconpatch-run ensemble --data DATA --out RUN --image-size 320 \\
+        --backbone {DEMO_BACKBONES[0]} --backbone {DEMO_BACKBONES[1]} \\
+        --backbone {DEMO_BACKBONES[2]}
 
 DATA is the folder of the dataset, with training images of good parts in
 DATA/<category>/train/good and test images in DATA/<category>/test/<defect>.

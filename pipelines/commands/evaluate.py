@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from pipelines.commands.folders import existing_folder
 from pipelines.config.run_config import RunConfig, stored_config
 from pipelines.config.run_context import RunContext
 from pipelines.data.dataset import list_images
@@ -70,7 +71,7 @@ def evaluate(options: EvaluateOptions, console: Console) -> int:
         UsageError: The folder holds no run, another process uses it, the address of its data is redacted, or the
             members' scores do not belong to the model.
     """
-    out = Store.of(options.run_folder)
+    out = existing_folder("--run", options.run_folder)
     run_info = read_run(out)
     if run_info is None:
         raise UsageError(f"--run {options.run_folder} holds no run: it has no {RUN}. Give a run directory.")

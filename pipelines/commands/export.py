@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from pipelines.commands.folders import existing_folder
 from pipelines.data.dataset import find_new_images
 from pipelines.errors import IMAGE_READ_ERRORS, UsageError, error_line
 from pipelines.registry.registry import find_model
@@ -54,11 +55,11 @@ def export(
     if missing:
         raise UsageError(f"export requires {' and '.join(missing)}. Install: pip install 'reconpatch-ray[export]'.")
     folder, name = _target(out)
-    with _local(find_model(Store.of(model), category)) as model_folder:
+    with _local(find_model(existing_folder("--model", model), category)) as model_folder:
         detector = Detector.load(model_folder, weights)
     pictures = trial_pictures(detector.model.image_size)
     if images is not None:
-        pictures += _pictures(Store.of(images), detector.model.bit_depth, console)
+        pictures += _pictures(existing_folder("--images", images), detector.model.bit_depth, console)
     graph = trace(detector)
     differences = compare(detector, graph, pictures)
     exported = without_features(graph)

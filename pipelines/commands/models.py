@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from pipelines.commands.folders import existing_folder
 from pipelines.errors import UsageError
 from pipelines.registry.registry import Registry
 from pipelines.storage.lease import leased
-from pipelines.storage.store import Store
 from pipelines.tracking.console import Console
 
 
@@ -149,7 +149,7 @@ def prune_models(console: Console, *, registry: str, categories: Sequence[str] =
 
 def _registry(uri: str) -> Registry:
     """Return the registry; raise UsageError if it holds no model."""
-    registry = Registry(Store.of(uri))
+    registry = Registry(existing_folder("--registry", uri))
     if not registry.categories():
         raise UsageError(f"--registry {uri} holds no model. Give the folder of a registry.")
     return registry

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 import pyarrow.fs as pafs
 
+from pipelines.commands.folders import existing_folder
 from pipelines.config.networks import Networks
 from pipelines.config.run_config import RunConfig
 from pipelines.config.run_context import RunContext
@@ -81,7 +82,7 @@ def score_new(options: NewImages, console: Console) -> int:
         UsageError: The folder has no images, or the output folder is not empty or in use.
         ModelError: The model does not exist, or was fitted with other weights.
     """
-    images, out = Store.of(options.images), Store.of(options.out)
+    images, out = existing_folder("--images", options.images), Store.of(options.out)
     stored = _stored_model(options)
     files, warnings = find_new_images(images)
     if not files:
@@ -124,7 +125,7 @@ def score_new(options: NewImages, console: Console) -> int:
 
 def _stored_model(options: NewImages) -> StoredModel:
     """Return the model with the threshold of the target false-positive rate."""
-    stored = StoredModel.load(find_model(Store.of(options.model), options.category))
+    stored = StoredModel.load(find_model(existing_folder("--model", options.model), options.category))
     if options.false_alarms is None:
         return stored
     return StoredModel(with_false_alarms(stored.model, options.false_alarms), stored.folder)

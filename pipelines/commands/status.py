@@ -6,11 +6,11 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+from pipelines.commands.folders import existing_folder
 from pipelines.errors import UsageError
 from pipelines.registry.attention import states_of
 from pipelines.registry.night_table import read_night
 from pipelines.registry.registry import WORK, Registry
-from pipelines.storage.store import Store
 from pipelines.tracking.console import Console
 
 _COLUMNS = ("category", "attention", "model", "days", "learned", "judged", "images", "anomalies", "unreadable", "ks")
@@ -31,7 +31,7 @@ def status(console: Console, *, registry: str, as_json: bool) -> int:
     Raises:
         UsageError: The registry holds neither a model nor a nightly run.
     """
-    models = Registry(Store.of(registry))
+    models = Registry(existing_folder("--registry", registry))
     try:
         night = read_night(models.store.below(WORK))
     except (OSError, UsageError) as error:

@@ -74,7 +74,10 @@ def test_an_interrupted_training_releases_its_workers(undisturbed: EnsembleComma
         wait_for_process(running, STAGES["fit"], among=os.getpid())
         running.send_signal(signal.SIGINT)
         _, errors = running.communicate(timeout=60)
-        assert (running.returncode, errors.splitlines()[-1]) == (130, "interrupted")
+        assert (running.returncode, errors.splitlines()[-1]) == (
+            130,
+            "interrupted; run the same command again to resume",
+        )
         since = time.monotonic()
         finish(command)
         assert time.monotonic() - since < RESERVED_FOR

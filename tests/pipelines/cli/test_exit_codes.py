@@ -82,7 +82,8 @@ def test_an_interrupt_exits_with_the_code_that_shells_use(
         signal.pause()
         return 0
 
-    with pytest.raises(SystemExit) as ended:
-        do(work)
-    assert ended.value.code == code
-    assert capsys.readouterr().err == "interrupted\n"
+    for resumes, message in ((False, "interrupted\n"), (True, "interrupted; run the same command again to resume\n")):
+        with pytest.raises(SystemExit) as ended:
+            do(work, resumes=resumes)
+        assert ended.value.code == code
+        assert capsys.readouterr().err == message

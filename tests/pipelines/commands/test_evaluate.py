@@ -79,6 +79,7 @@ def test_costs_and_warnings_of_the_run_are_kept(finished: Finished, copied: Path
 
 
 def test_a_folder_without_a_run_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
     done = call("evaluate", "--run", str(tmp_path))
     assert done.code == 2
     assert "holds no run" in done.stderr

@@ -142,7 +142,7 @@ def test_models_and_files_can_be_in_an_object_store(
     [
         ({"category": "bolt"}, "has no model of category 'bolt'"),
         ({"out": "."}, "is a folder. Give the path of a file."),
-        ({"images": "/nowhere"}, "has no readable image"),
+        ({"images": "/nowhere"}, "--images /nowhere: the folder does not exist or is empty."),
         ({"weights": "/nowhere"}, "The weights folder /nowhere is not a folder"),
     ],
 )

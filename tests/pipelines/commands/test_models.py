@@ -64,5 +64,6 @@ def test_old_versions_are_pruned(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_a_folder_without_models_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UsageError, match="holds no model"):
         list_models(Console(), registry=str(tmp_path))

@@ -69,7 +69,8 @@ def test_maps_and_failures_are_written_and_the_features_are_removed(scored: Fini
     ("options", "sentence"),
     [
         ({"--category": "bolt"}, "has no model of category 'bolt'"),
-        ({"--images": "/nowhere"}, "has no image"),
+        ({"--images": "/nowhere"}, "--images /nowhere: the folder does not exist or is empty."),
+        ({"--model": "/nowhere"}, "--model /nowhere: the folder does not exist or is empty."),
         ({"--out": "."}, "is not empty"),
     ],
 )

@@ -50,5 +50,6 @@ def test_a_damaged_table_of_the_last_nightly_run_is_a_warning(
 
 
 def test_a_folder_without_a_registry_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UsageError, match="holds neither a model nor a nightly run"):
         status(Console(), registry=str(tmp_path), as_json=False)

@@ -104,9 +104,10 @@ def bucket_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ("status --registry B/empty", "holds neither a model nor a nightly run"),
-        ("models list --registry B/empty", "holds no model"),
-        ("evaluate --run B/empty", "holds no run"),
+        ("status --registry B/full", "holds neither a model nor a nightly run"),
+        ("models list --registry B/full", "holds no model"),
+        ("evaluate --run B/full", "holds no run"),
+        ("evaluate --run B/empty", "the folder does not exist or is empty"),
         ("report --run B/empty", "holds no run"),
         ("compare B/empty B/empty", "holds no run"),
         ("paper-tables --data B/data --out B/o", "is a category of MVTec AD"),
@@ -117,7 +118,8 @@ def bucket_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "nightly --data B/data --images B/nothing --registry B/r --scores B/s",
             "the folder does not exist or is empty",
         ),
-        ("score --model B/empty --images B/data --category part --out B/o", "has no model"),
+        ("score --model B/full --images B/data --category part --out B/o", "has no model"),
+        ("score --model B/empty --images B/data --category part --out B/o", "--model s3://***@"),
     ],
 )
 def test_no_command_prints_the_secret(bucket_on_disk: Path, words: str, sentence: str) -> None:
