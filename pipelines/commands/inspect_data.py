@@ -135,10 +135,12 @@ def _findings(store: Store, category: str, examined: Sequence[Examined], images:
         )
     findings.note("identical images in train and test (leakage)", _copies(images, across=True))
     findings.note("identical images in one split", _copies(images, across=False))
-    findings.note(
-        "defective image without a mask",
-        (image.image_path for image in images if image.label == 1 and not image.mask_path),
-    )
+    defective = [image for image in images if image.label == 1]
+    maskless = [image.image_path for image in defective if not image.mask_path]
+    if maskless and len(maskless) == len(defective):  # a dataset without masks is common, and not an oversight
+        findings.note("no masks, so pixel metrics will be empty", [f"{len(defective)} defective images"])
+    else:
+        findings.note("defective image without a mask", maskless)
     _note_masks(store, images, findings)
     return findings
 

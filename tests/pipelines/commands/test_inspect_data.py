@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -66,3 +67,11 @@ def test_no_problem_is_listed_for_a_correct_dataset(tmp_path: Path) -> None:
     assert done.code == 0
     assert "!" not in done.stdout
     assert "for fitting, " in done.stdout
+
+
+def test_a_dataset_without_masks_is_one_remark_and_not_a_list_of_images(tmp_path: Path) -> None:
+    make_category(tmp_path / "cloth", seed=0, train=12, good=2, defects=3)
+    shutil.rmtree(tmp_path / "cloth" / "ground_truth")
+    done = call("inspect", "--data", str(tmp_path))
+    assert "! no masks, so pixel metrics will be empty: 1\n      3 defective images\n" in done.stdout
+    assert "without a mask" not in done.stdout
