@@ -293,7 +293,8 @@ def _fit(command: str, preset: str, options: dict[str, Any]) -> None:
     options = dict(options)
     work = dry_run if options.pop("dry_run", False) else run
     options["fresh"] = not options.pop("resume")
-    do(lambda: work(_config(command, preset, options), Console()), resumes=True)
+    resumes = work is run and not options["fresh"]
+    do(lambda: work(_config(command, preset, options), Console()), resumes=resumes)
 
 
 def _config(command: str, preset: str, options: dict[str, Any]) -> RunConfig:

@@ -64,6 +64,7 @@ def test_query_scores(finished: Finished, tmp_path: Path) -> None:
     assert re.search(r"^ *cloth/train/good/\d+\.png +\d+$", printed, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_method_on_arrays(tmp_path: Path) -> None:
     printed = run_example("method_on_arrays.py", cwd=tmp_path)
     (auroc,) = re.findall(r"image AUROC +(\S+) on 30 test images", printed)
@@ -81,6 +82,7 @@ def text_of(notebook: Any) -> list[str]:
     return [re.sub(r"\d+(\.\d+)?", "#", text) for text in printed]
 
 
+@pytest.mark.slow
 def test_the_notebook_runs_and_its_stored_output_is_current(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     stored = nbformat.read(EXAMPLES / "good_parts_to_heat_map.ipynb", as_version=4)
