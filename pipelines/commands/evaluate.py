@@ -10,10 +10,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from pipelines.commands.folders import existing_folder
 from pipelines.config.run_config import RunConfig, stored_config
 from pipelines.config.run_context import RunContext
 from pipelines.data.dataset import list_images
+from pipelines.data.folders import existing_folder
 from pipelines.data.records import INDEX, ImageRecord
 from pipelines.data.split import by_category
 from pipelines.errors import UsageError

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.commands.folders import existing_folder
 from pipelines.data.dataset import find_new_images
+from pipelines.data.folders import existing_folder
 from pipelines.errors import IMAGE_READ_ERRORS, UsageError, error_line
 from pipelines.registry.registry import find_model
 from pipelines.storage.paths import adapter_name, bank_index_name, bank_name

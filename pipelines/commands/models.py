@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from pipelines.commands.folders import existing_folder
+from pipelines.data.folders import existing_folder
 from pipelines.errors import UsageError
 from pipelines.registry.registry import Registry
 from pipelines.storage.lease import leased

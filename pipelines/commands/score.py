@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 
 import pyarrow.fs as pafs
 
-from pipelines.commands.folders import existing_folder
 from pipelines.config.networks import Networks
 from pipelines.config.run_config import RunConfig
 from pipelines.config.run_context import RunContext
 from pipelines.data.dataset import find_new_images, new_images
+from pipelines.data.folders import existing_folder
 from pipelines.errors import UsageError, error_line
 from pipelines.registry.drift_log import drift_row, note_drift, read_scores
 from pipelines.registry.registry import Registry, find_model

@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from pipelines.commands.folders import existing_folder
+from pipelines.data.folders import existing_folder
 from pipelines.errors import UsageError
 from pipelines.registry.attention import states_of
 from pipelines.registry.night_table import read_night

@@ -19,6 +19,7 @@ from pipelines.config.nightly_options import NightOptions
 from pipelines.config.run_config import RunConfig
 from pipelines.config.run_context import RunContext
 from pipelines.data.dataset import Listing, as_new, list_images
+from pipelines.data.folders import existing_folder
 from pipelines.data.records import ImageRecord
 from pipelines.data.split import by_category
 from pipelines.errors import UsageError
@@ -40,7 +41,6 @@ from pipelines.stages.runner import Runner, scratch_of
 from pipelines.storage.cleanup import remove_partial_files
 from pipelines.storage.lease import leased
 from pipelines.storage.paths import REPORT
-from pipelines.storage.redaction import redact
 from pipelines.storage.schemas import Provenance
 from pipelines.storage.store import Store
 from pipelines.tracking.console import Console
@@ -65,8 +65,8 @@ def nightly(config: RunConfig, options: NightOptions, console: Console) -> int:
         BackboneError: A backbone is unknown, has no weights, or lacks one of the layers.
     """
     registry, data = Store.of(options.registry), Store.of_data(config.data)
-    if options.images is not None and not Store.of(options.images).holds_something():
-        raise UsageError(f"--images {redact(options.images)}: the folder does not exist or is empty.")
+    if options.images is not None:
+        existing_folder("--images", options.images)
     deadline = None if options.deadline is None else next_time(options.deadline, datetime.now())
     work = registry.below(WORK)
     with leased(registry, wait=options.wait):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.commands.folders import existing_folder
+from pipelines.data.folders import existing_folder
 from pipelines.errors import UsageError
 
 

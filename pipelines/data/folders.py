@@ -1,4 +1,4 @@
-"""Folders that the options of a command name."""
+"""Folders that options name and that must exist."""
 
 from __future__ import annotations
 
