@@ -196,6 +196,7 @@ def compare_command(run_a: str, run_b: str, out: str | None) -> None:
 @run_field("weights")
 @run_field("maps", help="Write anomaly maps at the resolution of each image.")
 @run_field("false_alarms", shown_default="the model's")
+@run_field("bit_depth", shown_default="the model's")
 @run_field("scratch")
 @run_field("scratch_gb", help="Space for patch features, in GB (above 0). Images are processed in waves that fit.")
 @run_field("strict")
@@ -267,6 +268,7 @@ def status_command(**options: Any) -> None:
 @main.command(name="inspect")
 @data_option
 @run_field("layout")
+@run_field("columns")
 @run_field("categories")
 @run_field(
     "holdout",

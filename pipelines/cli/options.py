@@ -15,7 +15,7 @@ from pipelines.config.nightly_options import AcceptanceConfig, NightOptions
 from pipelines.config.option import Option, Section, options_of
 from pipelines.config.presets import ENSEMBLE_BACKBONES, RECIPES, SINGLE_BACKBONE
 from pipelines.config.run_config import RunConfig
-from pipelines.data.layouts import AUTO, LAYOUTS
+from pipelines.data.layouts.detect import AUTO, LAYOUTS
 from pipelines.errors import UsageError
 
 BACKBONE = options_of(Member)["backbone"]

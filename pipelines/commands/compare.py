@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
-from pipelines.data.records import ImageRecord
+from pipelines.data.records import MODEL_SPLITS, ImageRecord
 from pipelines.errors import UsageError
 from pipelines.report.pages import render_page
 from pipelines.report.rows import ScoredImage
@@ -176,9 +176,11 @@ def compare(run_a: str, run_b: str, console: Console, out: str | None = None) ->
 
 def _pairs(a: Sequence[ScoredImage], b: Sequence[ScoredImage]) -> list[Pair]:
     """Return the images that both runs have scored, without training images."""
-    by_path = {image.image_path: image for image in b if image.split != "train"}
+    by_path = {image.image_path: image for image in b if image.split not in MODEL_SPLITS}
     return [
-        Pair(image, by_path[image.image_path]) for image in a if image.split != "train" and image.image_path in by_path
+        Pair(image, by_path[image.image_path])
+        for image in a
+        if image.split not in MODEL_SPLITS and image.image_path in by_path
     ]
 
 

@@ -5,7 +5,6 @@ The inputs are the members' scores in Parquet files, the models, and the masks a
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,7 +13,8 @@ from pipelines.config.run_config import RunConfig, stored_config
 from pipelines.config.run_context import RunContext
 from pipelines.data.dataset import list_images
 from pipelines.data.folders import existing_folder
-from pipelines.data.records import INDEX, ImageRecord
+from pipelines.data.masks import mask_contents
+from pipelines.data.records import INDEX, ImageRecord, mask_digest
 from pipelines.data.split import by_category
 from pipelines.errors import UsageError
 from pipelines.planning.cache_keys import fused_key
@@ -79,7 +79,7 @@ def evaluate(options: EvaluateOptions, console: Console) -> int:
     data = Store.of_data(config.data)
     with leased(out):
         indexed = [ImageRecord.from_row(row) for row in read_rows(out, INDEX_FILE)]
-        images, warnings = _with_masks(data, indexed, config.layout)
+        images, warnings = _with_masks(data, indexed, config)
         categories = by_category(images)
         fitted = [category for category in categories if out.below(model_folder(category)).exists(MODEL_FILE)]
         warnings += [
@@ -153,22 +153,23 @@ def _config(run_info: RunInfo, out: Store, options: EvaluateOptions) -> RunConfi
     return config if options.false_alarms is None else replace(config, false_alarms=options.false_alarms)
 
 
-def _with_masks(data: Store, images: Sequence[ImageRecord], layout: str) -> tuple[list[ImageRecord], list[str]]:
+def _with_masks(data: Store, images: Sequence[ImageRecord], config: RunConfig) -> tuple[list[ImageRecord], list[str]]:
     """Return the images with the current masks, and the warnings of listing the data."""
-    listing = list_images(data, list(dict.fromkeys(image.category for image in images)), layout)
+    categories = list(dict.fromkeys(image.category for image in images))
+    listing = list_images(data, categories, config.layout, config.columns)
     listed = {image.image_path: image for image in listing.images}
     return [_with_mask(data, image, listed) for image in images], list(listing.warnings)
 
 
 def _with_mask(data: Store, image: ImageRecord, listed: Mapping[str, ImageRecord]) -> ImageRecord:
-    """Return the record of an image with the path and the hash of its current mask."""
-    mask_path = listed[image.image_path].mask_path if image.image_path in listed else image.mask_path
-    sha256 = None
-    if mask_path is not None and data.exists(mask_path):
-        sha256 = hashlib.sha256(data.read_picture(mask_path)).hexdigest()
-    changed = (mask_path, sha256) != (image.mask_path, image.mask_sha256)
-    # Clear the fingerprint of a changed row, so that a later run reads the image and its mask again.
-    return replace(image, mask_path=mask_path, mask_sha256=sha256, fingerprint=None if changed else image.fingerprint)
+    """Return the record of an image with its current masks and their hash."""
+    current = listed.get(image.image_path, image)
+    masked = replace(image, mask_path=current.mask_path, more_masks=current.more_masks, shapes=current.shapes)
+    are_there = all(data.exists(path) for path in masked.mask_paths)
+    contents = mask_contents(data, masked) if are_there else []
+    masked = replace(masked, mask_sha256=mask_digest(contents) if contents else None)
+    # Clear the fingerprint of a changed row, so that a later run reads the image and its masks again.
+    return image if masked == image else replace(masked, fingerprint=None)
 
 
 def _fuse_job(

@@ -15,7 +15,7 @@ from pipelines.config.networks import Network, load_backbones
 from pipelines.config.run_config import RunConfig
 from pipelines.config.run_context import RunContext
 from pipelines.data.dataset import Listing, find_categories, list_images
-from pipelines.data.layouts import MVTEC
+from pipelines.data.layouts.detect import MVTEC
 from pipelines.errors import StoreUnavailableError, UsageError
 from pipelines.planning.estimate import estimated_hours
 from pipelines.planning.jobs import CategoryPlan, stored_summary
@@ -51,7 +51,7 @@ def run(config: RunConfig, console: Console) -> int:
     """
     data, out = Store.of_data(config.data), Store.of(config.out)
     scratch = scratch_of(config, out)  # Raises UsageError for an invalid folder, before the data is listed.
-    listing = list_images(data, config.categories, config.layout)
+    listing = list_images(data, config.categories, config.layout, config.columns)
     config = with_listing(config, data, listing)
     prepare(out, data, config)
     with session_with_networks(config) as (workers, networks), leased(out):
@@ -106,14 +106,14 @@ def dry_run(config: RunConfig, console: Console) -> int:
         console: Console for the table.
 
     Returns:
-        The exit code, always 0.
+        The exit code: 0, or 1 if the run would fail for a category, which is named.
 
     Raises:
         UsageError, BackboneError: As in `run`.
         StoreUnavailableError: An object store could not return an image.
     """
     data, out = Store.of_data(config.data), Store.of(config.out)
-    listing = list_images(data, config.categories, config.layout)
+    listing = list_images(data, config.categories, config.layout, config.columns)
     backbones = load_backbones(config)
     networks = {
         member.backbone: Network.of(backbones[member.backbone], member, config.image_size) for member in config.members
@@ -132,10 +132,12 @@ def dry_run(config: RunConfig, console: Console) -> int:
     unavailable = [failure for failure in index.failures if failure.store_unavailable]
     if unavailable:
         raise StoreUnavailableError(unavailable[0].sentence)
+    for sentence in (*listing.warnings, *(failure.sentence for failure in index.failures)):
+        console.warn(sentence)
     plans = plan_categories(listing.categories, index.images, context, networks)
     due = [plan for plan in plans if plan.fuse is not None]
     _show_plans(console, plans, waves=len(waves_of(due, config)), hours=estimated_hours(due, config, backbones))
-    return 0
+    return int(any(failure.image_path is None for failure in index.failures))
 
 
 def _show_plans(console: Console, plans: Sequence[CategoryPlan], *, waves: int, hours: float) -> None:
@@ -239,5 +241,5 @@ def _not_asked(context: RunContext, listing: Listing) -> list[str]:
     """Return the categories of the data that `--category` excludes; their earlier results are kept."""
     if not context.config.categories or not context.out.exists(INDEX_FILE):
         return []
-    categories = find_categories(context.data, layout=listing.layout)
+    categories = find_categories(context.data, layout=listing.layout, columns=context.config.columns)
     return [category for category in categories if category not in listing.categories]

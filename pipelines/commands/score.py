@@ -48,6 +48,8 @@ class NewImages:
         out: Path or URI of the folder for the scores.
         weights: Folder with the weights of the backbones; None uses installed packages, then timm's hub.
         false_alarms: Target false-positive rate, in (0, 1); None keeps the rate of the model.
+        bit_depth: Significant bits per channel of images with more than 8 bits (9-16); None uses those of the model,
+            and another number than the model's is refused.
         maps: Whether to write anomaly maps.
         scratch, scratch_gb, strict, workers, threads_per_unit, gpus_per_actor, address: As in `RunConfig`.
     """
@@ -58,6 +60,7 @@ class NewImages:
     out: str
     weights: str | None = None
     false_alarms: float | None = None
+    bit_depth: int | None = None
     maps: bool = False
     scratch: str | None = None
     scratch_gb: float = RunConfig.scratch_gb
@@ -79,7 +82,8 @@ def score_new(options: NewImages, console: Console) -> int:
         The exit code: 0, or 1 if scoring failed or, with `--strict`, an image could not be read.
 
     Raises:
-        UsageError: The folder has no images, or the output folder is not empty or in use.
+        UsageError: The folder has no images, the output folder is not empty or in use, or the bit depth is not that of
+            the model.
         ModelError: The model does not exist, or was fitted with other weights.
     """
     images, out = existing_folder("--images", options.images), Store.of(options.out)
@@ -124,8 +128,14 @@ def score_new(options: NewImages, console: Console) -> int:
 
 
 def _stored_model(options: NewImages) -> StoredModel:
-    """Return the model with the threshold of the target false-positive rate."""
+    """Return the model with the threshold of the target false-positive rate; check the bit depth."""
     stored = StoredModel.load(find_model(existing_folder("--model", options.model), options.category))
+    bits = stored.model.bit_depth
+    if options.bit_depth not in (None, bits):
+        raise UsageError(
+            f"--bit-depth {options.bit_depth}: the model of category '{options.category}' was fitted with --bit-depth "
+            f"{bits}. Leave the option out."
+        )
     if options.false_alarms is None:
         return stored
     return StoredModel(with_false_alarms(stored.model, options.false_alarms), stored.folder)

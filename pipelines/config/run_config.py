@@ -110,6 +110,13 @@ class Paths:
         default="auto",
         metadata=Option(Section.DATA, "Directory layout of the data; 'auto' detects it.").metadata,
     )
+    columns: str | None = field(
+        default=None,
+        metadata=Option(
+            Section.DATA,
+            "Names of the columns of an image list that differ, such as label=label_index,mask=mask_path.",
+        ).metadata,
+    )
     categories: tuple[str, ...] = field(
         default=(),
         metadata=Option(

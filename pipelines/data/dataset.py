@@ -10,9 +10,18 @@ from dataclasses import dataclass, replace
 
 import pyarrow.fs as pafs
 
-from pipelines.data.discovery import Walk, composed, files_below, fingerprint_of, listing_warnings, pictures_in
-from pipelines.data.layouts import AUTO, LIST, MVTEC, find_layout
-from pipelines.data.records import GOOD, ImageRecord
+from pipelines.data.discovery import (
+    Walk,
+    composed,
+    files_below,
+    fingerprint_of,
+    listing_warnings,
+    named,
+    pictures_in,
+)
+from pipelines.data.layouts.detect import AUTO, LIST, MVTEC, find_layout
+from pipelines.data.mask_files import half_of, is_good_name, separate_masks
+from pipelines.data.records import GOOD, NEW, TEST, ImageRecord
 from pipelines.errors import UsageError
 from pipelines.storage.store import Store, side_by_side
 
@@ -34,13 +43,16 @@ class Listing:
     layout: str = MVTEC
 
 
-def find_categories(data: Store, asked: Sequence[str] = (), layout: str = AUTO) -> list[str]:
+def find_categories(
+    data: Store, asked: Sequence[str] = (), layout: str = AUTO, columns: str | None = None
+) -> list[str]:
     """Return the categories of a data root, sorted.
 
     Args:
         data: Data root.
         asked: Names given with `--category`; empty for all categories.
         layout: Directory layout, a key of `LAYOUTS`; 'auto' detects it.
+        columns: Value of --columns for an image list; None if it is not given.
 
     Returns:
         Category names as the dataset spells them.
@@ -49,10 +61,10 @@ def find_categories(data: Store, asked: Sequence[str] = (), layout: str = AUTO) 
         UsageError: The root is not a folder, contains no category or lacks a requested one, or a list of images has
             an invalid row.
     """
-    return _chosen(data, list(find_layout(data, layout)[1]), asked)
+    return _chosen(data, list(find_layout(data, layout, columns)[1]), asked)
 
 
-def list_images(data: Store, categories: Sequence[str] = (), layout: str = AUTO) -> Listing:
+def list_images(data: Store, categories: Sequence[str] = (), layout: str = AUTO, columns: str | None = None) -> Listing:
     """List the images of a data root.
 
     Masks are read only in layouts where nothing else marks an image as defective.
@@ -61,6 +73,7 @@ def list_images(data: Store, categories: Sequence[str] = (), layout: str = AUTO)
         data: Data root.
         categories: Names given with `--category`; empty for all categories.
         layout: Directory layout, a key of `LAYOUTS`; 'auto' detects it.
+        columns: Value of --columns for an image list; None if it is not given.
 
     Returns:
         Categories, images and warnings. Width, height and hashes of the images are not set yet.
@@ -68,7 +81,7 @@ def list_images(data: Store, categories: Sequence[str] = (), layout: str = AUTO)
     Raises:
         UsageError: As for `find_categories`, or none of the images of a list exists.
     """
-    name, walks_of = find_layout(data, layout)
+    name, walks_of = find_layout(data, layout, columns)
     chosen = _chosen(data, list(walks_of), categories)
     walks = side_by_side(lambda category: walks_of[category](), chosen)
     images = tuple(image for walk in walks for image in walk.images)
@@ -93,7 +106,9 @@ def _chosen(data: Store, categories: Sequence[str], asked: Sequence[str]) -> lis
 
 
 def find_new_images(images: Store, folder: str = "") -> tuple[list[pafs.FileInfo], list[str]]:
-    """Return all image files below a folder, and warnings.
+    """Return all image files below a folder that are to be scored, and warnings.
+
+    Masks and files of other modalities are not among them, see `pipelines.data.mask_files`.
 
     The files are not converted to `ImageRecord` here, because a record takes five times the memory and one call may
     score a million images.
@@ -106,14 +121,18 @@ def find_new_images(images: Store, folder: str = "") -> tuple[list[pafs.FileInfo
         Image files, sorted by path, and sentences for the user about files that are skipped.
     """
     walk = Walk()
-    files = [info for _, info in pictures_in(files_below(images, folder, walk), walk)]
-    return files, walk.warnings
+    pictures = pictures_in(files_below(images, folder, walk), walk)
+    separated = separate_masks(pictures, f"{folder}/" if folder else "")
+    walk.warnings += separated.notes
+    if separated.in_folders:
+        walk.warnings.append(f"{named(separated.in_folders)}: not scored, because it is a mask of another image.")
+    return [info for _, info in separated.images if info is not None], walk.warnings
 
 
 def new_images(images: Store, category: str, files: Sequence[pafs.FileInfo]) -> list[ImageRecord]:
     """Return image files as images of split 'new'.
 
-    Label and defect are known only for files in <category>/test/<defect>.
+    Label and defect are known only for files in <category>/test/<defect>; good ones as in `mask_files`.
 
     Args:
         images: Root of the new images.
@@ -126,10 +145,11 @@ def new_images(images: Store, category: str, files: Sequence[pafs.FileInfo]) -> 
     records = []
     for info in files:
         path = images.name_of(info)
-        parts = path.removeprefix(f"{category}/test/").split("/") if path.startswith(f"{category}/test/") else []
-        defect = parts[0] if len(parts) > 1 else None
+        *folders, _ = path.split("/")
+        is_test = len(folders) > 2 and folders[0] == category and half_of(folders[1]) == TEST
+        defect = None if not is_test else GOOD if is_good_name(folders[2]) else folders[2]
         label = None if defect is None else int(defect != GOOD)
-        records.append(ImageRecord(category, "new", defect, path, label=label, fingerprint=fingerprint_of(info)))
+        records.append(ImageRecord(category, NEW, defect, path, label=label, fingerprint=fingerprint_of(info)))
     return records
 
 
@@ -143,4 +163,6 @@ def as_new(image: ImageRecord) -> ImageRecord:
         Copy with the same label and defect; its fingerprint covers the image only.
     """
     fingerprint = None if image.fingerprint is None else image.fingerprint.partition("|")[0]
-    return replace(image, split="new", mask_path=None, mask_sha256=None, fingerprint=fingerprint)
+    return replace(
+        image, split=NEW, mask_path=None, more_masks=(), shapes=None, mask_sha256=None, fingerprint=fingerprint
+    )

@@ -15,16 +15,34 @@ import pyarrow.fs as pafs
 from pipelines.data.records import GOOD, ImageRecord
 from pipelines.storage.listing import Contents
 from pipelines.storage.store import Store
-from reconpatch.imaging.images import SUFFIXES
+from reconpatch.imaging.images import IMAGE_SUFFIXES_NOT_READ, SUFFIXES
 
 # Name of a file below the data root, and its size and modification time; None if a list names a file that does not
 # exist.
 File = tuple[str, pafs.FileInfo | None]
 
-# Image formats that are common in datasets but not supported. A warning names such files; other files are ignored.
-_UNSUPPORTED = frozenset({".gif", ".jp2", ".heic", ".heif", ".avif", ".exr", ".pgm", ".ppm", ".dng", ".raw", ".svg"})
 # Folders that file systems and storage servers create at the root of a disk. Often they cannot be read.
 _SYSTEM_FOLDERS = frozenset({"lost+found", "System Volume Information", "$RECYCLE.BIN", "@eaDir", "#recycle"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truth:
+    """What a layout knows about an image besides its category, split and defect.
+
+    Attributes:
+        masks: Mask files of the image, which are united; or the annotation file that `shapes` is from.
+        shapes: Outlines of the defects, JSON of `reconpatch.imaging.shapes`; None if the masks are image files.
+        part_id: Workpiece that the image shows; None if each image shows another one.
+        view: Camera, side or lighting; None if it is not known.
+    """
+
+    masks: tuple[File, ...] = ()
+    shapes: str | None = None
+    part_id: str | None = None
+    view: str | None = None
+
+
+NO_TRUTH = Truth()
 
 
 @dataclass
@@ -39,21 +57,34 @@ class Walk:
     images: list[ImageRecord] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
-    def add(self, category: str, image: File, *, split: str, defect: str | None, mask: File | None = None) -> None:
+    def add(self, category: str, image: File, *, split: str, defect: str | None, truth: Truth = NO_TRUTH) -> None:
         """Add an image.
 
         Args:
             category: Category of the image.
             image: Name and file information of the image.
-            split: 'train' or 'test'.
+            split: 'train', 'validation' or 'test'.
             defect: `GOOD`, the name of the defect, or None if it is not known. It determines the label.
-            mask: Name and file information of the mask; ignored unless the image has a defect.
+            truth: Masks, shapes, workpiece and view of the image. Masks and shapes are ignored unless it has a defect.
         """
         path, info = image
         label = None if defect is None else int(defect != GOOD)
-        mask_path, mask_info = mask if mask is not None and label else (None, None)
-        fingerprint = fingerprint_of(info, mask_info)
-        self.images.append(ImageRecord(category, split, defect, path, mask_path, label, fingerprint=fingerprint))
+        masks = truth.masks if label else ()
+        self.images.append(
+            ImageRecord(
+                category,
+                split,
+                defect,
+                path,
+                masks[0][0] if masks else None,
+                label,
+                fingerprint=fingerprint_of(info, *(mask for _, mask in masks)),
+                more_masks=() if truth.shapes is not None else tuple(name for name, _ in masks[1:]),
+                shapes=truth.shapes if masks else None,
+                part_id=truth.part_id,
+                view=truth.view,
+            )
+        )
 
 
 def image_folders(store: Store) -> list[str]:
@@ -66,6 +97,17 @@ def image_folders(store: Store) -> list[str]:
         Folder names, sorted.
     """
     return [name for name in store.folders() if not name.startswith(".") and name not in _SYSTEM_FOLDERS]
+
+
+def is_filled(store: Store, folder: str) -> bool:
+    """Return whether a folder contains a file or a folder that is not hidden.
+
+    Args:
+        store: Data root.
+        folder: Folder below the root; it need not exist.
+    """
+    contents = store.contents(folder, recursive=False)
+    return any(not _is_hidden(info.base_name) for info in (*contents.files, *contents.folders))
 
 
 def files_below(store: Store, folder: str, walk: Walk) -> list[File]:
@@ -130,105 +172,43 @@ def within(files: Iterable[File], prefix: str) -> list[File]:
     return [(name, info) for name, info in files if name.startswith(prefix)]
 
 
-def by_folder(files: Iterable[File], prefix: str) -> dict[str, list[File]]:
-    """Group files by the folder directly below a prefix; files that are in no such folder are omitted.
-
-    Args:
-        files: Files of a data root, sorted by name.
-        prefix: Beginning of the names; ends with '/' unless it is empty.
-
-    Returns:
-        Folder name -> the files in the folder at any depth; folders are sorted.
-    """
-    folders: dict[str, list[File]] = {}
-    for name, info in within(files, prefix):
-        folder, slash, _ = name[len(prefix) :].partition("/")
-        if slash:
-            folders.setdefault(folder, []).append((name, info))
-    return dict(sorted(folders.items()))
-
-
-def pictures_in(files: Iterable[File], walk: Walk) -> Iterable[File]:
-    """Yield the files that are images according to their suffix, in upper or lower case.
+def pictures_in(files: Iterable[File], walk: Walk) -> list[File]:
+    """Return the files that are images according to their suffix, in upper or lower case.
 
     Args:
         files: Files of a data root.
-        walk: Receives a warning for each image in an unsupported format.
+        walk: Receives a warning for each unsupported format that images have.
 
-    Yields:
-        Name and file information of each supported image.
+    Returns:
+        Name and file information of each supported image, in the given order.
     """
+    pictures = []
+    unsupported: dict[str, list[str]] = {}
     for name, info in files:
         suffix = PurePosixPath(name).suffix.lower()
         if suffix in SUFFIXES:
-            yield name, info
-        elif suffix in _UNSUPPORTED:
-            walk.warnings.append(f"{name}: {suffix} images are not supported. Convert the file to PNG.")
+            pictures.append((name, info))
+        elif suffix in IMAGE_SUFFIXES_NOT_READ:
+            unsupported.setdefault(suffix, []).append(name)
+    for suffix, names in unsupported.items():
+        converted = "the file" if len(names) == 1 else "the files"
+        walk.warnings.append(f"{named(names)}: {suffix} images are not supported. Convert {converted} to PNG.")
+    return pictures
 
 
-def fingerprint_of(image: pafs.FileInfo | None, mask: pafs.FileInfo | None = None) -> str | None:
-    """Return a text that changes when an image or its mask changes.
+def fingerprint_of(image: pafs.FileInfo | None, *masks: pafs.FileInfo | None) -> str | None:
+    """Return a text that changes when an image or one of its masks changes.
 
     Args:
         image: File information of the image; None if it does not exist.
-        mask: File information of the mask; None if there is no mask.
+        *masks: File information of each mask; None for a mask that does not exist.
 
     Returns:
         Sizes in bytes and modification times in nanoseconds of the files; None if the image does not exist.
     """
     if image is None:
         return None
-    return "|".join(f"{info.size}-{info.mtime_ns}" for info in (image, mask) if info is not None)
-
-
-class Masks:
-    """Masks of one defect, paired with images by name.
-
-    The mask of <subfolder>/<stem>.png is <subfolder>/<stem>_mask, or else <subfolder>/<stem>. Names are also compared
-    in Unicode's composed form (NFC), because some file systems store é as e and a combining accent.
-    """
-
-    def __init__(self, files: Sequence[File], folder: str) -> None:
-        """Collect the masks.
-
-        Args:
-            files: All files of the category.
-            folder: Folder with the masks of the defect; ends with '/'.
-        """
-        in_folder = within(files, folder) or [file for file in files if composed(file[0]).startswith(composed(folder))]
-        depth = folder.count("/")
-        by_stem = {
-            str(PurePosixPath(name.split("/", depth)[-1]).with_suffix("")): (name, info)
-            for name, info in in_folder
-            if PurePosixPath(name).suffix.lower() in SUFFIXES
-        }
-        self._files = {composed(stem): file for stem, file in by_stem.items()} | by_stem
-        self._used: set[str] = set()
-
-    def find(self, image: str) -> File | None:
-        """Return the mask of an image.
-
-        Args:
-            image: Name of the image below the folder of its defect.
-
-        Returns:
-            Name and file information of the mask; None if the image has no mask.
-        """
-        stem = str(PurePosixPath(image).with_suffix(""))
-        for name in (f"{stem}_mask", stem):
-            file = self._files.get(name) or self._files.get(composed(name))
-            if file is not None:
-                self._used.add(file[0])
-                return file
-        return None
-
-    def unused(self) -> list[str]:
-        """Return the names of the masks that `find` has not returned.
-
-        Returns:
-            Names below the data root.
-        """
-        return list(dict.fromkeys(path for path, _ in self._files.values() if path not in self._used))
+    return "|".join(f"{info.size}-{info.mtime_ns}" for info in (image, *masks) if info is not None)
 
 
 def composed(name: str) -> str:

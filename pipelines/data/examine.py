@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipelines.data.records import ImageRecord
+from pipelines.data.masks import mask_contents
+from pipelines.data.records import ImageRecord, mask_digest
 from pipelines.errors import IMAGE_READ_ERRORS, StoreUnavailableError, error_line
 from pipelines.runtime.resources import measured
 from pipelines.storage.store import Store
@@ -25,12 +26,10 @@ def trust(image: ImageRecord, known: Mapping[str, Mapping[str, Any]]) -> ImageRe
         The completed image; None if it has changed, does not exist or is not in the index.
     """
     row = known.get(image.image_path)
-    if (
-        row is None
-        or image.fingerprint is None
-        or row["fingerprint"] != image.fingerprint
-        or row["mask_path"] != image.mask_path
-    ):
+    if row is None or image.fingerprint is None or row["fingerprint"] != image.fingerprint:
+        return None
+    masks = row["mask_path"], tuple(row.get("more_masks") or ()), row.get("shapes")
+    if masks != (image.mask_path, image.more_masks, image.shapes):
         return None
     names = ("width", "height", "content_sha256", "mask_sha256")
     return replace(image, **{name: row[name] for name in names})
@@ -46,9 +45,12 @@ class Examined:
         store_unavailable: Whether an object store did not return the file. The file itself may be intact.
         mode: Pillow's mode, such as 'RGB', with the bits per channel if they are more than 8; empty if the image cannot
             be read.
-        frames: Number of frames in the file.
-        lowest_sixteenth: Whether all pixel values are in the lowest sixteenth of the range, which suggests a smaller
-            `--bit-depth`; None for images with 8 bits and for images that cannot be read.
+        frames: Number of images in the file.
+        channels: Channels that the file stores, opacity included; 0 if the image cannot be read.
+        needed_bits: Bits that the largest value of an image with 16 bits per channel needs, which can suggest a smaller
+            `--bit-depth`; None for images with fewer bits and for images that cannot be read.
+        is_single_color: Whether all pixels have the same color.
+        is_opacity_ignored: Whether the opacity is 0 everywhere and is therefore ignored.
     """
 
     image: ImageRecord
@@ -56,7 +58,10 @@ class Examined:
     store_unavailable: bool = False
     mode: str = ""
     frames: int = 1
-    lowest_sixteenth: bool | None = None
+    channels: int = 0
+    needed_bits: int | None = None
+    is_single_color: bool = False
+    is_opacity_ignored: bool = False
 
 
 def examine_all(data: Store, images: Sequence[ImageRecord], bit_depth: int) -> tuple[list[Examined], int]:
@@ -100,8 +105,8 @@ def examine(data: Store, image: ImageRecord, bit_depth: int) -> Examined:
     try:
         content = data.read_picture(image.image_path)
         image = replace(image, content_sha256=hashlib.sha256(content).hexdigest())
-        if image.mask_path is not None:
-            image = replace(image, mask_sha256=hashlib.sha256(data.read_picture(image.mask_path)).hexdigest())
+        if masks := mask_contents(data, image):
+            image = replace(image, mask_sha256=mask_digest(masks))
         picture = read_picture(content, bit_depth)
     except (*IMAGE_READ_ERRORS, StoreUnavailableError) as error:
         return Examined(image, error_line(error), store_unavailable=isinstance(error, StoreUnavailableError))
@@ -110,9 +115,19 @@ def examine(data: Store, image: ImageRecord, bit_depth: int) -> Examined:
         replace(image, width=width, height=height),
         mode=picture.mode,
         frames=picture.frames,
-        lowest_sixteenth=_lowest_sixteenth(picture),
+        channels=picture.channels,
+        needed_bits=_needed_bits(picture, bit_depth),
+        is_single_color=picture.single_color,
+        is_opacity_ignored=picture.alpha_ignored,
     )
 
 
-def _lowest_sixteenth(picture: Picture) -> bool | None:
-    return None if picture.bits <= 8 else picture.largest < 1 / 16
+def _needed_bits(picture: Picture, bit_depth: int) -> int | None:
+    """Return the bits that the largest value needs; None unless the file has 16 bits per channel.
+
+    A file that stores 10, 12 or 14 bits per channel is read with exactly these bits, so `--bit-depth` cannot be wrong.
+    """
+    if picture.bits < 16:
+        return None
+    needed: int = round(picture.largest * (2**bit_depth - 1)).bit_length()
+    return needed

@@ -70,7 +70,7 @@ def nightly(config: RunConfig, options: NightOptions, console: Console) -> int:
     deadline = None if options.deadline is None else next_time(options.deadline, datetime.now())
     work = registry.below(WORK)
     with leased(registry, wait=options.wait):
-        listing = list_images(data, config.categories, config.layout)
+        listing = list_images(data, config.categories, config.layout, config.columns)
         config = with_listing(replace(config, out=work.uri), data, listing)
         with session_with_networks(config) as (workers, networks):
             previous = _previous_run(work, console)
@@ -166,7 +166,7 @@ def _train_and_score(night: NightRun, listing: Listing, known: KnownRows) -> Non
     registered = [name for name in registry.categories() if name in asked or not night.config.categories]
     night.for_each(registered, registry.repair, NightStage.REPAIR, NightTask.TRAIN)
     index = _index_data(night, listing, known)
-    good = [image for image in index.usable if image.split == "train"]
+    good = [image for image in index.usable if image.makes_model]
     plans = _plan_categories(night, listing.categories, good)
     train_categories(night, plans, by_category([image for image in index.images if image.split == "test"]))
     score_categories(night, listing, {image.image_path: as_new(image).row() for image in index.images})

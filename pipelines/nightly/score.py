@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 
 from pipelines.data.dataset import Listing, as_new, find_new_images, new_images
-from pipelines.data.discovery import image_folders, named
-from pipelines.data.layouts import MVTEC
-from pipelines.data.records import INDEX, ImageRecord
+from pipelines.data.discovery import Walk, image_folders, named, pictures_in
+from pipelines.data.layouts.defect_folders import INCOMING
+from pipelines.data.records import INDEX, TEST, ImageRecord
 from pipelines.data.split import by_category
 from pipelines.nightly.budget import Measurement
 from pipelines.nightly.score_parts import CategoryJob, PreviousScores, write_scores
@@ -53,8 +54,26 @@ def score_categories(night: NightRun, listing: Listing, known: KnownRows) -> Non
     runner = replace(night.runner, context=context)
     previous = night.previous_scores()
     files = _list_new_images(night, listing)
-    images = _index_new_images(night, runner, files, _trusted(night, previous, known))
-    jobs = _scoring_jobs(night, files, by_category(images))
+    folders = night.for_each(
+        list(files), lambda category: _active_folder(night, category), NightStage.SCORE, NightTask.SCORE
+    )
+    loadable = {name: folder for name, folder in folders.items() if folder is not None and files[name].images}
+    models = night.for_each(
+        list(loadable), lambda category: StoredModel.load(loadable[category]), NightStage.SCORE, NightTask.SCORE
+    )
+    images = by_category(_index_new_images(runner, files, _trusted(night, previous, known), models))
+    write_rows(night.out, INDEX_FILE, [image for of_category in images.values() for image in of_category], INDEX)
+    jobs = []
+    for category, of_category in files.items():
+        readable = tuple(images.get(category, ()))
+        unreadable = len(of_category.images) - len(readable)
+        night.update(replace(night.row(category), images=len(readable), unreadable=unreadable))
+        if category in folders and (category not in loadable or (category in models and not readable)):
+            without_model = folders[category] is None
+            night.set_judged(category, ScoringResult.NO_MODEL if without_model else ScoringResult.NO_IMAGES)
+        elif category in models:
+            with night.guarded(category, NightStage.SCORE, NightTask.SCORE):
+                jobs.append(_scoring_job(night, models[category], readable))
     queue = night.queue(NightTask.SCORE, night.seconds_left)
     deferred = queue.run(jobs, lambda wave, _: _score_wave(night, runner, wave, previous))
     night.defer(deferred, NightTask.SCORE)
@@ -65,9 +84,7 @@ def _list_new_images(night: NightRun, listing: Listing) -> dict[str, _NewFiles]:
     source, of_data = night.new_images, night.options.images is None
     registered = () if night.config.categories else night.registry.categories()
     categories = sorted({*listing.categories, *registered})
-    # Only the MVTec AD layout has a folder of test images per category; other layouts list their test images.
-    listed = [as_new(image) for image in listing.images if image.split == "test"] if listing.layout != MVTEC else []
-    tests = by_category(listed) if of_data else {}
+    tests = by_category([as_new(image) for image in listing.images if image.split == TEST]) if of_data else {}
     files = night.for_each(
         categories,
         lambda category: _new_files(source, category, of_data=of_data, tests=tests.get(category, [])),
@@ -83,27 +100,43 @@ def _list_new_images(night: NightRun, listing: Listing) -> dict[str, _NewFiles]:
     if unknown:
         names = named(unknown, 20)
         night.record.warn(f"{source.uri}: folders that match no category are not scored ({len(unknown)}): {names}.")
+    if loose := [] if of_data else _loose_images(source):
+        night.record.warn(
+            f"{source.uri}: images directly in this folder belong to no category and are not scored ({len(loose)}): "
+            f"{named(loose)}. Move them into the folder of their category."
+        )
     return files
+
+
+def _loose_images(source: Store) -> list[str]:
+    """Return the names of the images that are directly in a folder."""
+    files = [(source.name_of(info), info) for info in source.files(recursive=False)]
+    return [name for name, _ in pictures_in(files, Walk())]
 
 
 def _new_files(source: Store, category: str, *, of_data: bool, tests: list[ImageRecord]) -> _NewFiles:
     """Return a category's new images.
 
-    These are the images in its folder below `source`. If `source` is the root of the training data, they are the images
-    in `test` or, if there are none, in `incoming`.
+    These are the images in its folder below `source`. If `source` is the root of the training data, they are its test
+    images or, if there are none, the images in `incoming`. The folder `test` is looked at, too, for categories that
+    have an active model but no training images any more, so that the listing does not contain them.
 
     Args:
         source: Root folder of the new images.
         category: Name of the category.
         of_data: Whether `source` is the root of the training data.
-        tests: Test images of training data whose layout has no folder of test images per category.
+        tests: Test images of the category in the listing of the training data, as new images.
     """
     if tests or source.listed:
         return _NewFiles(images=tests, warnings=[])
-    if of_data and (files := find_new_images(source, f"{category}/test")[0]):
-        # No warnings: those of the listing already include this folder.
-        return _NewFiles(images=new_images(source, category, files), warnings=[])
-    files, warnings = find_new_images(source, f"{category}/incoming" if of_data else category)
+    folder = category
+    if of_data:
+        if files := find_new_images(source, f"{category}/test")[0]:
+            # No warnings: those of the listing already include this folder.
+            return _NewFiles(images=new_images(source, category, files), warnings=[])
+        is_root = category == PurePosixPath(source.root).name and category not in image_folders(source)
+        folder = INCOMING if is_root else f"{category}/{INCOMING}"
+    files, warnings = find_new_images(source, folder)
     return _NewFiles(images=new_images(source, category, files), warnings=list(warnings))
 
 
@@ -114,42 +147,25 @@ def _trusted(night: NightRun, previous: PreviousScores, known: KnownRows) -> Kno
 
 
 def _index_new_images(
-    night: NightRun, runner: Runner, files: Mapping[str, _NewFiles], trusted: KnownRows
-) -> tuple[ImageRecord, ...]:
-    """Return the new images that can be read, and write their index.parquet."""
-    listed = [image for of_category in files.values() for image in of_category.images]
-    bit_depth = night.config.bit_depth
-    completed = complete_images(listed, trusted, read=read_in_tasks(runner), bit_depth=bit_depth)
-    runner.report(completed.failures, completed.warnings, "index")
-    write_rows(night.out, INDEX_FILE, completed.images, INDEX)
-    return completed.images
-
-
-def _scoring_jobs(
-    night: NightRun, files: Mapping[str, _NewFiles], images: Mapping[str, Sequence[ImageRecord]]
-) -> list[CategoryJob]:
-    """Return the jobs of the categories with images and an active model; set the result of the others."""
-    folders = night.for_each(
-        list(files), lambda category: _active_folder(night, category), NightStage.SCORE, NightTask.SCORE
-    )
-    jobs = []
+    runner: Runner, files: Mapping[str, _NewFiles], trusted: KnownRows, models: Mapping[str, StoredModel]
+) -> list[ImageRecord]:
+    """Return the new images that can be read. The bit depth is that of the active model, which can be an older one."""
+    config = runner.context.config
+    by_depth: dict[int, list[ImageRecord]] = {}
     for category, of_category in files.items():
-        readable = tuple(images.get(category, ()))
-        unreadable = len(of_category.images) - len(readable)
-        night.update(replace(night.row(category), images=len(readable), unreadable=unreadable))
-        if category not in folders:
-            continue
-        folder = folders[category]
-        if folder is None or not readable:
-            night.set_judged(category, ScoringResult.NO_MODEL if folder is None else ScoringResult.NO_IMAGES)
-            continue
-        with night.guarded(category, NightStage.SCORE, NightTask.SCORE):
-            jobs.append(_scoring_job(night, folder, readable))
-    return jobs
+        bit_depth = models[category].model.bit_depth if category in models else config.bit_depth
+        by_depth.setdefault(bit_depth, []).extend(of_category.images)
+    images: list[ImageRecord] = []
+    for bit_depth, listed in by_depth.items():
+        context = replace(runner.context, config=replace(config, bit_depth=bit_depth))
+        read = read_in_tasks(replace(runner, context=context))
+        completed = complete_images(listed, trusted, read=read, bit_depth=bit_depth)
+        runner.report(completed.failures, completed.warnings, "index")
+        images += completed.images
+    return images
 
 
-def _scoring_job(night: NightRun, folder: Store, images: tuple[ImageRecord, ...]) -> CategoryJob:
-    stored = StoredModel.load(folder)
+def _scoring_job(night: NightRun, stored: StoredModel, images: tuple[ImageRecord, ...]) -> CategoryJob:
     model = with_false_alarms(stored.model, night.config.false_alarms)
     night.networks.add(model)
     night.update(replace(night.row(model.category), model_version=model.version))

@@ -27,6 +27,8 @@ from reconpatch.detector.model import CODE_VERSION
 
 # Field name -> the name that enters the keys. The old names stay there, so that renaming a field changes no key.
 _KEY_NAMES = {"init": "start", "contrastive_neighbors": "neighbours", "layers": "levels"}
+# Version of the rule for which pixels of a mask are defective. When it changes, pixel metrics are computed again.
+_MASK_RULE = 2
 DESCRIBED = ("image_path", "content_sha256", "split", "defect", "label")
 
 
@@ -83,7 +85,8 @@ def fused_key(config: RunConfig, scores: Sequence[str], images: Sequence[ImageRe
         The key, 64 hexadecimal digits.
     """
     masks = sorted((image.image_path, image.mask_sha256) for image in images if image.mask_sha256 is not None)
-    return key_of([list(scores), config.fusion, config.false_alarms, masks, CODE_VERSION])
+    read_by = [_MASK_RULE] if masks else []  # Without masks, the key is the same as before the rule had versions.
+    return key_of([list(scores), config.fusion, config.false_alarms, masks, CODE_VERSION, *read_by])
 
 
 def model_version(config: RunConfig, models: Sequence[str], images: Sequence[ImageRecord]) -> str:
@@ -100,7 +103,7 @@ def model_version(config: RunConfig, models: Sequence[str], images: Sequence[Ima
     Returns:
         The version, 12 hexadecimal digits.
     """
-    good = _contents(image for image in images if image.split == "train")
+    good = _contents(image for image in images if image.makes_model)
     return key_of([list(models), config.score_neighbors, config.fusion, good, CODE_VERSION])[:12]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.data.records import ImageRecord
+from pipelines.data.records import MODEL_SPLITS, ImageRecord
 from pipelines.registry.night_table import CategoryNight
 from pipelines.report.content import CategoryContent, ShownGallery
 from pipelines.report.gallery import galleries
@@ -115,7 +115,7 @@ def _content(request: PageRequest, report: Store) -> CategoryContent | None:
         return None
     stored = source.stored_model(category, every[0].model_version)
     model = stored.model
-    images = [image for image in every if image.split != "train"]
+    images = [image for image in every if image.split not in MODEL_SPLITS]
     groups = ScoreGroups.of(images, model.holdout_scores)
     scale = _scale(groups, model)
     renderer = Renderer(

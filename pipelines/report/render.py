@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as Pillow
 
+from pipelines.data.masks import read_mask_of
 from pipelines.data.records import ImageRecord
 from pipelines.errors import ImageError, error_line
 from pipelines.planning.cache_keys import key_of
@@ -22,7 +23,7 @@ from pipelines.report.subject import ReportSource
 from pipelines.storage.store import Store
 from reconpatch.detector.model import Model, normalized_scores, predict
 from reconpatch.imaging.anomaly_maps import anomaly_map, to_original
-from reconpatch.imaging.images import read_mask, read_picture
+from reconpatch.imaging.images import read_picture
 from reconpatch.imaging.rendering import close_up, colored, outlines, small, small_size
 
 MEDIA = "media"
@@ -31,7 +32,7 @@ _MAP_SIDE = 160  # longer side of an anomaly map, in pixels
 _MEMBER_SIDE = 96  # longer side of a member's anomaly map, in pixels
 _CLOSE_UP = 128  # side of a close-up, in pixels
 _PATCHES = 5  # number of patches along a side of a close-up
-_LOOK = 1  # part of the file names; increase it when the same inputs result in different image files
+_LOOK = 2  # part of the file names; increase it when the same inputs result in different image files
 
 
 @dataclass(frozen=True)
@@ -226,7 +227,7 @@ class Renderer:
         if record is None or record.mask_path is None:
             return ""
         try:
-            return _path(read_mask(self.source.images.read_picture(record.mask_path)), shown)
+            return _path(read_mask_of(self.source.images, record).defective, shown)
         except (ImageError, OSError):  # The run has already warned about this mask.
             return ""
 

@@ -55,7 +55,7 @@ class ScoredImage:
 
     Attributes:
         image_path: Path of the image, relative to the root of the scored images.
-        split: 'train', 'test' or 'new'.
+        split: 'train', 'validation', 'test' or 'new'.
         label: 0 for a good image, 1 for a defective image, None if the label is unknown.
         score: Fused anomaly score.
         p_value: p-value of the score among those of the calibration images, in (0, 1]; None without calibration

@@ -30,7 +30,7 @@ def write_audit(scored: ScoredImages) -> list[str]:
     outliers = [row["image_path"] for row in rows if row["is_suspicious"]]
     if not outliers:
         return []
-    good = sum(image.split == "train" for image in scored.images)
+    good = sum(image.makes_model for image in scored.images)
     return [
         f"{scored.stored.category}: training outliers ({len(outliers)} of {good} good images): {named(outliers)}. "
         f"Check them for defects; {AUDIT_FILE} has the details."
@@ -40,7 +40,7 @@ def write_audit(scored: ScoredImages) -> list[str]:
 def _audit_rows(scored: ScoredImages) -> list[dict[str, Any]]:
     """Return the rows of audit.parquet, the least explained image first."""
     stored = scored.stored
-    good = [number for number, image in enumerate(scored.images) if image.split == "train"]
+    good = [number for number, image in enumerate(scored.images) if image.makes_model]
     tables = [member.table.take(good) for member in scored.members]
     outliers = outlier_scores([table["unexplained"].to_numpy(zero_copy_only=False) for table in tables])
     bank_indices = read_bank_indices(stored)

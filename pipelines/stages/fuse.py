@@ -31,6 +31,7 @@ from reconpatch.detector.model_json import to_json
 from reconpatch.detector.thresholds import bound_keeps, images_needed
 from reconpatch.evaluation.metrics import image_metrics, pixel_metrics
 from reconpatch.imaging.anomaly_maps import anomaly_map, to_original
+from reconpatch.imaging.mask_rule import Mask
 
 
 def fuse_category(job: FuseJob, context: RunContext, progress: Progress) -> StageResult:
@@ -121,7 +122,7 @@ def _bounds(model: Model) -> list[str]:
 def fused_rows(scored: ScoredImages, provenance: Provenance) -> list[FusedRow]:
     """Return the rows of scores/fused.
 
-    Training images have no p-value, threshold and verdict, because the model was made from them.
+    Training and validation images have no p-value, threshold and verdict, because the model was made from them.
 
     Args:
         scored: Images with their scores.
@@ -153,14 +154,14 @@ def fused_rows(scored: ScoredImages, provenance: Provenance) -> list[FusedRow]:
             },
             **provenance.columns(model.version),
         )
-        if image.split != "train" and prediction.p_values is not None and prediction.is_anomaly is not None:
+        if not image.makes_model and prediction.p_values is not None and prediction.is_anomaly is not None:
             p_value, is_anomaly = float(prediction.p_values[number]), bool(prediction.is_anomaly[number])
             row = replace(row, p_value=p_value, threshold=model.threshold, is_anomaly=is_anomaly)
         rows.append(row)
     return rows
 
 
-def _metrics_rows(scored: ScoredImages, masks: Mapping[str, np.ndarray]) -> list[MetricsRow]:
+def _metrics_rows(scored: ScoredImages, masks: Mapping[str, Mask]) -> list[MetricsRow]:
     """Return the metrics of the ensemble and of each member over the labeled test images."""
     prediction = scored.prediction
     named_scores = [("ensemble", prediction.scores, prediction.fused)] + [
@@ -187,7 +188,7 @@ def _metrics_rows(scored: ScoredImages, masks: Mapping[str, np.ndarray]) -> list
 
 
 def _with_pixel_metrics(
-    row: MetricsRow, scored: ScoredImages, maps: np.ndarray, masks: Mapping[str, np.ndarray]
+    row: MetricsRow, scored: ScoredImages, maps: np.ndarray, masks: Mapping[str, Mask]
 ) -> MetricsRow:
     """Add the pixel metrics, which are computed from the good test images and the defective ones with a mask."""
     size, images = scored.stored.model.image_size, scored.images
@@ -197,14 +198,20 @@ def _with_pixel_metrics(
         if image.split == "test" and (image.label == 0 or (image.label == 1 and image.image_path in masks))
     ]
     none = np.zeros((size, size), dtype=bool)
-    truth = np.stack([masks.get(images[number].image_path, none) for number in seen])
-    pixel = pixel_metrics(anomaly_map(np.asarray(maps[seen], np.float32), size), truth)
+    no_defect = Mask(none, none, ())
+    truth = [masks.get(images[number].image_path, no_defect) for number in seen]
+    ignored = np.stack([mask.ignored for mask in truth]) if any(mask.ignored.any() for mask in truth) else None
+    pixel = pixel_metrics(
+        anomaly_map(np.asarray(maps[seen], np.float32), size),
+        np.stack([mask.defective for mask in truth]),
+        ignored=ignored,
+    )
     return replace(row, pixel_auroc=pixel.auroc, pixel_ap=pixel.ap, pixel_f1max=pixel.f1max, aupro=pixel.aupro)
 
 
 def _write_train(images: Sequence[ImageRecord], folder: Store) -> None:
     """Write train.parquet, the list of the good images that the model was made from."""
-    rows = sorted((image.row() for image in images if image.split == "train"), key=lambda row: row["image_path"])
+    rows = sorted((image.row() for image in images if image.makes_model), key=lambda row: row["image_path"])
     table = pa.Table.from_pylist([{name: row[name] for name in TRAIN.names} for row in rows], schema=TRAIN)
     write_table(folder, TRAIN_FILE, table)
 

@@ -16,7 +16,8 @@ from typing import Any, Protocol
 from pipelines.config.run_config import RunConfig
 from pipelines.data.dataset import Listing
 from pipelines.data.examine import Examined, examine, examine_all, trust
-from pipelines.data.layouts import MVTEC
+from pipelines.data.image_checks import copy_warnings, image_warnings
+from pipelines.data.layouts.detect import MVTEC
 from pipelines.data.records import INDEX, ImageRecord
 from pipelines.data.split import assign_parts
 from pipelines.errors import error_line
@@ -107,7 +108,7 @@ class ImageIndex:
             usable=tuple(image for image in images if image.category not in failed),
             examined=completed.examined,
             failures=(*completed.failures, *failures),
-            warnings=(*completed.warnings, *warnings),
+            warnings=(*completed.warnings, *copy_warnings(completed.images), *warnings),
         )
 
     @property
@@ -204,7 +205,7 @@ def complete_images(
         images=tuple(images[image.image_path] for image in listed if image.image_path in images),
         examined=examined,
         failures=tuple(failures.values()),
-        warnings=tuple(_warnings(examined, bit_depth)),
+        warnings=tuple(image_warnings(examined, bit_depth)),
     )
 
 
@@ -222,24 +223,6 @@ def _failure(examined: Examined) -> JobFailure | None:
         error=examined.error,
         store_unavailable=examined.store_unavailable,
     )
-
-
-def _warnings(examined: Sequence[Examined], bit_depth: int) -> Iterator[str]:
-    """Yield a warning for each file with several images and each category that seems to need another bit depth."""
-    readable = [result for result in examined if result.error is None]
-    for result in readable:
-        if result.frames > 1:
-            yield f"{result.image.image_path} contains {result.frames} images; only the first is used."
-    dim: dict[str, bool] = {}
-    for result in readable:
-        if result.lowest_sixteenth is not None:
-            category = result.image.category
-            dim[category] = dim.get(category, True) and result.lowest_sixteenth
-    for category in (category for category, is_dim in dim.items() if is_dim):
-        yield (
-            f"{category}: its images have more than 8 bits per channel, but all values are in the lowest sixteenth of "
-            f"{bit_depth} bits; set --bit-depth to the bit depth of the camera, for example 12."
-        )
 
 
 def _unusable(

@@ -101,7 +101,7 @@ def score_member(job: MemberJob, context: RunContext, progress: Progress) -> Sta
         progress(number, len(job.score_shards))
         shard = read_shard(context.scratch, name)
         if shard.image_paths:
-            good = {path for path in shard.image_paths if images[path].split == "train"}
+            good = {path for path in shard.image_paths if images[path].makes_model}
             scores = scorer.score(shard, good)
             tables.append(member_table([images[path] for path in shard.image_paths], scores, shard.grid, provenance))
     scored = sum(table.num_rows for table in tables)

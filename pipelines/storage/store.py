@@ -121,10 +121,13 @@ class Store:
         """Return the path of a file or folder in the file system.
 
         Args:
-            name: Name below this folder; empty for the folder itself.
+            name: Name below this folder; empty for the folder itself. In the root of an image list, an absolute path
+                or a full URI is accepted, because a list can name files anywhere.
         """
         if ".." in name and ".." in name.split("/"):
             raise UsageError(f"{name!a}: a name with the component '..' can lead out of {self.uri}. Rename it.")
+        if self.listed and (name.startswith("/") or "://" in name):
+            return name.partition("://")[2] or name
         return f"{self.root}/{name}" if name else self.root
 
     def read(self, name: str) -> bytes:
@@ -197,12 +200,11 @@ class Store:
             name: Name of the file below this folder.
         """
         try:
-            is_file: bool = self.filesystem.get_file_info(self.path(name)).type == pafs.FileType.File
+            return bool(self.filesystem.get_file_info(self.path(name)).type == pafs.FileType.File)
         except OSError as error:
             if is_absent(error):  # a name that is too long for any file
                 return False
             raise
-        return is_file
 
     def holds_something(self) -> bool:
         """Return whether the folder exists and is not empty."""
@@ -241,8 +243,7 @@ class Store:
         Args:
             info: File information from `files` or `contents`.
         """
-        name: str = info.path[len(self.root) + 1 :]
-        return name
+        return str(info.path[len(self.root) + 1 :])
 
     def write(self, name: str, data: bytes | pa.Buffer) -> None:
         """Write a file completely or not at all: a local file under a temporary name, an object in one upload.

@@ -14,7 +14,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from reconpatch.adapter.training import embed
+from reconpatch.arrays import Array
 from reconpatch.deprecated_arguments import RenamedAttribute
+from reconpatch.detector.inputs import pixels_of
 from reconpatch.detector.model import ADAPTER_FILE, BANK_FILE, BANK_INDEX_FILE, MODEL_FILE, Model, Prediction, predict
 from reconpatch.detector.model_json import from_json
 from reconpatch.exceptions import ModelError
@@ -22,7 +24,7 @@ from reconpatch.features.backbones import Backbone, load_backbone
 from reconpatch.features.patches import extract_features, feature_channels
 from reconpatch.imaging.anomaly_maps import anomaly_map, to_original
 from reconpatch.imaging.geometry import Geometry
-from reconpatch.imaging.images import preprocess, read_image
+from reconpatch.imaging.images import preprocess
 from reconpatch.neighbors.memory_bank import MemoryBank, PatchScores
 
 # The columns of bank_index.parquet that a verdict uses.
@@ -176,24 +178,25 @@ class Detector:
             members.append(LoadedMember(backbone, weight, bank, bank_index))
         return cls(model, chunk, tuple(members))
 
-    def score(self, image: str | Path | bytes | npt.NDArray[np.float32]) -> Verdict:
+    def score(self, image: str | Path | bytes | Array) -> Verdict:
         """Score one image.
 
         Args:
-            image: Path or content of an image file, or an (H, W, 3) float32 array in [0, 1].
+            image: Path or content of an image file, which is read with the bit depth of the model; or a float32 array
+                or tensor in [0, 1], (H, W, 3) with the channels red, green and blue, or (H, W) for a gray image. Other
+                floating-point dtypes are converted to float32.
 
         Returns:
             Score, p-value, threshold, anomaly map and peak of the image.
 
         Raises:
-            ImageError: The file cannot be decoded.
-            ValueError: The array has another shape or an integer dtype.
+            ImageError: The file cannot be decoded; the message starts with the path if one was given.
+            OSError: The file cannot be opened.
+            ValueError: The array has another shape (for example channels first), an integer dtype, NaN or infinite
+                values, or values outside [0, 1].
+            TypeError: The image is of another type, for example a Pillow image.
         """
-        if isinstance(image, str | Path):
-            image = Path(image).read_bytes()
-        if isinstance(image, bytes):
-            image = read_image(image, self.model.bit_depth)
-        batch, geometry = self.network_input(image)
+        batch, geometry = self.network_input(pixels_of(image, self.model.bit_depth))
         features_and_grids = [
             extract_features(loaded.backbone, batch, member.patch_size, member.aggregation)
             for loaded, member in zip(self.members, self.model.members, strict=True)

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 FEWEST_CONTENTS = 10  # with fewer distinct images, nothing is held out
+ENOUGH_VALIDATION = 19  # distinct validation images that replace the held-out ones; they guarantee a rate of 5 %
 
 
 @dataclass(frozen=True)
@@ -61,17 +62,20 @@ def images_needed(false_alarms: float) -> int:
     return math.ceil(1.0 / false_alarms - 1.0 - 1e-9)
 
 
-def held_out(content_sha256: Sequence[str], share: float) -> npt.NDArray[np.bool_]:
+def held_out(content_sha256: Sequence[str], share: float, part_ids: Sequence[str | None] = ()) -> npt.NDArray[np.bool_]:
     """Return which good images are held out as calibration images, decided by the SHA-256 of each image.
 
     The first 8 bytes of the digest are read as a fraction in [0, 1), and an image is held out if it is below `share`.
     Copies of an image are therefore treated alike, and additional images do not change the decision for the others.
-    Two exceptions: with fewer than 10 distinct images nothing is held out, and the image with the largest fraction is
-    never held out, so that at least one image remains for training.
+    The smallest fraction among the images of a workpiece counts for all of them, so that none of its views is fitted
+    on if another one calibrates. Two exceptions: with fewer than 10 distinct images nothing is held out, and the
+    images with the largest fraction are never held out, so that at least one image remains for training.
 
     Args:
         content_sha256: SHA-256 of the content of each image (hexadecimal), n in total.
         share: Share of the images to hold out, in [0, 1).
+        part_ids: Workpiece that each image shows, n in total, or None for an image of another workpiece than all
+            others; empty if no image has one.
 
     Returns:
         (n,) bool array, True for calibration images.
@@ -84,9 +88,29 @@ def held_out(content_sha256: Sequence[str], share: float) -> npt.NDArray[np.bool
     fractions = np.array([int(digest[:16], 16) for digest in content_sha256], dtype=np.uint64)
     if len(np.unique(fractions)) < FEWEST_CONTENTS:
         return np.zeros(len(fractions), dtype=np.bool_)
+    fractions = _smallest_in_groups(fractions, content_sha256, part_ids)
     # The comparison in integers is exact: share · 2^64 is at most 2^64 - 2^11 for a share below 1.
     aside = fractions < np.uint64(share * 2.0**64)
     return np.asarray(aside & (fractions != fractions.max()), dtype=np.bool_)
+
+
+def _smallest_in_groups(
+    fractions: npt.NDArray[np.uint64], content_sha256: Sequence[str], part_ids: Sequence[str | None]
+) -> npt.NDArray[np.uint64]:
+    """Return the smallest fraction of the group of each image: images of one workpiece, and copies of any of them."""
+    if not any(part is not None for part in part_ids):
+        return fractions
+    names = [f"image {number}" if part is None else f"part {part}" for number, part in enumerate(part_ids)]
+    labels = [np.unique(values, return_inverse=True)[1] for values in (names, list(content_sha256))]
+    while True:
+        smallest = fractions
+        for label in labels:
+            of_label = np.full(len(fractions), np.iinfo(np.uint64).max, np.uint64)
+            np.minimum.at(of_label, label, smallest)
+            smallest = of_label[label]
+        if np.array_equal(smallest, fractions):  # a copy that joins two workpieces takes a further round
+            return fractions
+        fractions = smallest
 
 
 def conformal_threshold(holdout_scores: npt.ArrayLike, false_alarms: float = 0.01) -> Threshold | None:

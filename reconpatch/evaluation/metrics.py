@@ -188,7 +188,7 @@ def d_prime(scores: Array, labels: Array) -> float | None:
     return _d_prime(*by_class(scores, labels))
 
 
-def pixel_metrics(maps: Array, masks: Array, max_fpr: float = 0.3) -> PixelMetrics:
+def pixel_metrics(maps: Array, masks: Array, max_fpr: float = 0.3, *, ignored: Array | None = None) -> PixelMetrics:
     """Return AUROC, average precision, largest F1 and AUPRO over the pixels of all images.
 
     The scores are sorted once for all metrics. In addition to the input, this needs memory for a copy of the scores and
@@ -198,13 +198,15 @@ def pixel_metrics(maps: Array, masks: Array, max_fpr: float = 0.3) -> PixelMetri
         maps: (B, H, W) finite anomaly maps, any real dtype; higher is more anomalous.
         masks: (B, H, W) masks: bool, or 0 (good pixel) and 1 (defective pixel). The mask of a good image is all 0.
         max_fpr: False-positive rate up to which the curve of `aupro` is integrated, in (0, 1].
+        ignored: (B, H, W) pixels that are left out: bool, or 0 (counts) and 1 (left out). They are neither good nor
+            defective, and separate regions. None leaves out no pixel.
 
     Returns:
         The four metrics; each is None without both good and defective pixels.
 
     Raises:
-        ValueError: The shapes differ, a score is not finite, a mask has other values than 0 and 1, or max_fpr is out of
-            range.
+        ValueError: The shapes differ, a score is not finite, a mask or `ignored` has other values than 0 and 1, or
+            max_fpr is out of range.
 
     Examples:
         A good image, and an image with a defect of two pixels of which the map detects one:
@@ -220,9 +222,13 @@ def pixel_metrics(maps: Array, masks: Array, max_fpr: float = 0.3) -> PixelMetri
     if not 0.0 < max_fpr <= 1.0:
         raise ValueError(f"max_fpr must be above 0 and at most 1; got {max_fpr}.")
     scores, defects = checked(maps, masks, names=("maps", "masks"), ndim=3)
-    if defects.all() or not defects.any():
+    good = ~defects
+    if ignored is not None:
+        counts = ~checked(maps, ignored, names=("maps", "ignored"), ndim=3)[1]
+        defects, good = defects & counts, good & counts
+    if not good.any() or not defects.any():
         return PixelMetrics(None, None, None, None)
-    curve = score_curve(scores[~defects], scores[defects], region_weights(defects))
+    curve = score_curve(scores[good], scores[defects], region_weights(defects))
     return PixelMetrics(
         area_under_roc(curve), average_precision(curve), largest_f1(curve), area_under_pro(curve, max_fpr)
     )

@@ -5,31 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 from torch.nn.functional import interpolate
 
 from reconpatch.arrays import Array, as_tensor
 from reconpatch.exceptions import ImageError
-from reconpatch.imaging.decoding import (
-    damage_named,
-    decode,
-    frame_count,
-    opened,
-    orientation,
-    stored_bits,
-    tiff_tag,
-    upright,
-)
+from reconpatch.imaging.decoding import StoredImage, read_samples, stored_values, turn
+from reconpatch.imaging.formats.kinds import IMAGE_SUFFIXES_NOT_READ, SUFFIXES
+from reconpatch.imaging.formats.samples import Opacity, Samples
 from reconpatch.imaging.geometry import Geometry
+from reconpatch.imaging.mask_rule import Mask, mask_of
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+__all__ = [
+    "IMAGE_SUFFIXES_NOT_READ",
+    "SUFFIXES",
+    "Picture",
+    "preprocess",
+    "preprocess_mask",
+    "read_image",
+    "read_mask",
+    "read_mask_file",
+    "read_picture",
+]
 
-_MODES = ("1", "L", "P", "RGB", "CMYK", "YCbCr", "HSV")
-_PHOTOMETRIC = 0x0106  # TIFF tag: meaning of the values; 0 if the value 0 is white
 _PIECE = 1 << 18  # pixels that are converted to floating point at a time, which keeps temporary copies small
 
 
@@ -40,10 +40,14 @@ class Picture:
     Attributes:
         pixels: (H, W, 3) float32 in [0, 1], with the EXIF orientation applied and transparent parts blended with
             white. A gray image has three equal channels.
-        mode: Pillow's mode; above 8 bits per channel, the number of bits is appended ("I;16, 16 bits").
+        mode: Kind of image as Pillow names it ("L", "RGB", "P", "CMYK"); above 8 bits per channel, the number of bits
+            is appended ("L, 16 bits").
         bits: Bits per channel that the file stores.
-        largest: Largest value of the image before blending, in [0, 1]; 1 is the largest value of the bit depth.
+        largest: Largest stored value in [0, 1], before blending; 1 is the largest value of the bit depth.
         frames: Number of images in the file, at most 65,536; only the first one is read.
+        channels: Number of channels that the file stores, with opacity and other extra channels.
+        alpha_ignored: Whether the file has an opacity that is 0 everywhere, which is ignored.
+        single_color: Whether all pixels have the same color.
     """
 
     pixels: npt.NDArray[np.float32]
@@ -51,6 +55,9 @@ class Picture:
     bits: int
     largest: float
     frames: int
+    channels: int
+    alpha_ignored: bool
+    single_color: bool
 
 
 def read_image(data: bytes, bit_depth: int = 16) -> npt.NDArray[np.float32]:
@@ -83,85 +90,64 @@ def read_image(data: bytes, bit_depth: int = 16) -> npt.NDArray[np.float32]:
 
 
 def read_picture(data: bytes, bit_depth: int = 16) -> Picture:
-    """Read an image as displayed: PNG, JPEG, BMP, TIFF or WebP, recognized by the content of the file.
+    """Read an image as displayed; the content of the file decides its format.
 
-    Of a file with several images, the first is read. 8-bit values are divided by 255, and values of more than 8 bits
-    by 2^bits - 1, where bits is at most `bit_depth`. The divisor never depends on the values of the image.
+    The formats are PNG, JPEG, BMP, TIFF, WebP, GIF, TGA, Netpbm, JPEG 2000, JPEG XL, JPEG-LS and AVIF. Of a file with
+    several images, the first is read. Values of n bits are divided by 2^n - 1, where n is at most `bit_depth`. The
+    divisor never depends on the values of the image. Transparent parts are blended with white; an opacity that is 0
+    everywhere is ignored.
 
     Args:
         data: Content of the file.
         bit_depth: Significant bits per channel of images with more than 8 bits (9-16).
 
     Raises:
-        ImageError: The file is empty, not an image, damaged, of an unsupported format, above 200 megapixels,
+        ImageError: The file is empty, not an image, damaged, of an unsupported format, above 200 megapixels, signed,
             floating-point, of more than 16 bits per channel, or of mode LAB. Or a value needs more bits than
             `bit_depth`, or decoding takes much more memory or time than the number of pixels requires.
         ValueError: The bit depth is out of range.
     """
     if not 9 <= bit_depth <= 16:
         raise ValueError(f"The bit depth is {bit_depth}; it must be 9 to 16.")
-    with opened(data) as picture:
-        bits, mode = stored_bits(picture, data), picture.mode
-        if mode == "F":
-            raise ImageError("The image has floating-point values; scale them and save it as 8-bit gray.")
-        if bits > 16:
-            raise ImageError(f"The image has {bits} bits per channel; save it with 16 or 8.")
-        with damage_named():
-            frames = frame_count(picture, data)
-        decode(picture)
-        with damage_named():
-            if bits > 8:
-                values, largest = _deep(picture, data, min(bits, bit_depth))
-            else:
-                values, largest = _shallow(upright(picture))
+    samples = read_samples(data)
+    values, largest, single = _scaled(samples, bit_depth)
     # A gray image stores one channel, which the three channels share.
     pixels = values if values.shape[2] == 3 else np.broadcast_to(values, (*values.shape[:2], 3))
-    return Picture(pixels, f"{mode}, {bits} bits" if bits > 8 else mode, bits, largest, frames)
+    return Picture(
+        pixels=pixels,
+        mode=f"{samples.mode}, {samples.bits} bits" if samples.bits > 8 else samples.mode,
+        bits=samples.bits,
+        largest=largest,
+        frames=samples.frames,
+        channels=samples.channels,
+        alpha_ignored=samples.alpha_ignored,
+        single_color=single,
+    )
 
 
-def _shallow(picture: Image.Image) -> tuple[npt.NDArray[np.float32], float]:
-    """Return (H, W, 1 or 3) values in [0, 1] of an image with at most 8 bits per channel, and the largest value."""
-    see_through = picture.has_transparency_data
-    if not see_through and picture.mode not in _MODES:
-        raise ImageError(f"The image has the unsupported mode {picture.mode}; convert it to RGB or gray.")
-    mode = "RGBA" if see_through else "L" if picture.mode in ("1", "L") else "RGB"
-    width, height = picture.size
-    values, largest = np.empty((height, width, 1 if mode == "L" else 3), np.float32), 0.0
-    for rows in _pieces(height, width):
-        part = picture.crop((0, rows.start, width, rows.stop))
-        stored = np.asarray(part if part.mode == mode else part.convert(mode)).reshape(-1, width, len(mode))
-        opacity = stored[:, :, 3:].astype(np.float32) / np.float32(255) if see_through else None
-        largest = max(largest, _fill(values[rows], stored[:, :, :3], 255, opacity))
-    return values, largest
-
-
-def _deep(picture: Image.Image, data: bytes, depth: int) -> tuple[npt.NDArray[np.float32], float]:
-    """Return (H, W, 1 or 3) values in [0, 1] of an image with 9 to 16 bits per channel, and the largest value."""
-    full, key, alpha = 2**depth - 1, None, None
-    if picture.mode.startswith("I"):
-        stored, key = np.asarray(picture)[:, :, None], picture.info.get("transparency")
-    else:  # Pillow reads only the high bytes of 16-bit color
-        channels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-        if channels is None or channels.dtype != np.uint16 or channels.ndim != 3:
-            raise ImageError(f"16-bit values of mode {picture.mode} cannot be read from this file; save it as PNG.")
-        stored = channels[:, :, 2::-1]
-        alpha = channels[:, :, 3:] if channels.shape[2] > 3 else None
-    largest = int(stored.max())
-    if largest > full:
+def _scaled(samples: Samples, bit_depth: int) -> tuple[npt.NDArray[np.float32], float, bool]:
+    """Return (H, W, 1 or 3) values in [0, 1] as displayed, the largest stored one, and whether all are one color."""
+    height, width, deep = samples.height, samples.width, samples.bits > 8 and samples.palette is None
+    full = min(samples.full, 2**bit_depth - 1) if deep else samples.full
+    values = np.empty((height, width, 1 if samples.kind == "gray" else 3), np.float32)
+    largest, single = 0.0, True
+    for part in _pieces(height, width):
+        stored, opacity = samples.rows(part)
+        if deep:
+            largest = max(largest, int(stored.max()) / full)
+        if largest <= 1.0:
+            _fill(values[part], stored, samples, full)
+            if not deep:
+                largest = max(largest, float(values[part].max()))
+            if opacity is not None:
+                _blend(values[part], opacity, samples.premultiplied)
+            single = single and _is_single(values[part], values[0, 0])
+    if largest > 1.0:
         raise ImageError(
-            f"The image has the value {largest}; --bit-depth {depth} allows at most {full}. Raise --bit-depth."
+            f"The image has the value {round(largest * full)}; --bit-depth {bit_depth} allows at most {full}. "
+            "Raise --bit-depth."
         )
-    inverted = picture.format == "TIFF" and tiff_tag(picture, _PHOTOMETRIC) == 0  # the value 0 is white
-    values = np.empty(stored.shape, np.float32)
-    for rows in _pieces(*stored.shape[:2]):
-        part, opacity = stored[rows], None
-        if alpha is not None:
-            opacity = alpha[rows].astype(np.float32) / np.float32(65535)
-        elif isinstance(key, int):
-            opacity = (part != key).astype(np.float32)
-        # In float32, 257 v / 65535 and v / 255 are bitwise equal.
-        _fill(values[rows], full - part if inverted else part, full, opacity)
-    return _turn(values, orientation(picture)), largest / full
+    return turn(samples.orientation)(values), largest, single
 
 
 def _pieces(height: int, width: int) -> Iterator[slice]:
@@ -171,44 +157,33 @@ def _pieces(height: int, width: int) -> Iterator[slice]:
         yield slice(start, min(start + step, height))
 
 
-def _fill(values: npt.NDArray[np.float32], stored: Array, full: int, opacity: npt.NDArray[np.float32] | None) -> float:
-    """Write stored values, scaled to [0, 1] and blended with white, to `values`; return the largest before blending."""
-    values[:] = stored
-    values /= full
-    largest = float(values.max())
-    if opacity is not None:  # an opacity of 1 leaves the values bitwise unchanged
+def _fill(values: npt.NDArray[np.float32], stored: Array, samples: Samples, full: int) -> None:
+    """Write stored values, scaled to [0, 1], to `values`."""
+    if samples.palette is not None:
+        np.take(samples.palette, stored[:, :, 0], axis=0, out=values, mode="clip")  # "clip" needs no copy of `values`
+        return
+    if samples.inverted:
+        stored = full - stored.astype(np.float32)
+    # In float32, 257 v / 65535 and v / 255 are bitwise equal.
+    np.divide(stored, np.float32(full), out=values, dtype=np.float32)
+
+
+def _blend(values: npt.NDArray[np.float32], opacity: Opacity, premultiplied: bool) -> None:
+    """Blend values with white; an opacity of 1 leaves them bitwise unchanged."""
+    if not premultiplied:
         values *= opacity
-        values += 1.0 - opacity
-    return largest
+    values += 1.0 - opacity
+    if premultiplied:
+        np.minimum(values, 1.0, out=values)  # a color above its opacity
 
 
-def _turn(values: npt.NDArray[np.float32], orientation: int) -> npt.NDArray[np.float32]:
-    """Apply an EXIF orientation to values, as `upright` does to an image."""
-    match orientation:
-        case 2:
-            return values[:, ::-1]
-        case 3:
-            return values[::-1, ::-1]
-        case 4:
-            return values[::-1]
-        case 5:
-            return values.swapaxes(0, 1)
-        case 6:
-            return np.rot90(values, -1)
-        case 7:
-            return values[::-1, ::-1].swapaxes(0, 1)
-        case 8:
-            return np.rot90(values, 1)
-    return values
+def _is_single(values: npt.NDArray[np.float32], color: npt.NDArray[np.float32]) -> bool:
+    """Return whether all values (H, W, C) have a color."""
+    return bool((values[0] == color).all() and (values == color).all())
 
 
 def read_mask(data: bytes) -> npt.NDArray[np.bool_]:
-    """Read a mask: a pixel is defective if its value is above half of the mask's maximum.
-
-    The same rule works for masks with the values 0 and 1, masks with the values 0 and 255, and noisy gray masks. If
-    the maximum is 0, no pixel is defective. The value of a pixel is its luminance in color and palette masks, its
-    luminance times its opacity in masks with transparency, and the stored value in 16-bit and floating-point gray
-    masks, where NaN is not defective.
+    """Read the defective pixels of a mask; `mask_of` describes which ones are.
 
     Args:
         data: Content of the file.
@@ -217,18 +192,37 @@ def read_mask(data: bytes) -> npt.NDArray[np.bool_]:
         (H, W) bool with the EXIF orientation applied; true where defective.
 
     Raises:
-        ImageError: The file is empty, not an image, damaged, of an unsupported format, above 200 megapixels, or has
-            16-bit color, of which Pillow reads only the high bytes.
+        ImageError: As for `read_mask_file`.
     """
-    with opened(data) as picture:
-        bits = stored_bits(picture, data)
-        if bits > 8 and not picture.mode.startswith(("I", "F")):
-            raise ImageError(f"The mask has {bits} bits per color channel; save it as gray.")
-        picture = upright(decode(picture))
-        with damage_named():
-            values = _mask_values(picture)
-    maximum = np.fmax.reduce(values, axis=None)
-    return np.asarray((values > maximum / 2) & (maximum > 0), dtype=np.bool_)
+    return read_mask_file(data).defective
+
+
+def read_mask_file(data: bytes) -> Mask:
+    """Read a mask as displayed; the content of the file decides its format.
+
+    The value of a pixel is its index in palette masks, its largest channel in color masks, and its gray level
+    otherwise, times its opacity. Values have any number of bits and can be floating-point, where NaN counts as 0.
+
+    Args:
+        data: Content of the file.
+
+    Returns:
+        The defective pixels, the ignored pixels and the values, (H, W) with the EXIF orientation applied.
+
+    Raises:
+        ImageError: The file is empty, not an image, damaged, of an unsupported format, or above 200 megapixels.
+    """
+    stored = stored_values(data)
+    return mask_of(_mask_values(stored), bits=stored.bits, lossy=stored.lossy)
+
+
+def _mask_values(stored: StoredImage) -> Array:
+    """Return the (H, W) values of a mask that decide which pixels are defective."""
+    values = stored.values[:, :, 0] if stored.values.shape[2] == 1 else stored.values.max(axis=2)
+    if stored.opacity is None:
+        return values
+    weighted = values * stored.opacity
+    return weighted if values.dtype.kind == "f" else np.rint(weighted).astype(values.dtype)
 
 
 def preprocess(image: Array, geometry: Geometry) -> torch.Tensor:
@@ -290,18 +284,6 @@ def preprocess_mask(mask: npt.NDArray[np.bool_], geometry: Geometry) -> npt.NDAr
     centers = [geometry.patch_center(i, i, (size, size)) for i in range(size)]
     rows, cols = zip(*centers, strict=True)
     return mask[np.ix_(rows, cols)]
-
-
-def _mask_values(picture: Image.Image) -> Array:
-    """Return the (H, W) values of a mask that `read_mask` compares with their maximum."""
-    if picture.mode.startswith(("I", "F")):
-        return np.asarray(picture)
-    if picture.has_transparency_data:
-        picture = picture if picture.mode == "RGBA" else picture.convert("RGBA")
-        return np.asarray(picture.convert("L")).astype(np.uint16) * np.asarray(picture.getchannel("A"))
-    if picture.mode not in ("1", "L"):
-        picture = picture.convert("RGB").convert("L")
-    return np.asarray(picture).astype(np.uint8)
 
 
 def _is_floating(image: Array) -> bool:

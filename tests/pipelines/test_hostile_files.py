@@ -20,7 +20,7 @@ from pipelines.config.presets import DEMO_BACKBONES, resolve_members
 from pipelines.config.run_config import RunConfig
 from pipelines.config.run_context import RunContext
 from pipelines.data.dataset import Listing
-from pipelines.data.layouts import MVTEC
+from pipelines.data.layouts.detect import MVTEC
 from pipelines.errors import UsageError
 from pipelines.nightly.candidates import ActiveModel, Candidate
 from pipelines.nightly.deadline import COSTS, Costs

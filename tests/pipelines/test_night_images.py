@@ -161,6 +161,7 @@ def test_with_wait_a_run_waits_for_another(eventful: Eventful) -> None:
 def test_a_category_without_training_images_has_no_model(tmp_path: Path) -> None:
     empty = Factory(tmp_path)
     make_category(empty.data / "bolt", seed=0, train=0, good=1, defects=0)
+    make_category(empty.data / "cloth", seed=1, train=2, good=0, defects=0)
     night = empty.night()
     assert night.done.code == 1
     assert (night.categories["bolt"]["learned"], night.categories["bolt"]["judged"]) == ("failed", "no model")

@@ -62,17 +62,43 @@ def png(width: int, height: int, depth: int, color: int, *, body: bytes = b"", e
     )
 
 
+def bmp32(values: np.ndarray) -> bytes:
+    """Return a 32-bit bitmap with masks of red, green, blue and opacity, built by hand from (H, W, 4) uint8."""
+    height, width = values.shape[:2]
+    body = np.ascontiguousarray(values[::-1, :, [2, 1, 0, 3]]).tobytes()
+    header = struct.pack("<IiiHHIIiiII", 124, width, height, 1, 32, 3, len(body), 2835, 2835, 0, 0)
+    header += struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000) + b"BGRs"
+    return b"BM" + struct.pack("<IHHI", 138 + len(body), 0, 0, 138) + header.ljust(124, b"\0") + body
+
+
+def tiff_of(
+    body: bytes, width: int, height: int, *, order: str = "<", tags: dict[int, int | tuple[int, ...]] | None = None
+) -> bytes:
+    """Return a TIFF file of one strip, built by hand: 8-bit gray where the tags do not say otherwise."""
+    fields: dict[int, int | tuple[int, ...]] = {256: width, 257: height, 258: 8, 259: 1, 262: 1, 273: 0, 277: 1}
+    fields |= {278: height, 279: len(body)} | (tags or {})
+    after = 8 + 2 + 12 * len(fields) + 4
+    entries, extra = b"", b""
+    fields[273] = after + sum(
+        2 * len(value) for value in fields.values() if isinstance(value, tuple) and len(value) > 2
+    )
+    for tag, value in sorted(fields.items()):
+        if isinstance(value, int):
+            entries += struct.pack(f"{order}HHII", tag, 4, 1, value)
+            continue
+        numbers = struct.pack(f"{order}{len(value)}H", *value)
+        inline = len(numbers) <= 4
+        place = numbers.ljust(4, b"\0") if inline else struct.pack(f"{order}I", after + len(extra))
+        entries += struct.pack(f"{order}HHI", tag, 3, len(value)) + place
+        extra += b"" if inline else numbers
+    head = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(f"{order}IH", 8, len(fields))
+    return head + entries + bytes(4) + extra + body
+
+
 def tiff_rgb16(values: np.ndarray, orientation: int = 1) -> bytes:
     """Return a TIFF file with 16-bit color, which Pillow cannot write."""
-    height, width = values.shape[:2]
-    pixels = values.astype("<u2").tobytes()
-    entries = [(256, 3, 1, width), (257, 3, 1, height), (258, 3, 3, 0), (259, 3, 1, 1), (262, 3, 1, 2)]
-    entries += [(273, 4, 1, 0), (274, 3, 1, orientation), (277, 3, 1, 3), (278, 3, 1, height), (279, 4, 1, len(pixels))]
-    after = 8 + 2 + 12 * len(entries) + 4
-    places = {258: after, 273: after + 6}
-    rows = b"".join(struct.pack("<HHII", tag, kind, n, places.get(tag, value)) for tag, kind, n, value in entries)
-    head = b"II*\0" + struct.pack("<IH", 8, len(entries))
-    return head + rows + bytes(4) + struct.pack("<HHH", 16, 16, 16) + pixels
+    tags = {258: (16, 16, 16), 262: 2, 274: orientation, 277: 3}
+    return tiff_of(values.astype("<u2").tobytes(), values.shape[1], values.shape[0], tags=tags)
 
 
 def gray(mode: str) -> Image.Image:
@@ -97,8 +123,8 @@ REFUSED = {
     "empty": (b"", "The file is empty; copy or export it again."),
     "text": (b"version https://git-lfs.github.com/spec/v1\n", "not an image of a known format"),
     "header cut": (encode(gray("L"), "PNG")[:20], "its header is truncated"),
-    "gif": (encode(gray("L"), "GIF"), "GIF images are not supported; convert the file to PNG"),
-    "ppm": (encode(gray("L"), "PPM"), "PPM images are not supported"),
+    "icon": (encode(gray("L"), "ICO"), "ICO images are not supported; convert the file to PNG"),
+    "pcx": (encode(gray("L"), "PCX"), "PCX images are not supported"),
     "32-bit tiff": (
         encode(Image.fromarray(np.ones((3, 3), np.int32)), "TIFF"),
         "32 bits per channel; save it with 16 or 8.",

@@ -28,7 +28,7 @@ OLD = {
         "RESAMPLES Difference wins resampled_means interval auroc_difference mean_difference resampled_differences"
     ),
     "coreset": "Selection Coreset select_coreset farthest_first",
-    "decoding": "ImageError opened damage_named stored_bits tiff_tag frame_count decode orientation upright",
+    "decoding": "ImageError",
     "defects": "KINDS LEAST_SIDE paste_defect",
     "detector": "Verdict LoadedMember Detector",
     "distances": "rounding require_finite squared_lengths squared_distances neighbourhoods nearest_rows",

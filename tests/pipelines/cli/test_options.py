@@ -12,7 +12,7 @@ from pipelines.cli.main import main
 from pipelines.cli.options import MEMBER_FIELDS, run_field
 from pipelines.config.option import options_of
 from pipelines.config.run_config import RunConfig
-from pipelines.data.layouts import LAYOUTS
+from pipelines.data.layouts.detect import LAYOUTS
 
 
 def made(decorator: Decorator) -> ConfigOption:

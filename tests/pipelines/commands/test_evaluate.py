@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from tests.pipelines.runs import Finished, call, lasting_rows
+from pipelines.commands.evaluate import _with_masks
+from pipelines.config.run_config import RunConfig
+from pipelines.data.dataset import list_images
+from pipelines.data.records import mask_digest
+from pipelines.storage.store import Store
+from tests.pipelines.runs import MEMBER, Finished, call, lasting_rows
+from tests.pipelines.trees import touch, write_csv
 
 RUN_FIELDS = ("run_id", "command", "started_at", "seconds", "status")
 FUSED = ("scores/fused/cloth.parquet", "scores/fused/a%3Db x%2520y.parquet")
@@ -64,6 +71,36 @@ def test_changed_masks_change_only_the_pixel_metrics(
         same = row["category"] != "cloth"
         assert (row["pixel_auroc"] == expected["pixel_auroc"]) == same
         assert row["image_auroc"] == expected["image_auroc"]
+
+
+def test_a_change_of_one_of_several_masks_is_noticed(tmp_path: Path) -> None:
+    touch(tmp_path, "good.png", "bad.png", "m.png", "n.png")
+    rows = [("good.png", "nut", "train", "0", ""), ("bad.png", "nut", "test", "1", "m.png;n.png")]
+    data = Store.of_data(str(write_csv(tmp_path / "list.csv", rows)))
+    config = RunConfig(command="ensemble", data=data.uri, out="", members=(MEMBER,), image_size=96)
+    indexed, _ = _with_masks(data, list_images(data).images, config)
+    (bad,) = (image for image in indexed if image.label)
+    assert (bad.mask_path, bad.more_masks, bad.mask_sha256) == ("m.png", ("n.png",), mask_digest([b"x", b"x"]))
+    indexed = [replace(image, fingerprint="1-2") for image in indexed]
+    assert _with_masks(data, indexed, config)[0] == indexed
+    (tmp_path / "n.png").write_bytes(b"y")
+    (bad,) = (image for image in _with_masks(data, indexed, config)[0] if image.label)
+    assert (bad.mask_sha256, bad.fingerprint) == (mask_digest([b"x", b"y"]), None)
+    unlisted = replace(bad, image_path="gone.png", more_masks=("gone_mask.png",), fingerprint="1-2")
+    (gone,) = _with_masks(data, [unlisted], config)[0]
+    assert (gone.more_masks, gone.mask_sha256, gone.fingerprint) == (("gone_mask.png",), None, None)
+
+
+def test_changed_shapes_are_noticed(tmp_path: Path) -> None:
+    touch(tmp_path, "good.png", "bad.png")
+    data = Store.of_data(str(write_csv(tmp_path / "list.csv", [("bad.png", "nut", "test", "1", "")])))
+    config = RunConfig(command="ensemble", data=data.uri, out="", members=(MEMBER,), image_size=96)
+    (listed,) = list_images(data).images
+    drawn = replace(listed, mask_path="bad.txt", shapes="[]", mask_sha256=mask_digest([b"[]"]), fingerprint="1-2")
+    (image,) = _with_masks(data, [drawn], config)[0]  # the list names no mask any more
+    assert (image.mask_path, image.shapes, image.mask_sha256, image.fingerprint) == (None, None, None, None)
+    (image,) = _with_masks(data, [replace(drawn, image_path="gone.png")], config)[0]
+    assert image == replace(drawn, image_path="gone.png")  # an image that is not listed any more keeps its shapes
 
 
 def test_costs_and_warnings_of_the_run_are_kept(finished: Finished, copied: Path) -> None:

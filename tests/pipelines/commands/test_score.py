@@ -39,9 +39,8 @@ def batch(finished: Finished) -> dict[str, dict]:
 def scored(finished: Finished, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     out = tmp_path_factory.mktemp("new") / "scores"
     folder = str(data / "cloth" / "test")
-    return call(
-        "score", "--model", str(finished.out), "--images", folder, "--category", "cloth", "--out", str(out), "--maps"
-    )
+    what = ("--model", str(finished.out), "--images", folder, "--category", "cloth", "--bit-depth", "16")
+    return call("score", *what, "--out", str(out), "--maps")
 
 
 def test_rows_of_new_images_are_those_of_the_run(scored: Finished, batch: dict[str, dict]) -> None:
@@ -72,6 +71,10 @@ def test_maps_and_failures_are_written_and_the_features_are_removed(scored: Fini
         ({"--images": "/nowhere"}, "--images /nowhere: the folder does not exist or is empty."),
         ({"--model": "/nowhere"}, "--model /nowhere: the folder does not exist or is empty."),
         ({"--out": "."}, "is not empty"),
+        (
+            {"--bit-depth": "12"},
+            "--bit-depth 12: the model of category 'cloth' was fitted with --bit-depth 16. Leave the option out.",
+        ),
     ],
 )
 def test_bad_usage_is_a_message_of_one_line(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pipelines.data.dataset import find_new_images, list_images, new_images
+from pipelines.data.dataset import as_new, find_new_images, list_images, new_images
 from pipelines.data.records import ImageRecord
 from pipelines.errors import UsageError
 from pipelines.storage.store import Store
@@ -73,6 +74,46 @@ def test_new_images_in_the_test_folder_of_a_category_are_labeled_by_their_folder
         ("nut/test/c.png", None, None),
         ("nut/d.png", None, None),
     }
+
+
+def test_masks_and_other_modalities_are_no_new_images_and_are_named(tmp_path: Path) -> None:
+    touch(tmp_path, "nut/a.png", "nut/a_mask.png", "nut/b/rgb/1.png", "nut/b/xyz/1.tiff", "nut/b/gt/1.png")
+    store = Store.of(str(tmp_path))
+    files, warnings = find_new_images(store, "nut")
+    assert [store.name_of(info) for info in files] == ["nut/a.png", "nut/b/rgb/1.png"]
+    assert warnings == [
+        "nut/b/xyz/1.tiff: not used, because only images of color or brightness are read.",
+        "nut/a_mask.png: taken as a mask of the image beside it that has the same name.",
+        "nut/b/gt/1.png: not scored, because it is a mask of another image.",
+    ]
+    (image,), _ = find_new_images(store, "nut/b")
+    assert store.name_of(image) == "nut/b/rgb/1.png"
+
+
+@pytest.mark.parametrize(
+    ("path", "defect", "label"),
+    [
+        ("nut/test/Normal/a.png", "good", 0),
+        ("nut/test_public/bent/a.png", "bent", 1),
+        ("nut/test_private/a.png", None, None),
+        ("nut/validation/good/a.png", None, None),
+    ],
+)
+def test_the_folders_of_new_images_have_the_names_of_all_layouts(
+    tmp_path: Path, path: str, defect: str | None, label: int | None
+) -> None:
+    touch(tmp_path, path)
+    store = Store.of(str(tmp_path))
+    (image,) = new_images(store, "nut", find_new_images(store, "nut")[0])
+    assert (image.image_path, image.defect, image.label) == (path, defect, label)
+
+
+def test_a_test_image_becomes_a_new_image_without_its_masks() -> None:
+    image = ImageRecord(
+        "nut", "test", "bent", "a.png", "a_mask1.png", 1, mask_sha256="cd", more_masks=("a_mask2.png",), view="top"
+    )
+    image = replace(image, fingerprint="1-2|3-4|5-6", shapes="[]")
+    assert as_new(image) == ImageRecord("nut", "new", "bent", "a.png", label=1, fingerprint="1-2", view="top")
 
 
 @pytest.mark.parametrize("root", ["local", "s3"])

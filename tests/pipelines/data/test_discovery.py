@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pipelines.data.discovery import Masks, Walk, by_folder, named
+from pipelines.data.discovery import Truth, Walk, is_filled, named, pictures_in
 from pipelines.data.records import ImageRecord
+from pipelines.storage.store import Store
 from tests.pipelines.trees import look, paths, touch
 
 
@@ -32,8 +33,8 @@ def test_hidden_files_and_files_that_are_no_images_are_ignored_without_a_warning
 
 
 def test_a_warning_names_images_in_an_unsupported_format(tmp_path: Path) -> None:
-    touch(tmp_path, "nut/train/good/a.png", "nut/train/good/b.GIF")
-    assert look(tmp_path).warnings == ("nut/train/good/b.GIF: .gif images are not supported. Convert the file to PNG.",)
+    touch(tmp_path, "nut/train/good/a.png", "nut/train/good/b.SVG")
+    assert look(tmp_path).warnings == ("nut/train/good/b.SVG: .svg images are not supported. Convert the file to PNG.",)
 
 
 def test_system_folders_are_no_categories(tmp_path: Path) -> None:
@@ -84,7 +85,7 @@ def test_masks_are_paired_by_stem_and_not_by_order(tmp_path: Path) -> None:
     }
     assert len(listing.warnings) == 1
     assert listing.warnings[0].startswith(
-        "nut/ground_truth/bent/stray_mask.png: mask not used, because nut/test/bent contains no image"
+        "nut/ground_truth/bent/stray_mask.png: mask not used, because no image in the matching folder has"
     )
 
 
@@ -98,7 +99,7 @@ def test_a_fingerprint_covers_an_image_and_its_mask(tmp_path: Path) -> None:
 def test_the_label_follows_from_the_defect_and_only_a_defect_has_a_mask() -> None:
     walk = Walk()
     for defect in ("good", "bent", None):
-        walk.add("nut", (f"{defect}.png", None), split="test", defect=defect, mask=("m.png", None))
+        walk.add("nut", (f"{defect}.png", None), split="test", defect=defect, truth=Truth(masks=(("m.png", None),)))
     assert [(image.defect, image.label, image.mask_path) for image in walk.images] == [
         ("good", 0, None),
         ("bent", 1, "m.png"),
@@ -106,16 +107,25 @@ def test_the_label_follows_from_the_defect_and_only_a_defect_has_a_mask() -> Non
     ]
 
 
-def test_files_are_grouped_by_the_folder_below_a_prefix() -> None:
-    files = [(name, None) for name in ("a/x/1", "a/x/d/2", "a/loose", "a/w/3", "b/x/4")]
-    assert by_folder(files, "a/") == {"w": [("a/w/3", None)], "x": [("a/x/1", None), ("a/x/d/2", None)]}
+def test_a_folder_is_filled_if_it_has_a_file_or_folder_that_is_not_hidden(tmp_path: Path) -> None:
+    touch(tmp_path, "a/x.txt", "b/.hidden", "c/d/.hidden")
+    store = Store.of(str(tmp_path))
+    assert {name: is_filled(store, name) for name in ("a", "b", "c", "nowhere")} == {
+        "a": True,
+        "b": False,
+        "c": True,
+        "nowhere": False,
+    }
 
 
-def test_masks_without_an_image_are_listed_as_unused() -> None:
-    masks = Masks([("gt/cut/1_mask.png", None), ("gt/cut/2.png", None), ("gt/cut/notes.txt", None)], "gt/cut/")
-    assert masks.find("1.png") == ("gt/cut/1_mask.png", None)
-    assert masks.find("3.png") is None
-    assert masks.unused() == ["gt/cut/2.png"]
+def test_unsupported_formats_are_named_in_one_warning_each() -> None:
+    walk = Walk()
+    files = [(f"{name}.{suffix}", None) for suffix in ("svg", "png", "EXR") for name in "abcdefg"]
+    assert pictures_in(files, walk) == [(f"{name}.png", None) for name in "abcdefg"]
+    assert walk.warnings == [
+        "a.svg, b.svg, c.svg, d.svg, e.svg and 2 more: .svg images are not supported. Convert the files to PNG.",
+        "a.EXR, b.EXR, c.EXR, d.EXR, e.EXR and 2 more: .exr images are not supported. Convert the files to PNG.",
+    ]
 
 
 def test_a_long_list_of_names_is_shortened() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ def test_an_image_is_hashed_and_measured(tmp_path: Path) -> None:
     assert examined.error is None
     assert (examined.image.height, examined.image.width) == (20, 30)
     assert examined.image.content_sha256 == hashlib.sha256((tmp_path / "a/b.png").read_bytes()).hexdigest()
-    assert (examined.frames, examined.lowest_sixteenth) == (1, None)
+    assert (examined.frames, examined.needed_bits, examined.is_single_color) == (1, None, True)
 
 
 @pytest.mark.parametrize("content", [b"", b"text, not a picture", None])
@@ -53,13 +54,39 @@ def test_a_file_that_is_too_large_is_rejected_before_it_is_read(tmp_path: Path) 
     assert str(examine(store, with_huge_mask, 16).error).startswith(sentence)
 
 
-@pytest.mark.parametrize(("lowest", "expected"), [(4000, True), (60000, False)])
-def test_an_image_with_more_than_8_bits_is_checked_for_unused_bits(
-    tmp_path: Path, *, lowest: int, expected: bool
+@pytest.mark.parametrize("bit_depth", [14, 16])
+@pytest.mark.parametrize(("largest", "bits"), [(0, 0), (1023, 10), (1024, 11), (4095, 12), (4096, 13), (16383, 14)])
+def test_the_bits_that_the_values_of_a_16_bit_image_need(
+    tmp_path: Path, largest: int, bits: int, bit_depth: int
 ) -> None:
-    Pillow.fromarray(np.full((20, 30), lowest, np.uint16)).save(tmp_path / "b.png")
-    examined = examine(Store.of(str(tmp_path)), ImageRecord("a", "train", "good", "b.png"), 16)
-    assert (examined.error, examined.lowest_sixteenth) == (None, expected)
+    pixels = np.zeros((20, 30), np.uint16)
+    pixels[3, 4] = largest
+    Pillow.fromarray(pixels).save(tmp_path / "b.png")
+    examined = examine(Store.of(str(tmp_path)), ImageRecord("a", "train", "good", "b.png"), bit_depth)
+    assert (examined.error, examined.needed_bits, examined.is_single_color) == (None, bits, largest == 0)
+
+
+def test_an_opacity_of_0_everywhere_is_reported(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (20, 30, 4), np.uint8)
+    for name, opacity in (("none", 0), ("some", 1)):
+        pixels[:, :, 3] = 0
+        pixels[0, 0, 3] = opacity
+        Pillow.fromarray(pixels).save(tmp_path / f"{name}.png")
+    store = Store.of(str(tmp_path))
+    ignored = [examine(store, ImageRecord("a", "train", "good", f"{name}.png"), 16) for name in ("none", "some")]
+    assert [examined.is_opacity_ignored for examined in ignored] == [True, False]
+
+
+def test_the_digest_of_several_masks_covers_all_of_them(tmp_path: Path) -> None:
+    for name in ("b", "m1", "m2", "m3"):
+        Pillow.fromarray(np.full((20, 30), ord(name[-1]), np.uint8)).save(tmp_path / f"{name}.png")
+    image = ImageRecord("a", "test", "bent", "b.png", "m1.png", 1)
+    digests = [
+        examine(Store.of(str(tmp_path)), replace(image, more_masks=more), 16).image.mask_sha256
+        for more in ((), ("m2.png",), ("m3.png",))
+    ]
+    assert digests[0] == hashlib.sha256((tmp_path / "m1.png").read_bytes()).hexdigest()
+    assert len(set(digests)) == 3
 
 
 def test_an_image_that_does_not_fit_in_memory_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,4 +122,6 @@ def test_an_unchanged_fingerprint_is_trusted_and_a_changed_one_is_not() -> None:
     assert (known.width, known.height, known.content_sha256) == (3, 4, "s")
     assert trust(image, {"a/b.png": {**row, "fingerprint": "1-3"}}) is None
     assert trust(image, {"a/b.png": {**row, "mask_path": "m"}}) is None
+    assert trust(image, {"a/b.png": {**row, "more_masks": ["m"]}}) is None
+    assert trust(image, {"a/b.png": {**row, "shapes": "[]"}}) is None
     assert trust(image, {}) is None

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 
 from pipelines.config.networks import Networks
-from pipelines.data.dataset import Listing
-from pipelines.data.layouts import MVTEC
+from pipelines.data.dataset import Listing, list_images
+from pipelines.data.layouts.detect import MVTEC
 from pipelines.data.records import ImageRecord
 from pipelines.nightly import score
 from pipelines.nightly.score import score_categories
@@ -26,6 +26,7 @@ from pipelines.stages.runner import Runner
 from pipelines.storage.parquet import read_rows, write_table
 from pipelines.storage.paths import INDEX_FILE, fused_part
 from pipelines.storage.schemas import fused_schema
+from pipelines.storage.store import Store
 from reconpatch.detector.model import CODE_VERSION, MemberModel, Model
 from reconpatch.detector.model_json import to_json
 from tests.pipelines.runs import save, texture
@@ -107,8 +108,10 @@ def night(night_of: Callable[..., NightRun], writer: Writer) -> NightRun:
     return night
 
 
-def activate(night: NightRun, category: str, holdout_scores: tuple[float, ...] = HELD_OUT) -> None:
-    model = Model(category, "v1", (MEMBER,), 96, True, 16, 16, "patch", 9, 0.5, CODE_VERSION, holdout_scores)
+def activate(
+    night: NightRun, category: str, holdout_scores: tuple[float, ...] = HELD_OUT, *, bit_depth: int = 16
+) -> None:
+    model = Model(category, "v1", (MEMBER,), 96, True, bit_depth, 16, "patch", 9, 0.5, CODE_VERSION, holdout_scores)
     night.registry.version(category, "v1").write("model.json", to_json(model).encode())
     night.registry.of(category).write("current", b"v1\n")
     append_event(night.registry.of(category), RegistryEvent(event=EventType.PROMOTED, version="v1", at="2026"))
@@ -134,6 +137,66 @@ def test_without_a_separate_root_the_new_images_are_in_test_or_else_in_incoming(
     assert [row["image_path"] for row in read_rows(night.out, INDEX_FILE)] == [
         image.image_path for job in writer.jobs for image in job.images
     ]
+
+
+@pytest.mark.parametrize("root", ["category", "dataset"])
+def test_the_test_images_of_the_listing_are_scored_and_no_masks(
+    night: NightRun, writer: Writer, tmp_path: Path, root: str
+) -> None:
+    prefix = "bolt/" if root == "dataset" else ""
+    data = tmp_path / ("set" if prefix else "bolt")
+    night.options = replace(night.options, images=None)
+    config = replace(night.config, data=str(data))
+    night.runner = replace(night.runner, context=replace(night.runner.context, config=config, data=Store.of(str(data))))
+    draw(night, *(f"{prefix}{name}" for name in ("train/good/0.png", "test/bent/rgb/1.png", "test/bent/gt/1.png")))
+    draw(night, *(f"{prefix}{name}" for name in ("test_public/good/rgb/2.png", "test_public/good/gt/2.png")))
+    score_categories(night, list_images(night.new_images), {})
+    assert scored(writer) == {"bolt": [f"{prefix}test/bent/rgb/1.png", f"{prefix}test_public/good/rgb/2.png"]}
+    assert [(image.split, image.label) for image in writer.jobs[0].images] == [("new", 1), ("new", 0)]
+
+
+def test_a_data_root_that_is_the_category_has_its_own_folder_incoming(
+    night: NightRun, writer: Writer, tmp_path: Path
+) -> None:
+    data = Store.of(str(tmp_path / "bolt"))
+    night.options = replace(night.options, images=None)
+    night.runner = replace(night.runner, context=replace(night.runner.context, data=data))
+    draw(night, "train/good/0.png", "incoming/1.png")
+    score_categories(night, list_images(night.new_images), {})
+    assert scored(writer) == {"bolt": ["incoming/1.png"]}
+
+
+def test_masks_of_a_category_without_training_images_are_not_scored(night: NightRun, writer: Writer) -> None:
+    draw(night, "bolt/test/bent/rgb/0.png", "bolt/test/bent/gt/0.png")
+    score_categories(night, Listing((), (), (), MVTEC), {})
+    assert scored(writer) == {"bolt": ["bolt/test/bent/rgb/0.png"]}
+
+
+def test_images_are_read_with_the_bit_depth_of_the_active_model(night: NightRun, writer: Writer) -> None:
+    """It can differ from `--bit-depth` as long as no candidate with the new one is active."""
+    activate(night, "nut", bit_depth=12)
+    for category in ("bolt", "nut"):
+        save(
+            Path(night.new_images.root) / category / "test" / "bent" / "0.png",
+            texture(0, 20, 30).astype("uint16") * 257,
+        )
+    score_categories(night, Listing(("bolt", "nut"), (), (), MVTEC), {})
+    assert scored(writer) == {"bolt": ["bolt/test/bent/0.png"]}
+    (failure,) = night.record.failures
+    assert (failure.category, failure.image_path) == ("nut", "nut/test/bent/0.png")
+    assert "allows at most 4095" in failure.error
+
+
+def test_images_directly_in_another_root_are_named(night: NightRun, writer: Writer, tmp_path: Path) -> None:
+    night.options = replace(night.options, images=str(tmp_path / "new"))
+    draw(night, "bolt/1.png", "loose.png")
+    score_categories(night, LISTING, {})
+    assert scored(writer) == {"bolt": ["bolt/1.png"]}
+    (warning,) = night.record.warnings
+    assert warning.endswith(
+        ": images directly in this folder belong to no category and are not scored (1): loose.png. "
+        "Move them into the folder of their category."
+    )
 
 
 def test_another_root_has_one_folder_per_category(night: NightRun, writer: Writer, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from pipelines.config.run_config import Execution, Paths, RunConfig
 from pipelines.data.records import ImageRecord
 from pipelines.data.split import assign_parts
 from pipelines.planning.batches import FeatureSpec, features_key
-from pipelines.planning.cache_keys import fused_key, key_of, member_keys
+from pipelines.planning.cache_keys import fused_key, key_of, member_keys, model_version
 
 STAGES: tuple[FirstStage, ...] = ("extract", "fit", "select", "score", "fuse")
 CONFIG = RunConfig(
@@ -70,6 +70,7 @@ OTHERS: dict[str, Any] = {
     "strict": True,
     "data": "elsewhere",
     "layout": "mvtec",
+    "columns": "label=kind",
     "categories": ("nut",),
     "weights": "weights",
     "out": "elsewhere",
@@ -109,3 +110,25 @@ def test_an_option_changes_the_keys_from_its_stage_on(name: str) -> None:
     redoes = OPTIONS[name].redoes
     expected = () if redoes is None else STAGES[STAGES.index(redoes) :]
     assert tuple(stage for stage in STAGES if before[stage] != after[stage]) == expected
+
+
+def test_validation_images_change_the_model_version_but_not_the_adapter() -> None:
+    (member,) = CONFIG.members
+    validation = tuple(
+        replace(image, split="validation", image_path=f"v/{number}", content_sha256=f"{number:064x}")
+        for number, image in enumerate(IMAGES[:3])
+    )
+    listings = [assign_parts(images, 0.0) for images in (IMAGES, (*IMAGES, *validation))]
+    adapters = {member_keys(CONFIG, member, "features", images).adapter for images in listings}
+    assert len(adapters) == 1
+    assert len({model_version(CONFIG, ["model"], images) for images in listings}) == 2
+
+
+def test_the_key_of_the_metrics_depends_on_the_masks_and_on_the_rule_that_reads_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    masked = [replace(image, mask_sha256="a" * 64) for image in IMAGES]
+    before = [fused_key(CONFIG, ["scores"], images) for images in (IMAGES, masked)]
+    monkeypatch.setattr("pipelines.planning.cache_keys._MASK_RULE", 3)
+    after = [fused_key(CONFIG, ["scores"], images) for images in (IMAGES, masked)]
+    assert after[0] == before[0] != before[1] != after[1]

@@ -76,3 +76,16 @@ def test_a_dry_run_loads_each_backbone_once(tmp_path: Path, monkeypatch: pytest.
     assert dry_run(config, Console()) == 0
     assert len(made) == 2 * once > 0
     assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_names_what_is_left_out_and_the_categories_that_would_fail(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_category(tmp_path / "data" / "nut", seed=0, train=2, good=1, defects=1)
+    (tmp_path / "data" / "bolt" / "train" / "bad").mkdir(parents=True)
+    (tmp_path / "data" / "bolt" / "train" / "bad" / "1.png").write_bytes(b"x")
+    config = replace(CONFIG, data=str(tmp_path / "data"), out=str(tmp_path / "out"))
+    assert dry_run(config, Console()) == 1
+    warnings = capsys.readouterr().err
+    assert "bolt/train/bad/1.png: excluded from training, because " in warnings
+    assert "warning: bolt/train/good has no readable image. Add good training images.\n" in warnings

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,9 +22,10 @@ from reconpatch.detector.model import CODE_VERSION, Model
 
 MODEL = Model("nut", "v1", (), 96, True, 16, 16, "patch", 9, 0.01, CODE_VERSION)
 IMAGE = AuditedImage(image_path="a.png", suspicion=0.0, is_suspicious=False, peak=Peak())
+RECORD = ImageRecord("nut", "test", "blot", "a.png", "mask.png")
 
 
-def card(folder: Path, mask: np.ndarray) -> Card:
+def card(folder: Path, mask: np.ndarray, record: ImageRecord = RECORD) -> Card:
     """Render a black image of the same size as the mask, with the mask."""
     for name, pixels in (("a.png", np.zeros_like(mask)), ("mask.png", mask)):
         buffer = io.BytesIO()
@@ -36,7 +38,7 @@ def card(folder: Path, mask: np.ndarray) -> Card:
         category="nut",
         model=MODEL,
         scale=Scale(0.0, 1.0),
-        index={"a.png": ImageRecord("nut", "test", "blot", "a.png", "mask.png")},
+        index={"a.png": record},
         media=store.below("media"),
         before=None,
     )
@@ -65,6 +67,14 @@ def test_a_thin_scratch_on_a_large_image_is_outlined(tmp_path: Path) -> None:
     (outline,) = corners(card(tmp_path, mask).truth)
     np.testing.assert_allclose(outline[:, 1], 160, atol=1.0)
     np.testing.assert_allclose([outline[:, 0].min(), outline[:, 0].max()], [96, 384], atol=0.8)
+
+
+def test_the_outline_of_shapes_is_that_of_the_drawn_mask(tmp_path: Path) -> None:
+    mask = np.zeros((300, 480), bool)
+    mask[50:150, 220:380] = True
+    shapes = '[{"box":[220,50,380,150]}]'
+    drawn = card(tmp_path, mask, replace(RECORD, mask_path="a.txt", shapes=shapes, width=480, height=300))
+    assert drawn.truth == card(tmp_path, mask).truth != ""
 
 
 def test_the_outline_of_a_noisy_mask_is_computed_fast_and_has_limited_size(tmp_path: Path) -> None:

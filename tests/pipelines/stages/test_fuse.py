@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from pipelines.planning.jobs import FusedSummary, FuseJob, stored_summary
 from pipelines.planning.stage import StageResult, no_progress
@@ -87,6 +90,23 @@ def test_training_images_have_no_verdict(scored: Runner) -> None:
     assert verdicts == {(None, None, None)}
 
 
+def test_validation_images_calibrate_like_held_out_training_images(scored: Runner) -> None:
+    fuse(scored)
+    out, before = scored.context.out, {row["image_path"]: row for row in rows_of(scored)}
+    model = StoredModel.load(out.below(model_folder("nut"))).model
+    train = read_rows(out.below(model_folder("nut")), TRAIN_FILE)
+    images = tuple(replace(image, split="validation") if image.part == "holdout" else image for image in IMAGES)
+    fuse_category(
+        FuseJob(model=replace(MODEL, false_alarms=0.25), images=images, key="", maps=False), scored.context, no_progress
+    )
+    assert StoredModel.load(out.below(model_folder("nut"))).model == model
+    assert read_rows(out.below(model_folder("nut")), TRAIN_FILE) == train
+    after = rows_of(scored)
+    assert sum(row["split"] == "validation" for row in after) == sum(PARTS == "holdout")
+    for row in after:
+        assert {**row, "split": None} == {**before[row["image_path"]], "split": None}
+
+
 def test_without_calibration_images_no_image_has_a_verdict(runner: Runner) -> None:
     images = tuple(replace(image, part="fit") if image.part else image for image in IMAGES)
     write_scores(runner.context.out, MEMBERS, images)
@@ -122,6 +142,23 @@ def test_metrics_cover_the_ensemble_and_its_members(scored: Runner) -> None:
     test = rows_of(scored)[-4:]
     pairs = [(good["score"], bad["score"]) for good in test[:2] for bad in test[2:]]
     assert metrics[0].image_auroc == pytest.approx(np.mean([good < bad for good, bad in pairs]))
+
+
+def test_pixel_metrics_leave_out_what_a_mask_ignores(scored: Runner, tmp_path: Path) -> None:
+    values = np.zeros((96, 96), np.uint8)
+    values[20:50, 30:70], values[60:] = 1, 255  # class 1, and an area to ignore
+    (tmp_path / "data").mkdir()
+    Image.fromarray(values).save(tmp_path / "data" / "m.png")
+    images = tuple(replace(image, mask_path="m.png" if image.label else None) for image in IMAGES)
+    job = FuseJob(model=MODEL, images=images, key="", maps=True)
+    result = fuse_category(job, scored.context, no_progress)
+    assert any("the value 255 beside class indices marks pixels to ignore" in text for text in result.warnings)
+    maps = np.array([row["map"] for row in read_rows(scored.context.out, maps_file("nut"))]).reshape(4, 96, 96)
+    masks = np.stack([np.zeros_like(values)] * 2 + [values] * 2)
+    counted = masks != 255
+    ensemble = result.metrics[0]
+    assert ensemble.pixel_auroc == pytest.approx(roc_auc_score(masks[counted] == 1, maps[counted]), abs=1e-5)
+    assert ensemble.pixel_ap == pytest.approx(average_precision_score(masks[counted] == 1, maps[counted]), abs=1e-5)
 
 
 def test_key_summary_and_training_images_are_stored_for_the_next_run(scored: Runner) -> None:

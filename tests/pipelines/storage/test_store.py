@@ -129,6 +129,16 @@ def test_names_that_lead_out_of_the_folder_are_rejected(tmp_path: Path) -> None:
     assert [store.name_of(info) for info in store.files()] == ["a..b/..c"]
 
 
+def test_only_the_root_of_an_image_list_accepts_absolute_names(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"x")
+    listed = Store.of_data(str(tmp_path / "lists" / "list.csv"))
+    assert listed.read(f"{tmp_path}/a.png") == b"x"
+    assert listed.exists(f"{tmp_path}/a.png")
+    with pytest.raises(UsageError, match=r"a name with the component '\.\.'"):
+        listed.path(f"{tmp_path}/lists/../a.png")
+    assert not Store.of(str(tmp_path / "lists")).exists(f"{tmp_path}/a.png")
+
+
 def test_a_folder_below_a_uri_keeps_its_options() -> None:
     assert named_below("s3://lake/runs/?region=x&scheme=http", "single") == "s3://lake/runs/single?region=x&scheme=http"
     assert named_below("a/what?", "single") == "a/what?/single"

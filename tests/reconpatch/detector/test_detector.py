@@ -1,4 +1,4 @@
-"""Loading of stored models: a damaged model raises a ModelError of one line before the first image is scored."""
+"""Loading of stored models, where a damaged model is an error of one line, and the images that they score."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from safetensors.numpy import save_file
 
 from reconpatch import Detector
 from reconpatch.detector import detector
 from reconpatch.detector.model import CODE_VERSION, MemberModel, Model
 from reconpatch.detector.model_json import to_json
-from reconpatch.exceptions import ModelError
+from reconpatch.exceptions import ImageError, ModelError
 from reconpatch.features.backbones import Backbone, load_backbone
 
 LITE = "tf_efficientnet_lite0"
@@ -65,6 +66,28 @@ def test_a_complete_model_scores_an_image(folder: Path) -> None:
     verdict = Detector.load(folder).score(IMAGE)
     assert np.isfinite(verdict.score)
     assert (verdict.nearest_image, verdict.nearest_row, verdict.nearest_col) == ("a.png", 0, 0)
+
+
+def test_a_file_is_read_with_the_bit_depth_of_the_model(folder: Path, tmp_path: Path) -> None:
+    model = replace(Detector.load(folder).model, bit_depth=10)
+    (folder / "model.json").write_text(to_json(model))
+    stored = np.random.default_rng(2).integers(0, 1024, (64, 64), dtype=np.uint16)
+    Image.fromarray(stored).save(tmp_path / "deep.png")
+    loaded = Detector.load(folder)
+    of_file, of_array = loaded.score(tmp_path / "deep.png"), loaded.score(stored.astype(np.float32) / 1023)
+    assert of_file.score == of_array.score
+    assert (of_file.map == of_array.map).all()
+
+
+def test_an_image_that_cannot_be_scored_is_an_error_that_says_why(folder: Path, tmp_path: Path) -> None:
+    loaded = Detector.load(folder)
+    (tmp_path / "part.png").write_bytes(b"not an image at all")
+    with pytest.raises(ImageError, match=r"^.*part\.png: "):
+        loaded.score(tmp_path / "part.png")
+    with pytest.raises(ValueError, match="divide by 255"):
+        loaded.score(IMAGE * 255)
+    with pytest.raises(ValueError, match="channels first"):
+        loaded.score(IMAGE.transpose(2, 0, 1))
 
 
 def bank(width: int = 32, dtype: type = np.float32, rows: int = ENTRIES) -> np.ndarray:

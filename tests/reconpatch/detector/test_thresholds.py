@@ -39,6 +39,26 @@ def test_with_fewer_than_ten_distinct_images_nothing_is_held_out() -> None:
     assert held_out([], 0.2).tolist() == []
 
 
+def test_the_smallest_fraction_of_a_workpiece_counts_for_all_its_images() -> None:
+    hashes = digests(300)
+    parts = [None if number % 7 == 0 else f"part {number % 60}" for number in range(300)]
+    fractions = [int.from_bytes(bytes.fromhex(digest)[:8], "big") / 2**64 for digest in hashes]
+    smallest = [
+        fraction if part is None else min(f for f, other in zip(fractions, parts, strict=True) if other == part)
+        for fraction, part in zip(fractions, parts, strict=True)
+    ]
+    assert held_out(hashes, 0.2, parts).tolist() == [fraction < 0.2 for fraction in smallest]
+    assert held_out(hashes, 0.2, [None] * 300).tolist() == held_out(hashes, 0.2).tolist()
+
+
+def test_copies_join_the_workpieces_that_they_show() -> None:
+    low, *others = ["0" * 64, *digests(20)[1:], "f" * 64]
+    # The image with the low fraction shows part a; a copy of another image of part a shows part b.
+    hashes = [low, others[0], others[0], others[1], *others[2:]]
+    parts = ["a", "a", "b", "b", *[None] * (len(others) - 2)]
+    assert held_out(hashes, 0.001, parts).tolist() == [True] * 4 + [False] * (len(others) - 2)
+
+
 def test_at_least_one_image_is_not_held_out() -> None:
     hashes = ["00000000000000" + f"{number:02x}" + "0" * 48 for number in range(12)]
     assert held_out(hashes, 0.2).tolist() == [True] * 11 + [False]

@@ -41,13 +41,15 @@ def sklearn_f1_max(labels: Bools, scores: Floats) -> float:
         return float(np.nanmax(2 * precision * recall / (precision + recall)))
 
 
-def naive_aupro(maps: Floats, masks: Bools, max_fpr: float) -> float:
+def naive_aupro(maps: Floats, masks: Bools, max_fpr: float, ignored: Bools | None = None) -> float:
     """Return AUPRO by its definition: loop over thresholds and regions, and add trapezoids up to the limit."""
-    regions = [region for n, mask in enumerate(masks) for region in flood_regions(n, mask)]
+    counted = np.ones(masks.shape, bool) if ignored is None else ~ignored
+    good = counted & ~masks
+    regions = [region for n, mask in enumerate(masks & counted) for region in flood_regions(n, mask)]
     fprs, overlaps = [0.0], [0.0]
     for threshold in sorted(set(maps.ravel().tolist()), reverse=True):
         detected = maps >= threshold
-        fprs.append(float((detected & ~masks).sum() / (~masks).sum()))
+        fprs.append(float((detected & good).sum() / good.sum()))
         overlaps.append(float(np.mean([np.mean([detected[pixel] for pixel in region]) for region in regions])))
     area = 0.0
     for i in range(1, len(fprs)):
@@ -383,3 +385,52 @@ def test_the_curves_equal_those_of_scikit_learn(pairs: list[tuple[int, bool]]) -
 def points(x: NDArray[np.float64], y: NDArray[np.float64]) -> set[tuple[float, float]]:
     """Return the points of a curve, rounded so that they can be compared."""
     return {(round(float(a), 9), round(float(b), 9)) for a, b in zip(x, y, strict=True)}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pixel_metrics_leave_out_ignored_pixels(kind: str) -> None:
+    masks = some_masks()
+    ignored = np.random.default_rng(8).random(masks.shape) < 0.2
+    ignored[0, :, 4] = True
+    maps = score_kinds(masks.shape, masks)[kind]
+    metrics = pixel_metrics(maps, masks, 0.3, ignored=ignored)
+    flat, truth = maps[~ignored], masks[~ignored]
+    assert metrics.auroc == pytest.approx(roc_auc_score(truth, flat), abs=1e-9)
+    assert metrics.ap == pytest.approx(average_precision_score(truth, flat), abs=1e-9)
+    assert metrics.f1max == pytest.approx(sklearn_f1_max(truth, flat), abs=1e-9)
+    assert metrics.aupro == pytest.approx(naive_aupro(maps, masks, 0.3, ignored), abs=1e-9)
+
+
+def test_ignored_pixels_separate_regions() -> None:
+    masks, ignored = np.zeros((1, 3, 9), bool), np.zeros((1, 3, 9), bool)
+    masks[0, :, :6] = True
+    ignored[0, :, 3] = True  # 9 defective pixels left of it, 6 right of it, 9 good ones
+    maps = np.zeros((1, 3, 9), np.float32)
+    maps[0, :, :3] = 1.0  # one of the two regions is detected; without the gap it would be 9 of 18 pixels
+    maps[0, 0, 4] = 1.0
+    assert pixel_metrics(maps, masks, 1e-9, ignored=ignored).aupro == pytest.approx((1 + 1 / 6) / 2)
+
+
+def test_no_ignored_pixel_changes_nothing() -> None:
+    masks = some_masks()
+    maps = score_kinds(masks.shape, masks)["random"]
+    assert pixel_metrics(maps, masks, ignored=np.zeros(masks.shape, bool)) == pixel_metrics(maps, masks)
+
+
+def test_pixel_metrics_are_undefined_if_one_class_is_ignored() -> None:
+    masks = some_masks()
+    maps = score_kinds(masks.shape, masks)["random"]
+    for ignored in (masks, ~masks, np.ones(masks.shape, bool)):
+        assert pixel_metrics(maps, masks, ignored=ignored) == PixelMetrics(None, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("ignored", "message"),
+    [
+        (np.zeros((1, 2, 2), bool), "maps and ignored must have the same shape"),
+        (np.full((1, 3, 3), 2), "ignored must be"),
+    ],
+)
+def test_ignored_pixels_of_another_shape_or_value_raise(ignored: Bools, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        pixel_metrics(np.zeros((1, 3, 3)), np.zeros((1, 3, 3), bool), ignored=ignored)

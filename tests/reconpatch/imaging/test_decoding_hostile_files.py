@@ -116,12 +116,10 @@ def test_any_bytes_are_read_or_raise_an_image_error(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("kind", "data"),
     [
-        ("GIF", encode(noise(4, 3), "GIF")),
-        ("PPM", encode(noise(4, 3), "PPM")),
+        ("PCX", encode(noise(4, 3), "PCX")),
+        ("SGI", encode(noise(4, 3), "SGI")),
         ("ICO", encode(noise(16, 16, 3), "ICO")),
-        ("JPEG 2000", b"\0\0\0\x0cjP  \r\n\x87\n"),
         ("EPS", b"%!PS-Adobe-3.0 EPSF-3.0\n" + b"% \n" * 1000),
-        ("AVIF", b"\0\0\0\x20ftypavif"),
         ("HEIF", b"\0\0\0\x18ftypheic"),
         ("PSD", b"8BPS\0\x01"),
         ("PDF", b"%PDF-1.7\n"),
@@ -134,7 +132,7 @@ def test_an_unsupported_format_is_named_and_its_reader_is_not_called(
     """Pillow decodes an icon of any size when it opens the file, and reads an EPS file line by line."""
     called: list[str] = []
     Image.init()
-    for other in set(Image.OPEN) - {"PNG", "JPEG", "BMP", "TIFF", "WEBP"}:
+    for other in Image.OPEN:
         monkeypatch.setitem(Image.OPEN, other, (lambda file, name, other=other: called.append(other), None))
     with pytest.raises(
         ImageError, match=f"^{kind} images are not supported; convert the file to PNG, JPEG, BMP, TIFF or WebP.$"

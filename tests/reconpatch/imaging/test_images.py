@@ -11,7 +11,7 @@ from PIL import Image
 from torch.nn.functional import interpolate
 
 from reconpatch.imaging.geometry import Geometry
-from reconpatch.imaging.images import SUFFIXES, preprocess, read_image, read_picture
+from reconpatch.imaging.images import preprocess, read_image, read_picture
 from tests.reconpatch.picture_files import encode, frames, gray, noise, png
 
 
@@ -57,10 +57,6 @@ def test_four_bit_gray_spans_black_to_white():
     np.testing.assert_array_equal(read_image(data)[0, :, 0], [0.0, 1.0])
 
 
-def test_suffixes_are_lower_case():
-    assert {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"} == SUFFIXES
-
-
 @pytest.mark.parametrize("fmt", ["JPEG", "TIFF"])
 def test_cmyk_is_converted_as_pillow_does(fmt):
     picture = Image.fromarray(noise(8, 8, 3)).convert("CMYK")
@@ -95,12 +91,32 @@ def test_later_pages_may_have_other_modes_and_sizes():
         (encode(gray("P"), "PNG"), ("P", 8, 1)),
         (encode(gray("CMYK"), "JPEG"), ("CMYK", 8, 1)),
         (png(2, 1, 16, 2, body=bytes(13)), ("RGB, 16 bits", 16, 1)),
-        (encode(Image.fromarray(np.ones((3, 3), np.uint16)), "PNG"), ("I;16, 16 bits", 16, 1)),
+        (encode(Image.fromarray(np.ones((3, 3), np.uint16)), "PNG"), ("L, 16 bits", 16, 1)),
+        (encode(Image.fromarray(np.ones((3, 3), np.uint16)), "TIFF"), ("L, 16 bits", 16, 1)),
+        (encode(Image.fromarray(np.eye(3) > 0), "TIFF"), ("1", 1, 1)),
+        (encode(gray("RGBA"), "TIFF"), ("RGBA", 8, 1)),
     ],
 )
 def test_mode_bits_and_frames(data, expected):
     found = read_picture(data)
     assert (found.mode, found.bits, found.frames) == expected
+
+
+@pytest.mark.parametrize("fmt", ["PNG", "TIFF", "BMP", "GIF"])
+def test_an_image_of_a_single_color_is_reported(fmt):
+    values = np.full((700, 900), 90, np.uint8)  # more than one piece of rows
+    assert read_picture(encode(Image.fromarray(values), fmt)).single_color
+    for row, col in ((0, 1), (699, 899), (300, 0)):
+        other = values.copy()
+        other[row, col] = 91
+        assert not read_picture(encode(Image.fromarray(other), fmt)).single_color
+
+
+def test_an_image_that_is_transparent_where_it_differs_is_of_a_single_color():
+    pixels = np.full((4, 5, 4), 255, np.uint8)
+    pixels[1, 1] = (10, 20, 30, 0)
+    found = read_picture(encode(Image.fromarray(pixels), "PNG"))
+    assert (found.single_color, found.alpha_ignored, found.channels) == (True, False, 4)
 
 
 @pytest.mark.parametrize("size", [(300, 500), (40, 30), (1, 1), (256, 256)])

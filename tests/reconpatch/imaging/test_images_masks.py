@@ -8,12 +8,12 @@ from PIL import Image
 
 from reconpatch.exceptions import ImageError
 from reconpatch.imaging.geometry import Geometry
-from reconpatch.imaging.images import preprocess_mask, read_mask
-from tests.reconpatch.picture_files import REFUSED, encode, noise, png, see_through, tiff_rgb16
+from reconpatch.imaging.images import preprocess_mask, read_mask, read_mask_file
+from tests.reconpatch.picture_files import REFUSED, deep, encode, noise, see_through, tiff_of, tiff_rgb16
 
 
-@pytest.mark.parametrize("top", [1, 2, 128, 255])
-def test_pixels_above_half_of_the_maximum_are_defective(top):
+@pytest.mark.parametrize("top", [1, 255])
+def test_two_values_and_noisy_gray_levels(top):
     values = (noise(9, 7).astype(int) % (top + 1)).astype(np.uint8)
     values[0, 0] = top
     np.testing.assert_array_equal(read_mask(encode(Image.fromarray(values), "PNG")), values > top / 2)
@@ -38,10 +38,17 @@ def test_masks_of_any_mode(mode):
         np.testing.assert_array_equal(mask, marked)
 
 
-def test_a_colored_palette_mask_is_read_by_its_luminance():
-    picture = Image.fromarray(np.array([[0, 1, 2]], np.uint8))
-    picture.putpalette([0, 0, 0, 128, 0, 0, 20, 0, 0])
-    np.testing.assert_array_equal(read_mask(encode(picture, "PNG")), [[False, True, False]])
+def test_a_palette_mask_is_read_by_its_indices():
+    picture = Image.fromarray(np.array([[0, 1, 0, 2]], np.uint8))
+    picture.putpalette([255, 255, 255, 128, 0, 0, 20, 0, 0])
+    for fmt in ("PNG", "TIFF", "GIF"):
+        np.testing.assert_array_equal(read_mask(encode(picture, fmt)), [[False, True, False, True]])
+
+
+def test_a_color_mask_is_read_by_its_largest_channel():
+    colors = np.array([[[0, 0, 128], [0, 0, 0], [255, 0, 0], [0, 0, 0], [0, 1, 0]]], np.uint8)
+    np.testing.assert_array_equal(read_mask(encode(Image.fromarray(colors), "PNG")), [[True, False, True, False, True]])
+    np.testing.assert_array_equal(read_mask_file(encode(Image.fromarray(colors), "PNG")).values, [0, 1, 128, 255])
 
 
 def test_transparent_pixels_are_not_defective():
@@ -64,14 +71,53 @@ def test_nan_in_a_mask_is_not_defective():
     np.testing.assert_array_equal(read_mask(encode(Image.fromarray(values), "TIFF")), [[False, False, True]])
 
 
-@pytest.mark.parametrize("data", [png(2, 1, 16, 2, body=bytes(13)), tiff_rgb16(np.zeros((1, 2, 3), np.uint16))])
-def test_a_16_bit_color_mask_raises(data):
-    with pytest.raises(ImageError, match=r"16 bits per color channel; save it as gray\."):
-        read_mask(data)
+def test_16_bit_color_masks_are_read():
+    values = np.zeros((2, 4, 3), np.uint16)
+    values[0, 1, 2] = 40_000
+    values[1, 3] = 300
+    for data in (tiff_rgb16(values), deep(values, "by hand")):
+        np.testing.assert_array_equal(read_mask(data), values.max(axis=2) > 0)
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("bits", [1, 8, 16])
+def test_masks_in_which_0_is_white_are_read_the_right_way_round(order, bits):
+    marked = np.zeros((5, 16), bool)
+    marked[1:3, 4:9] = True
+    stored = np.where(marked, 0, 2**bits - 1)
+    body = np.packbits(stored.astype(np.uint8), axis=1) if bits == 1 else stored.astype(f"{order}u{bits // 8}")
+    data = tiff_of(body.tobytes(), 16, 5, order=order, tags={258: bits, 262: 0})
+    np.testing.assert_array_equal(read_mask(data), marked)
+
+
+def test_class_indices_and_a_border_to_ignore():
+    values = np.zeros((9, 12), np.uint8)
+    values[1:4, 1:4], values[5:8, 6:9], values[1:4, 8:11] = 1, 2, 255
+    for data in (encode(Image.fromarray(values), "PNG"), encode(Image.fromarray(values), "TIFF")):
+        mask = read_mask_file(data)
+        np.testing.assert_array_equal(mask.defective, (values == 1) | (values == 2))
+        np.testing.assert_array_equal(mask.ignored, values == 255)
+        assert mask.values == (0.0, 1.0, 2.0, 255.0)
+
+
+def test_half_of_the_bit_depth_counts_in_a_mask_that_is_compressed_with_loss():
+    values = np.full((16, 16), 100, np.uint8)
+    assert not read_mask(encode(Image.fromarray(np.where(np.eye(16) > 0, 90, values).astype(np.uint8)), "JPEG")).any()
+    values[4:12, 4:12] = 250
+    mask = read_mask(encode(Image.fromarray(values), "JPEG"))
+    np.testing.assert_array_equal(mask, values == 250)
+
+
+def test_the_value_of_a_pixel_is_multiplied_by_its_opacity():
+    pixels = np.full((3, 4, 4), 255, np.uint8)
+    pixels[:, :, 3] = [[0, 127, 128, 255]] * 3
+    assert read_mask_file(encode(Image.fromarray(pixels), "PNG")).values == (0.0, 127.0, 128.0, 255.0)
+    pixels[:, :, 3] = 0  # an opacity that is 0 everywhere is ignored
+    assert read_mask(encode(Image.fromarray(pixels), "PNG")).all()
 
 
 def test_unreadable_masks_raise():
-    for case in ("empty", "text", "gif", "too large"):
+    for case in ("empty", "text", "icon", "too large"):
         with pytest.raises(ImageError):
             read_mask(REFUSED[case][0])
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from pipelines.data.dataset import as_new, find_categories, list_images
-from pipelines.data.layouts import LAYOUTS
+from pipelines.data.dataset import find_categories, list_images
+from pipelines.data.layouts.detect import LAYOUTS
 from pipelines.errors import UsageError
 from pipelines.storage.store import Store
 from tests.object_stores import copy_into
@@ -91,7 +91,7 @@ def made(tmp_path: Path, layout: str) -> Path:
     return tmp_path / "root" / "list.csv" if layout == "list" else tmp_path / "root"
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", MAKERS)
 def test_a_layout_is_detected_or_given_by_name(tmp_path: Path, layout: str) -> None:
     data = made(tmp_path, layout)
     listing = look(data)
@@ -104,36 +104,13 @@ def test_a_layout_is_detected_or_given_by_name(tmp_path: Path, layout: str) -> N
     assert look(data, last).images == tuple(image for image in listing.images if image.category == last)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", MAKERS)
 @pytest.mark.parametrize("named", LAYOUTS)
 def test_data_in_another_layout_than_the_given_one_is_an_error(tmp_path: Path, layout: str, named: str) -> None:
     data = made(tmp_path, layout)
     if named != layout:
         with pytest.raises(UsageError, match=r"^(--data|--layout) "):
             look(data, layout=named)
-
-
-def test_btad(tmp_path: Path) -> None:
-    make_btad(tmp_path)
-    touch(tmp_path, "03/ground_truth/ok/0000.bmp", "03/ground_truth/ko/0009.bmp")
-    listing = look(tmp_path)
-    assert listing.warnings == (
-        "03/ground_truth/ko/0009.bmp: mask not used, because 03/test/ko contains no image of that name.",
-    )
-    assert fields_by_path(look(tmp_path, "03")) == {
-        "03/train/ok/0000.bmp": ("03", "train", "good", 0, None),
-        "03/test/ok/0000.bmp": ("03", "test", "good", 0, None),
-        "03/test/ko/0000.bmp": ("03", "test", "ko", 1, "03/ground_truth/ko/0000.bmp"),
-    }
-    assert fields_by_path(listing)["01/test/ko/0000.bmp"][-1] == "01/ground_truth/ko/0000.png"
-
-
-def test_one_train_good_folder_makes_the_layout_mvtec(tmp_path: Path) -> None:
-    touch(tmp_path, "a/train/ok/1.png", "b/train/good/1.png", "c/test/good/1.png")
-    assert (look(tmp_path).layout, set(fields_by_path(look(tmp_path)))) == (
-        "mvtec",
-        {"b/train/good/1.png", "c/test/good/1.png"},
-    )
 
 
 def test_visa(tmp_path: Path) -> None:
@@ -178,46 +155,6 @@ def test_kolektorsdd2(tmp_path: Path) -> None:
     strays, left_out = listing.warnings  # the archive of the dataset contains two such copies
     assert strays.startswith("train/10000 (copy).png, train/10000_GT (copy).png: ")
     assert left_out == "train/10001.png: excluded from training, because the mask is not black."
-
-
-def test_plain_folders(tmp_path: Path) -> None:
-    make_folders(tmp_path)
-    touch(tmp_path, "nut/ground_truth/bent/z.png", "nut/good/b.gif", "nut/good/.c.png")
-    listing = look(tmp_path)
-    assert fields_by_path(listing) == {
-        "bolt/OK/a.png": ("bolt", "train", "good", 0, None),
-        "nut/good/a.png": ("nut", "train", "good", 0, None),
-        "nut/bent/b.png": ("nut", "test", "bent", 1, "nut/ground_truth/bent/b_mask.png"),
-        "nut/scratch/deep/c.png": ("nut", "test", "scratch", 1, None),
-    }
-    assert [sentence.partition(":")[0] for sentence in listing.warnings] == [
-        "nut/ground_truth/bent/z.png",
-        "nut/good/b.gif",
-    ]
-
-
-def test_a_root_with_a_good_folder_is_the_category_and_names_it(tmp_path: Path) -> None:
-    touch(tmp_path, "nut/good/a.png", "nut/bent/b.png", "nut/masks/bent/b.png")
-    assert fields_by_path(look(tmp_path / "nut")) == {
-        "good/a.png": ("nut", "train", "good", 0, None),
-        "bent/b.png": ("nut", "test", "bent", 1, "masks/bent/b.png"),
-    }
-
-
-def test_a_single_category_folder_of_mvtec_is_not_detected_as_plain_folders(tmp_path: Path) -> None:
-    make_mvtec(tmp_path)
-    touch(tmp_path, "nut/test/good/c.png")
-    with pytest.raises(UsageError, match="no category found"):
-        look(tmp_path / "nut")
-
-
-def test_a_test_image_becomes_a_new_image_without_its_mask(tmp_path: Path) -> None:
-    make_btad(tmp_path)
-    image = next(image for image in look(tmp_path).images if image.mask_path)
-    new = as_new(image)
-    assert (new.split, new.mask_path, new.defect, new.label) == ("new", None, "ko", 1)
-    assert image.fingerprint is not None
-    assert new.fingerprint == image.fingerprint.partition("|")[0]
 
 
 @pytest.mark.parametrize("layout", ["btad", "kolektorsdd", "list"])

@@ -1,0 +1,1 @@
+"""Directory layouts of datasets; `detect` finds the one of a data root."""

@@ -1,0 +1,1 @@
+"""Layouts of annotation tools: images with annotation files, in which an image without annotations is good."""

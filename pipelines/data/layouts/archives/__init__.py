@@ -1,0 +1,1 @@
+"""Layouts of single datasets whose archives have a form of their own."""

@@ -1,0 +1,1 @@
+"""Readers of image files: each returns the samples that a file stores."""
