@@ -15,7 +15,7 @@ import click
 import torch
 from rich.console import Console
 
-from benchmarks import before_and_after
+from benchmarks import before_and_after, decoding
 from benchmarks.compare import Row, TextTable, environment, show
 from benchmarks.jobs import extraction, job, memory, scaling, startup
 from benchmarks.method import coreset, gpu, patches, scoring, training
@@ -34,7 +34,7 @@ class Options:
         data: Folder of categories for `job` and `memory`; None for the demo's solar cells.
         plot: File for the curves of `scaling`; None draws no plot.
         costs: File for the costs that `scale` measures: read if it exists, otherwise written. None uses no file.
-        turns: Number of measurements of each side in `before-and-after`.
+        turns: Number of measurements of each side in `before-and-after` and `decoding`.
     """
 
     threads: int
@@ -59,6 +59,7 @@ _IF_NAMED: dict[str, Callable[[Options], Iterable[Row]]] = {"gpu": lambda option
 _OWN_TABLES: dict[str, Callable[[Options], Iterable[TextTable]]] = {
     "scale": lambda options: scale.tables(options.threads, options.costs),
     "before-and-after": lambda options: before_and_after.tables(options.turns),
+    "decoding": lambda options: decoding.tables(options.turns),
 }
 
 
@@ -80,15 +81,15 @@ _OWN_TABLES: dict[str, Callable[[Options], Iterable[TextTable]]] = {
     "--turns",
     type=click.IntRange(min=1),
     default=before_and_after.TURNS,
-    help="Number of measurements of each side in `before-and-after`.",
+    help="Number of measurements of each side in `before-and-after` and `decoding`.",
 )
 def main(
     *, names: tuple[str, ...], threads: int, data: Path | None, plot: Path | None, costs: Path | None, turns: int
 ) -> None:
     """Compare the time and memory of this project with other implementations.
 
-    Without NAMES, all benchmarks run except three that must be named: `scale` measures small nightly runs and predicts
-    large ones, `gpu` needs a GPU, and `before-and-after` compares this source tree with an earlier commit.
+    Without NAMES, all benchmarks run except four that must be named: `scale` measures small nightly runs and predicts
+    large ones, `gpu` needs a GPU, `before-and-after` and `decoding` compare this source tree with an earlier commit.
     """
     options = Options(threads=threads, data=data, plot=plot, costs=costs, turns=turns)
     torch.set_num_threads(threads)

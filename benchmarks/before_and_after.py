@@ -142,11 +142,7 @@ def compare(turns: int) -> list[Comparison]:
     """
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        sources = {
-            "before": extract_commit(COMMIT, root / "before" / "source"),
-            "after": copy_build_files(_ROOT, root / "after" / "source"),
-        }
-        environments = {side: _installed(source, root / side) for side, source in sources.items()}
+        environments = installed_versions(root)
 
         def measure(side: str) -> dict[str, float]:
             seconds: dict[str, float] = {}
@@ -206,6 +202,26 @@ def extract_commit(commit: str, target: Path) -> Path:
     with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
         files.extractall(target, filter="data")
     return target
+
+
+def installed_versions(root: Path) -> dict[str, Environment]:
+    """Build the earlier commit and the working tree, and install each into its own environment.
+
+    Args:
+        root: Existing folder for the sources, wheels and environments.
+
+    Returns:
+        "before" or "after" -> environment.
+
+    Raises:
+        UsageError: The earlier commit is not in the history of this clone.
+        InstallError: The earlier commit or the working tree cannot be built or installed.
+    """
+    sources = {
+        "before": extract_commit(COMMIT, root / "before" / "source"),
+        "after": copy_build_files(_ROOT, root / "after" / "source"),
+    }
+    return {side: _installed(source, root / side) for side, source in sources.items()}
 
 
 def _installed(source: Path, folder: Path) -> Environment:
