@@ -25,6 +25,49 @@ File = tuple[str, pafs.FileInfo | None]
 _SYSTEM_FOLDERS = frozenset({"lost+found", "System Volume Information", "$RECYCLE.BIN", "@eaDir", "#recycle"})
 
 
+# Suffixes and names of files that commonly lie beside images; other files that are not used are named in a warning.
+_NO_IMAGES = frozenset(
+    [
+        ".txt",
+        ".md",
+        ".rst",
+        ".pdf",
+        ".json",
+        ".jsonl",
+        ".yaml",
+        ".yml",
+        ".xml",
+        ".csv",
+        ".tsv",
+        ".parquet",
+        ".xlsx",
+        ".xls",
+        ".html",
+        ".htm",
+        ".log",
+        ".ini",
+        ".cfg",
+        ".toml",
+        ".db",
+        ".py",
+        ".sh",
+        ".m",
+        ".mat",
+        ".seg",
+        ".names",
+        ".data",
+        ".cache",
+        ".pcd",
+        ".ply",
+        ".obj",
+        ".stl",
+    ]
+)
+_NO_IMAGE_NAMES = frozenset(
+    {"license", "licence", "readme", "notice", "makefile", "md5sums", "sha256sums", "checksums"}
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Truth:
     """What a layout knows about an image besides its category, split and defect.
@@ -140,9 +183,9 @@ def listing_warnings(store: Store, contents: Contents, folder: str = "") -> list
         Sentences for the user; empty if nothing is skipped.
     """
     prefix = len(folder) + 1 if folder else 0
-    unnamable, loops = (
+    unnamable, loops, broken = (
         [ascii(name) for name in (path[len(store.root) + 1 :] for path in paths) if not _is_hidden(name[prefix:])]
-        for paths in (contents.unnamable, contents.loops)
+        for paths in (contents.unnamable, contents.loops, contents.broken)
     )
     sentences = []
     if unnamable:
@@ -150,13 +193,19 @@ def listing_warnings(store: Store, contents: Contents, folder: str = "") -> list
             f"{named(unnamable)}: skipped, because a name must be valid UTF-8 and must not contain the component '..'. "
             "Rename it."
         )
+    if broken:
+        sentences.append(
+            f"{named(broken)} ({len(broken)}): skipped, because the target of the link does not exist. Restore the "
+            "files, for example by fetching them with the tool that manages them."
+        )
     if loops:
         sentences.append(f"{named(loops)}: link not followed, because it points to a folder that contains it.")
     return sentences
 
 
 def _is_hidden(name: str) -> bool:
-    return any(part.startswith(".") for part in name.split("/") if part != "..")
+    """Return whether a file or one of its folders is hidden, or is made by a file system or storage server."""
+    return any(part.startswith(".") or part in _SYSTEM_FOLDERS for part in name.split("/") if part != "..")
 
 
 def within(files: Iterable[File], prefix: str) -> list[File]:
@@ -177,19 +226,27 @@ def pictures_in(files: Iterable[File], walk: Walk) -> list[File]:
 
     Args:
         files: Files of a data root.
-        walk: Receives a warning for each unsupported format that images have.
+        walk: Receives warnings about images in formats that are not supported, and files that may be images.
 
     Returns:
         Name and file information of each supported image, in the given order.
     """
-    pictures = []
+    pictures, unknown = [], []
     unsupported: dict[str, list[str]] = {}
     for name, info in files:
-        suffix = PurePosixPath(name).suffix.lower()
+        path = PurePosixPath(name)
+        suffix = path.suffix.lower()
         if suffix in SUFFIXES:
             pictures.append((name, info))
         elif suffix in IMAGE_SUFFIXES_NOT_READ:
             unsupported.setdefault(suffix, []).append(name)
+        elif suffix not in _NO_IMAGES and path.name.lower() not in _NO_IMAGE_NAMES:
+            unknown.append(name)
+    if unknown:
+        walk.warnings.append(
+            f"{named(unknown)} ({len(unknown)}): not used, because the name does not end in the suffix of an image. "
+            "Rename the files if they are images."
+        )
     for suffix, names in unsupported.items():
         converted = "the file" if len(names) == 1 else "the files"
         walk.warnings.append(f"{named(names)}: {suffix} images are not supported. Convert {converted} to PNG.")

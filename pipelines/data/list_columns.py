@@ -37,6 +37,9 @@ _LIKELY = {
 }
 
 
+_OTHER_SEPARATORS = (";", "\t", "|")
+
+
 @dataclass(frozen=True)
 class Cells:
     """Cells of a list.
@@ -94,6 +97,10 @@ def read_cells(data: Store, name: str, columns: Mapping[str, str]) -> Cells:
     """
     uri = data.below(name).uri
     header, lines = _read_parquet(data, name) if name.lower().endswith(".parquet") else _read_csv(data, name)
+    if repeated := sorted({column for column in header if header.count(column) > 1}):
+        raise UsageError(
+            f"{uri}: the column {', '.join(repeated)} occurs several times. Give each column its own name."
+        )
     if unknown := [column for column in columns.values() if column not in header]:
         raise UsageError(f"--columns: {uri} has no column {', '.join(unknown)}. Found: {', '.join(header) or 'none'}.")
     names = {column: columns.get(column, column) for column in COLUMNS}
@@ -123,19 +130,30 @@ def _proposal(proposed: Mapping[str, str], columns: Mapping[str, str]) -> str:
 
 
 def _text(cell: Any) -> str:
-    """Return a cell as text without surrounding spaces; null and NaN become empty text."""
+    """Return a cell as text without surrounding spaces; null and NaN become empty text, and a list is joined by ';'."""
+    if isinstance(cell, list):
+        return ";".join(_text(element) for element in cell)
     return "" if cell is None or cell != cell else str(cell).strip()
 
 
-def _read_csv(data: Store, name: str) -> tuple[Sequence[str], Iterable[Mapping[str, Any]]]:
+def _read_csv(data: Store, name: str) -> tuple[Sequence[str], Sequence[Mapping[str, Any]]]:
     """Return header and rows; all cells remain text, so that the part number 004711 keeps its zeros."""
     try:
-        reader = csv.DictReader(io.StringIO(data.read(name).decode("utf-8-sig"), newline=""))
-        return list(reader.fieldnames or ()), list(reader)
+        reader = csv.reader(io.StringIO(data.read(name).decode("utf-8-sig"), newline=""))
+        header, rows = next(reader, []), [row for row in reader if row]
     except (UnicodeDecodeError, csv.Error) as error:
         raise UsageError(
             f"{data.below(name).uri} is not a CSV file in UTF-8 ({error}). Save it in this format."
         ) from error
+    if len(header) == 1 and any(mark in header[0] for mark in _OTHER_SEPARATORS):
+        raise UsageError(f"{data.below(name).uri}: the header '{header[0]}' has no comma. Separate cells with commas.")
+    for number, row in enumerate(rows, start=1):
+        if len(row) != len(header):
+            raise UsageError(
+                f"{data.below(name).uri}, row {number}: {len(row)} cells, but the header has {len(header)} columns. "
+                "Complete the row."
+            )
+    return header, [dict(zip(header, row, strict=True)) for row in rows]
 
 
 def _read_parquet(data: Store, name: str) -> tuple[Sequence[str], Iterable[Mapping[str, Any]]]:

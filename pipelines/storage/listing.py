@@ -26,12 +26,14 @@ class Contents:
         unnamable: Paths whose name is not valid, because it is not UTF-8 or contains the component '..'.
         loops: Paths of links that point to a folder that contains them. They are also in `folders`, but their contents
             are not listed.
+        broken: Paths of links whose target does not exist.
     """
 
     files: tuple[pafs.FileInfo, ...] = ()
     folders: tuple[pafs.FileInfo, ...] = ()
     unnamable: tuple[str, ...] = ()
     loops: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
 
 
 def is_absent(error: OSError) -> bool:
@@ -74,6 +76,7 @@ def _local(top: str, *, recursive: bool) -> Contents:
     folders: list[pafs.FileInfo] = []
     unnamable: list[str] = []
     loops: list[str] = []
+    broken: list[str] = []
     waiting = [(top, _ancestors(top) if recursive else frozenset())]
     while waiting:
         folder, ancestors = waiting.pop()
@@ -83,12 +86,10 @@ def _local(top: str, *, recursive: bool) -> Contents:
             except UnicodeEncodeError:
                 unnamable.append(entry.path)
                 continue
-            try:
-                status = entry.stat()
-            except OSError as error:
-                if not is_absent(error):
-                    raise
-                continue  # a link without a target, or a file that has just been removed
+            status = _status(entry)
+            if status is None:  # a link without a target, or a file that has just been removed
+                broken += [entry.path] if entry.is_symlink() else []
+                continue
             kind = stat.S_IFMT(status.st_mode)
             if kind == stat.S_IFREG:
                 size, time = status.st_size, status.st_mtime_ns
@@ -101,7 +102,17 @@ def _local(top: str, *, recursive: bool) -> Contents:
                     waiting.append((entry.path, ancestors | {_identity(status)}))
     files.sort(key=lambda info: info.path)
     folders.sort(key=lambda info: info.path)
-    return Contents(tuple(files), tuple(folders), tuple(sorted(unnamable)), tuple(sorted(loops)))
+    return Contents(tuple(files), tuple(folders), tuple(sorted(unnamable)), tuple(sorted(loops)), tuple(sorted(broken)))
+
+
+def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
+    """Return the status of a file or of the target of a link; None if it does not exist."""
+    try:
+        return entry.stat()
+    except OSError as error:
+        if is_absent(error):
+            return None
+        raise
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:

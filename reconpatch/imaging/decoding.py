@@ -14,6 +14,7 @@ from reconpatch.imaging.formats.headers import jpeg_frame
 from reconpatch.imaging.formats.kinds import format_of
 from reconpatch.imaging.formats.netpbm import read_netpbm
 from reconpatch.imaging.formats.pillow_reader import read_with_pillow
+from reconpatch.imaging.formats.png_chunks import without_metadata
 from reconpatch.imaging.formats.samples import Kind, Samples, unsupported
 from reconpatch.imaging.formats.tiff import read_tiff
 
@@ -59,7 +60,9 @@ def read_samples(data: bytes, mask: bool = False) -> Samples:
         case "TIFF":
             return read_tiff(data, mask)
         case "PNG" if data[24:26] in (b"\x10\2", b"\x10\4", b"\x10\6"):  # 16 bits, and color or opacity
-            return codec_reader.read_deep_png(data)
+            return codec_reader.read_deep_png(without_metadata(data))
+        case "PNG":
+            return read_with_pillow(without_metadata(data), "PNG")
         case "JPEG":
             return _read_jpeg(data)
         case "PNM":

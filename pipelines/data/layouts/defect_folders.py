@@ -41,7 +41,8 @@ _BAD_VALIDATION = _Position(None, "excluded from validation, because its folder 
 def walk_folders(data: Store, place: Place, *, has_halves: bool) -> Walk:
     """List the images of a category by the names of their folders.
 
-    * <half>/good/... are good images of a half; images directly in the half 'test' have no label.
+    * <half>/good/... and <half>/<lot>/good/... are good images of a half. Images directly in the half 'test' have no
+      label.
     * <half>/<defect>/... are test images with a defect; in the other halves they are left out.
     * Without halves, good/... are training images and <defect>/... are test images with a defect.
 
@@ -82,7 +83,7 @@ def _position(folders: Sequence[str], *, has_halves: bool) -> _Position:
     if not folders:
         return _NO_HALF if has_halves else _NO_FOLDER
     if (half := half_of(folders[0])) is not None:
-        return _in_half(half, folders[1] if len(folders) > 1 else None)
+        return _in_half(half, folders[1:])
     if folders[0].lower() == INCOMING:
         return _NO_MENTION
     if has_halves:
@@ -90,13 +91,13 @@ def _position(folders: Sequence[str], *, has_halves: bool) -> _Position:
     return _Position(TRAIN, GOOD) if is_good_name(folders[0]) else _Position(TEST, folders[0])
 
 
-def _in_half(half: str, folder: str | None) -> _Position:
-    """Return what the folder of an image in a half says about it; None for an image directly in the half."""
-    if folder is not None and is_good_name(folder):
+def _in_half(half: str, folders: Sequence[str]) -> _Position:
+    """Return what the folders of an image in a half say about it; the folder `good` can lie in folders of lots."""
+    if any(is_good_name(folder) for folder in folders):
         return _Position(half, GOOD)
     if half == TEST:
-        return _Position(TEST, folder)
-    if folder is None:
+        return _Position(TEST, folders[0] if folders else None)
+    if not folders:
         return _NO_FOLDER
     return _BAD_TRAIN if half == TRAIN else _BAD_VALIDATION
 

@@ -110,15 +110,23 @@ def find_layout(data: Store, layout: str = AUTO, columns: str | None = None) -> 
     for name in tried:
         if categories := listed(data, columns) if name == LIST else LAYOUTS[name](data):
             return name, categories
+    raise UsageError(_refusal(data, layout))
+
+
+def _refusal(data: Store, layout: str) -> str:
+    """Return why no category is found in a data root, and what to give instead."""
     if data.listed:
-        raise UsageError(f"--data {data.below(data.listed).uri}: the list contains no image.")
-    if data.filesystem.get_file_info(data.path()).type != pafs.FileType.Directory:
-        raise UsageError(f"--data {data.uri}: the folder does not exist.")
+        return f"--data {data.below(data.listed).uri}: the list contains no image."
+    kind = data.filesystem.get_file_info(data.path()).type
+    if kind == pafs.FileType.File:
+        return f"--data {data.uri} is a file, but no .csv or .parquet file. Give a folder or such a list."
+    if kind != pafs.FileType.Directory:
+        return f"--data {data.uri}: the folder does not exist."
     if layout == LIST:
-        raise UsageError(f"--layout list: --data {data.uri} is a folder. Give a .csv or .parquet file.")
+        return f"--layout list: --data {data.uri} is a folder. Give a .csv or .parquet file."
     if layout != AUTO:
-        raise UsageError(f"--data {data.uri}: no category found in layout '{layout}'. Omit --layout to detect it.")
-    raise UsageError(refusal(data, _is_claimed))
+        return f"--data {data.uri}: no category found in layout '{layout}'. Omit --layout to detect it."
+    return refusal(data, _is_claimed)
 
 
 def _is_claimed(data: Store) -> bool:

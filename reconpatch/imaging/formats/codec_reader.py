@@ -17,7 +17,7 @@ from reconpatch.imaging.formats.headers import (
     require_jpeg_end,
 )
 from reconpatch.imaging.formats.pillow_reader import opened, orientation, read_with_pillow
-from reconpatch.imaging.formats.png_passes import decode_passes, is_interlaced
+from reconpatch.imaging.formats.png_chunks import decode_passes, is_interlaced
 from reconpatch.imaging.formats.samples import (
     FRAMES,
     Samples,
@@ -109,6 +109,8 @@ def read_jpeg2000(data: bytes) -> Samples:
     """
     with damage_named():
         header = jpeg2000_header(data)
+        if not 0 <= data.rfind(b"\xff\x93") < data.rfind(b"\xff\xd9"):
+            raise ValueError("the end of the codestream is missing")
     require_size(header.width, header.height)
     if header.signed:
         raise ImageError("The image has signed values; add an offset and save it as unsigned 8- or 16-bit values.")

@@ -16,6 +16,7 @@ from PIL import Image
 
 from reconpatch.arrays import Array
 from reconpatch.exceptions import ImageError
+from reconpatch.imaging.formats.headers import require_jpeg_end
 from reconpatch.imaging.formats.samples import (
     FRAMES,
     Opacity,
@@ -125,6 +126,8 @@ def read_with_pillow(data: bytes, name: str, lossy: bool = False) -> Samples:
     """
     with opened(data, name) as picture:
         with damage_named():
+            if name == "JPEG":  # Pillow fills up what is missing if zeros or other bytes follow a truncated image
+                require_jpeg_end(data)
             frames = _gif_frames(data) if name == "GIF" else min(int(getattr(picture, "n_frames", 1)), FRAMES)
             picture.load()
         with damage_named():

@@ -131,3 +131,29 @@ def test_unsupported_formats_are_named_in_one_warning_each() -> None:
 def test_a_long_list_of_names_is_shortened() -> None:
     assert named(["a", "b"]) == "a, b"
     assert named(list("abcdefg")) == "a, b, c, d, e and 2 more"
+
+
+def test_folders_of_storage_servers_are_ignored_at_any_depth(tmp_path: Path) -> None:
+    touch(tmp_path, "nut/train/good/a.png", "nut/train/good/@eaDir/a.png/SYNOFILE_THUMB_M.png", "nut/#recycle/b.png")
+    listing = look(tmp_path)
+    assert paths(listing) == ["nut/train/good/a.png"]
+    assert listing.warnings == ()
+
+
+def test_links_without_a_target_are_named(tmp_path: Path) -> None:
+    touch(tmp_path, "nut/train/good/a.png")
+    for name in ("b.png", "c.png"):
+        (tmp_path / "nut/train/good" / name).symlink_to("../../.git/annex/objects/missing")
+    listing = look(tmp_path)
+    assert paths(listing) == ["nut/train/good/a.png"]
+    (warning,) = listing.warnings
+    assert warning.startswith("'nut/train/good/b.png', 'nut/train/good/c.png' (2): skipped, because the target of the ")
+
+
+def test_files_that_may_be_images_without_a_suffix_are_named_in_one_sentence(tmp_path: Path) -> None:
+    touch(tmp_path, "nut/train/good/a.png", "nut/train/good/b", "nut/train/good/c.png.bak", "nut/train/good/d.txt")
+    (warning,) = look(tmp_path).warnings
+    assert warning == (
+        "nut/train/good/b, nut/train/good/c.png.bak (2): not used, because the name does not end in the suffix of an "
+        "image. Rename the files if they are images."
+    )

@@ -196,7 +196,7 @@ def test_the_error_for_an_invalid_row_is_one_line(tmp_path: Path, row: tuple[str
         (
             "other.csv",
             b"path;category\na;b\n",
-            "missing column: path, .*; optional: mask, part_id, view; found: path;category",
+            "the header 'path;category' has no comma. Separate cells with commas.",
         ),
         ("rowless.csv", b"path,category,split,label\n", "rowless.csv: the list contains no image"),
         ("binary.csv", b"\xff\xfe\x00\x01", "binary.csv is not a CSV file in UTF-8"),

@@ -85,3 +85,24 @@ def test_masks_under_another_name_are_not_ignored_silently(tmp_path: Path) -> No
         "list.parquet: column mask_path is not read. To read columns under other names, give --columns mask=mask_path.",
     )
     assert read_cells(Store.of(str(tmp_path)), "list.parquet", {"mask": "mask_path"}).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("path,category,split,label\na.png,nut,train\n", r"row 1: 3 cells, but the header has 4 columns"),
+        ("path,category,split,label\na.png,nut,train,0\nb.png,nut,test,1,x\n", r"row 2: 5 cells, but the header has 4"),
+        ("path,category,split,label,label\na.png,nut,train,bad,good\n", r"the column label occurs several times"),
+        ("path\tcategory\tsplit\tlabel\n", r"has no comma\. Separate cells with commas\."),
+    ],
+)
+def test_a_list_whose_cells_are_not_clear_is_an_error(tmp_path: Path, text: str, sentence: str) -> None:
+    (tmp_path / "list.csv").write_text(text)
+    with pytest.raises(UsageError, match=sentence):
+        read_cells(Store.of(str(tmp_path)), "list.csv", {})
+
+
+def test_a_cell_of_several_masks_is_a_list_in_parquet(tmp_path: Path) -> None:
+    row = {"path": "a.png", "category": "nut", "split": "test", "label": "bent", "mask": ["m/1.png", "m/2.png"]}
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "list.parquet")
+    assert read_cells(Store.of(str(tmp_path)), "list.parquet", {}).rows[0]["mask"] == "m/1.png;m/2.png"

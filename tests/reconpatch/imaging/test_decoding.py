@@ -110,3 +110,14 @@ def test_pillows_pixel_limit_has_no_effect_and_is_restored(fmt, monkeypatch):
             with pytest.raises(ImageError):
                 read_image(data[:60])
         assert limit == Image.MAX_IMAGE_PIXELS
+
+
+@pytest.mark.parametrize("fmt", ["JPEG", "JPEG2000"])
+def test_a_truncated_image_that_is_filled_up_with_zeros_is_an_error(fmt: str) -> None:
+    """A copy that was interrupted leaves zeros behind in a file whose size was reserved."""
+    buffer = io.BytesIO()
+    Image.fromarray(noise(192, 256, 3)).save(buffer, fmt)
+    data = buffer.getvalue()
+    half = len(data) // 2
+    with pytest.raises(ImageError, match="damaged or truncated"):
+        read_image(data[:half] + bytes(len(data) - half))

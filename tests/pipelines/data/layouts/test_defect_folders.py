@@ -8,7 +8,7 @@ from pipelines.data.discovery import Walk
 from pipelines.data.layouts.categories import Place
 from pipelines.data.layouts.defect_folders import walk_folders
 from pipelines.storage.store import Store
-from tests.pipelines.trees import touch
+from tests.pipelines.trees import fields_by_path, look, touch
 
 
 def walked(root: Path, *, has_halves: bool = True, place: Place | None = None) -> Walk:
@@ -98,3 +98,14 @@ def test_the_notes_of_a_place_are_warnings(tmp_path: Path) -> None:
     touch(tmp_path, "train/good/a.png")
     walk = walked(tmp_path, place=Place("nut", "", ("bolt: not used.",)))
     assert (told(walk), walk.warnings) == ({"train/good/a.png": ("train", "good", 0)}, ["bolt: not used."])
+
+
+def test_good_images_can_be_in_folders_of_lots(tmp_path: Path) -> None:
+    touch(tmp_path, "nut/train/good/0.png", "nut/train/lot 1/good/1.png")
+    touch(tmp_path, "nut/test/lot 1/good/2.png", "nut/test/lot 1/3.png")
+    assert {path: (split, defect) for path, (_, split, defect, *_) in fields_by_path(look(tmp_path)).items()} == {
+        "nut/train/good/0.png": ("train", "good"),
+        "nut/train/lot 1/good/1.png": ("train", "good"),
+        "nut/test/lot 1/good/2.png": ("test", "good"),
+        "nut/test/lot 1/3.png": ("test", "lot 1"),
+    }

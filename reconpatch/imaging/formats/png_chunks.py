@@ -1,6 +1,8 @@
-"""Interlaced PNG files: the seven passes of Adam7 as images of their own.
+"""Chunks of PNG files: metadata are left out, and the passes of interlaced files are decoded as images of their own.
 
-libpng writes a warning to standard error when imagecodecs decodes an interlaced image, but none for its passes.
+Pillow rejects files with large or malformed metadata, although their pixels are intact, and libpng writes warnings
+about them to standard error. It also writes one for each interlaced image that imagecodecs decodes, but none for its
+passes.
 """
 
 from __future__ import annotations
@@ -15,9 +17,38 @@ from reconpatch.arrays import Array
 from reconpatch.exceptions import ImageError
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
+# Chunks that have a say in the pixels, the orientation or the number of images, besides the critical ones.
+_NEEDED = frozenset({b"tRNS", b"acTL", b"fcTL", b"fdAT", b"eXIf"})
+# Keywords of texts that can contain an orientation, and the largest length of such a text.
+_ORIENTATION_TEXTS = (b"Raw profile type exif\0", b"Raw profile type APP1\0", b"XML:com.adobe.xmp\0")
+_LONGEST_TEXT = 1 << 16
 _CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}  # color type → channels
 # First column, first row, and distances of columns and rows of each pass (PNG specification, section 8.2).
 _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+
+
+def without_metadata(data: bytes) -> bytes:
+    """Return a PNG file without the chunks that do not change how it is read, such as color profiles and texts.
+
+    Args:
+        data: Content of the file; a truncated file stays truncated.
+    """
+    parts, position, start = [], len(_SIGNATURE), 0
+    while position + 8 <= len(data):
+        length, name = struct.unpack_from(">I4s", data, position)
+        end = position + 12 + length
+        if not _is_needed(name, data[position + 8 : position + 40], length):
+            parts.append(data[start:position])
+            start = end
+        position = end
+    return b"".join([*parts, data[start:]]) if parts else data
+
+
+def _is_needed(name: bytes, beginning: bytes, length: int) -> bool:
+    """Return whether a chunk is critical (its name begins with a capital letter) or has a say in the result."""
+    if name in (b"tEXt", b"zTXt", b"iTXt"):
+        return length <= _LONGEST_TEXT and beginning.startswith(_ORIENTATION_TEXTS)
+    return name[:1].isupper() or name in _NEEDED
 
 
 def is_interlaced(data: bytes) -> bool:
