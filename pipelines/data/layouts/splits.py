@@ -59,12 +59,22 @@ def _find(data: Store) -> tuple[list[Place], set[str]]:
     root = Place(PurePosixPath(data.root).name, "")
     if good_names := _good_names(data, [root], {"": names}):
         return [root], good_names
-    names = [name for name in names if half_of(name) is None and not is_mask_folder(name)]
     subfolders = dict(zip(names, side_by_side(data.folders, names), strict=True))
+    # A folder named like a half or like one of masks is neither if it is a complete category.
+    special = [
+        name
+        for name in names
+        if (half_of(name) is not None or is_mask_folder(name))
+        and not _good_names(data, [Place(name, name)], subfolders)
+    ]
+    subfolders = {name: inside for name, inside in subfolders.items() if name not in special}
+    names = list(subfolders)
     places = [Place(name, name) for name in names if _is_category(subfolders[name])]
     others = {name: inside for name, inside in subfolders.items() if not _is_category(inside)}
     if good_names := _good_names(data, places, subfolders):
-        notes = _notes(data, others)
+        masks = [name for name in special if is_mask_folder(name)]
+        why = "not used, because masks are read from the folder of their category. Move them there."
+        notes = (*_notes(data, others), *([f"{named(masks)}: {why}"] if masks else []))
         return [replace(place, notes=notes) for place in places], good_names
     return _find_below(data, others)
 

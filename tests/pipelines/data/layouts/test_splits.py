@@ -137,3 +137,19 @@ def test_folders_two_levels_below_that_must_not_be_read_are_ignored(
 
     monkeypatch.setattr(Store, "folders", some_folders)
     assert look(tmp_path).categories == ("nut",)
+
+
+def test_a_complete_category_may_be_named_like_a_half_or_like_masks(tmp_path: Path) -> None:
+    names = ["label", "masks", "screw", "test", "train"]
+    for name in names:
+        touch(tmp_path, f"{name}/train/good/0.png", f"{name}/test/good/1.png", f"{name}/test/bent/2.png")
+    assert sorted({image.category for image in look(tmp_path).images}) == names
+
+
+def test_masks_beside_the_categories_are_named(tmp_path: Path) -> None:
+    touch(tmp_path, "nut/train/good/0.png", "nut/test/bent/1.png", "masks/nut/bent/1_mask.png")
+    listing = look(tmp_path)
+    assert [image.mask_path for image in listing.images] == [None, None]
+    assert listing.warnings == (
+        "masks: not used, because masks are read from the folder of their category. Move them there.",
+    )
