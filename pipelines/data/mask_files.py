@@ -2,7 +2,8 @@
 
 The rules hold for all layouts and for new images that are scored:
 
-* A file `<stem>_mask`, `_label` or `_gt` beside an image `<stem>` is a mask of it, also with a number at the end.
+* A file `<stem>_mask` (or another word of `_MASK_STEM`, also with a number at the end) or `mask_<stem>` beside an image
+  `<stem>` is a mask of it.
 * If a folder contains .jpg and .png files, and each .png has the stem of a .jpg, the .png files are masks.
 * A folder of `MASK_FOLDERS` contains masks if the path of at least one of its files, without that folder, is the path
   of an image; `<folder>/<stem>/<any name>` is one of several masks of `<stem>`. Else the folder is like any other.
@@ -28,9 +29,8 @@ from reconpatch.imaging.images import SUFFIXES
 
 # All names are in lower case; folders are compared in any case.
 GOOD_NAMES = frozenset({"good", "ok", "normal"})
-MASK_FOLDERS = frozenset(
-    {"gt", "mask", "masks", "label", "labels", "ground_truth", "groundtruth", "annotation", "annotations"}
-)
+_ONLY_MASKS = frozenset({"gt", "masks", "ground_truth", "groundtruth"})  # unlike `label`, hardly ever a defect
+MASK_FOLDERS = _ONLY_MASKS | {"mask", "label", "labels", "annotation", "annotations", "segmentation", "segmentations"}
 MODALITIES = frozenset({"xyz", "depth", "ps", "normals", "pointcloud", "pointclouds", "point_cloud"})
 IMAGE_FOLDERS = frozenset({"rgb", "img", "imgs", "image", "images", "data"})
 _HALVES: Mapping[str, str] = {
@@ -38,8 +38,9 @@ _HALVES: Mapping[str, str] = {
     **dict.fromkeys(("val", "valid", "validation"), VALIDATION),
     **dict.fromkeys(("test", "test_public", "test_private", "test_private_mixed"), TEST),
 }
-_ONLY_MASKS = frozenset({"gt", "masks", "ground_truth", "groundtruth"})  # unlike `label`, hardly ever a defect
-_MASK_STEM = re.compile(r"(.+)_(?:mask|label|gt)_?\d*", re.IGNORECASE | re.DOTALL)
+_MASK_STEM = re.compile(
+    r"(.+)(?:-mask|_(?:masks?|label|gt|seg|segmentation|annotation))_?\d*|mask_(.+)", re.IGNORECASE | re.DOTALL
+)
 # Folders that are left out of the paths that are compared, in the order in which this is tried.
 _LEFT_OUT = (frozenset[str](), IMAGE_FOLDERS, frozenset(_HALVES), IMAGE_FOLDERS | frozenset(_HALVES))
 _Key = tuple[tuple[str, ...], str]  # folders and stem
@@ -151,7 +152,7 @@ class _Path:
     def stems(self) -> tuple[str, ...]:
         """Return the stems of the image that the file may be a mask of, the more telling one first."""
         match = _MASK_STEM.fullmatch(self.stem)
-        return (self.stem,) if match is None else (match[1], self.stem)
+        return (self.stem,) if match is None else (match[1] or match[2], self.stem)
 
 
 def _twins(paths: Iterable[_Path]) -> set[str]:

@@ -27,7 +27,8 @@ def folders(data: Store) -> Categories:
     names = image_folders(data)
     if _has_good(data, "", names):
         return _walks(data, [Place(PurePosixPath(data.root).name, "")])
-    names = [name for name in names if half_of(name) is None and not is_mask_folder(name)]
+    masks = [name for name in names if is_mask_folder(name)]
+    names = [name for name in names if half_of(name) is None and name not in masks]
     subfolders = dict(zip(names, side_by_side(data.folders, names), strict=True))
     good = [name for name in names if any(is_good_name(folder) for folder in subfolders[name])]
     if not any(_has_good(data, f"{name}/", subfolders[name]) for name in good):
@@ -37,7 +38,10 @@ def folders(data: Store) -> Categories:
         for name in names
         if name not in good and any(half_of(folder) in (TRAIN, TEST) for folder in subfolders[name])
     ]
-    notes = (f"{named(halves)}: not used, because it has no folder good, ok or normal.",) if halves else ()
+    sentences = [f"{named(halves)}: not used, because it has no folder good, ok or normal."] if halves else []
+    why = "not used, because masks are read from the folder of their category. Move them there."
+    sentences += [f"{named(masks)}: {why}"] if masks else []
+    notes = tuple(sentences)
     return _walks(data, [Place(name, name, notes) for name in good])
 
 

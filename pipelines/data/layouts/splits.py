@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from pipelines.data.discovery import image_folders, is_filled, named
 from pipelines.data.layouts.categories import Categories, Place
 from pipelines.data.layouts.defect_folders import walk_folders
-from pipelines.data.mask_files import half_of, is_good_name, is_mask_folder
+from pipelines.data.mask_files import IMAGE_FOLDERS, half_of, is_good_name, is_mask_folder
 from pipelines.data.records import TEST, TRAIN
 from pipelines.errors import UsageError
 from pipelines.storage.store import Store, side_by_side
@@ -60,12 +60,14 @@ def _find(data: Store) -> tuple[list[Place], set[str]]:
     if good_names := _good_names(data, [root], {"": names}):
         return [root], good_names
     subfolders = dict(zip(names, side_by_side(data.folders, names), strict=True))
-    # A folder named like a half or like one of masks is neither if it is a complete category.
+    # A folder named like a half or like one of masks is neither if it is a complete category. Beside `images`, a folder
+    # of masks has the same folders as the images.
+    has_images = any(name.lower() in IMAGE_FOLDERS for name in names)
     special = [
         name
         for name in names
         if (half_of(name) is not None or is_mask_folder(name))
-        and not _good_names(data, [Place(name, name)], subfolders)
+        and ((has_images and is_mask_folder(name)) or not _good_names(data, [Place(name, name)], subfolders))
     ]
     subfolders = {name: inside for name, inside in subfolders.items() if name not in special}
     names = list(subfolders)

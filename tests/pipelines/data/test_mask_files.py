@@ -33,12 +33,16 @@ def test_good_and_masks_are_named_in_any_case() -> None:
     assert all(is_good_name(name) for name in ("good", "OK", "Normal", "GOOD"))
     assert not any(is_good_name(name) for name in ("goods", "normals", "bad", ""))
     assert all(is_mask_folder(name) for name in ("gt", "GT", "Masks", "mask", "label", "Labels", "ground_truth"))
-    assert all(is_mask_folder(name) for name in ("GroundTruth", "annotations"))
+    assert all(is_mask_folder(name) for name in ("GroundTruth", "annotations", "segmentation", "Segmentations"))
     assert not any(is_mask_folder(name) for name in ("masked", "gts", ""))
 
 
 @pytest.mark.parametrize(
-    "name", ["a_mask.png", "a_label.bmp", "a_GT.png", "a_gt.png", "a_mask1.png", "a_mask_12.png", "a_Mask.PNG"]
+    "name",
+    [
+        *("a_mask.png", "a_label.bmp", "a_GT.png", "a_gt.png", "a_mask1.png", "a_mask_12.png", "a_Mask.PNG"),
+        *("a-mask.png", "a_masks.png", "a_seg.png", "a_segmentation.png", "a_annotation.png", "mask_a.png"),
+    ],
 )
 def test_a_file_named_like_the_mask_of_an_image_beside_it_is_its_mask(name: str) -> None:
     assert separated("cut/a.jpg", f"cut/{name}", "cut/b.jpg") == (
@@ -48,7 +52,10 @@ def test_a_file_named_like_the_mask_of_an_image_beside_it_is_its_mask(name: str)
     )
 
 
-@pytest.mark.parametrize("name", ["b_mask.png", "a_masked.png", "amask.png", "_mask.png", "a_mask_new.png"])
+@pytest.mark.parametrize(
+    "name",
+    ["b_mask.png", "a_masked.png", "amask.png", "_mask.png", "a_mask_new.png", "mask_b.png", "mask_.png", "b_seg.png"],
+)
 def test_a_file_that_only_looks_like_a_mask_is_an_image(name: str) -> None:
     assert separated("cut/a.jpg", f"cut/{name}", "other/b.jpg") == (
         sorted(["cut/a.jpg", f"cut/{name}", "other/b.jpg"]),

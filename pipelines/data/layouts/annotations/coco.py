@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from pipelines.data.discovery import File
 from pipelines.data.layouts.annotations.exports import Export, Files, exports, malformed, read_json
 from pipelines.data.layouts.annotations.outlines import Shape, box, coco_runs, polygon
 from pipelines.data.layouts.categories import Categories
@@ -22,7 +21,8 @@ def coco(data: Store) -> Categories:
     """Find COCO exports: annotations/instances_<subset>.json, or <subset>/_annotations.coco.json beside the images.
 
     An image that a JSON file lists without annotations is good. Images are looked for beside the JSON file, in
-    images/<subset>, images, <subset> and the folder of the export.
+    images/<subset>, images, <subset> and the folder of the export; a path of another machine is matched by its base
+    name if only one image has it.
 
     Args:
         data: Data root.
@@ -40,9 +40,10 @@ def _read(data: Store, prefix: str) -> Export | None:
     export = Export()
     files = Files.below(data, prefix, export)
     listed: dict[str, str] = {}
+    taken = {found for name, content in contents.items() for found in _found(files, name.removeprefix(prefix), content)}
     for name, content in contents.items():
         try:
-            for image_name in _add_images(export, files, name.removeprefix(prefix), content):
+            for image_name in _add_images(export, files, name.removeprefix(prefix), content, taken=taken):
                 if image_name in listed:
                     raise ValueError(f"{image_name} is also listed in {listed[image_name]}; keep one of them")
                 listed[image_name] = name
@@ -76,37 +77,55 @@ def _content(data: Store, name: str) -> Mapping[str, Any] | None:
     return content if is_coco else None
 
 
-def _add_images(export: Export, files: Files, table: str, content: Mapping[str, Any]) -> list[str]:
+def _add_images(
+    export: Export, files: Files, table: str, content: Mapping[str, Any], *, taken: Collection[str]
+) -> list[str]:
     """Add the images of a COCO file; return their names below the folder of the export."""
-    names = {entry["id"]: str(entry["name"]) for entry in content.get("categories", ())}
-    of_image: dict[Any, list[Mapping[str, Any]]] = {entry["id"]: [] for entry in content["images"]}
+    names = {_id(entry["id"]): str(entry["name"]) for entry in content.get("categories", ())}
+    of_image: dict[str, list[Mapping[str, Any]]] = {_id(entry["id"]): [] for entry in content["images"]}
     for annotation in content["annotations"]:
-        if annotation["image_id"] not in of_image:
+        if _id(annotation["image_id"]) not in of_image:
             raise ValueError(f"an annotation belongs to image {annotation['image_id']}, which is not listed")
-        of_image[annotation["image_id"]].append(annotation)
+        of_image[_id(annotation["image_id"])].append(annotation)
     subset, listed = _subset(table), []
     for entry in content["images"]:
-        found = _find(files, table, subset, str(entry["file_name"]))
-        if found is None:
-            export.passed_over(str(entry["file_name"]), f"listed in {table}, but the file does not exist.")
+        path = str(entry["file_name"])
+        name = files.find(path, _folders(table))
+        if name is None and (name := files.find_base(path, taken)) is not None:
+            export.passed_over(
+                files.by_name[name][0], f"found by its base name, because its path in {table} is another."
+            )
+        if name is None:
+            export.not_found(path, f"listed in {table}, but the file does not exist.")
             continue
         size = [entry["height"], entry["width"]] if "height" in entry and "width" in entry else None
         outlined = [
             (_name(annotation["category_id"], names), shape)
-            for annotation in of_image[entry["id"]]
+            for annotation in of_image[_id(entry["id"])]
             for shape in _shapes(annotation, size)
         ]
-        name, image = found
         listed.append(name)
-        export.add(image, subset, outlined, files.by_name[table])
+        export.add(files.by_name[name], subset, outlined, files.by_name[table])
     return listed
 
 
-def _name(number: Any, names: Mapping[Any, str]) -> str:
+def _found(files: Files, table: str, content: Mapping[str, Any]) -> list[str]:
+    """Return the names of the images that exist where a COCO file says."""
+    entries = [entry for entry in content["images"] if isinstance(entry, dict)]
+    found = (files.find(str(entry.get("file_name")), _folders(table)) for entry in entries)
+    return [name for name in found if name is not None]
+
+
+def _id(number: Any) -> str:
+    """Return an id as text, because some tools write '0' in one place and 0 or 0.0 in another."""
+    return str(int(number) if isinstance(number, float) and number.is_integer() else number)
+
+
+def _name(number: Any, names: Mapping[str, str]) -> str:
     """Return the name of a category of annotations."""
-    if number not in names:
+    if _id(number) not in names:
         raise ValueError(f"category_id {number} is not listed in categories")
-    return names[number]
+    return names[_id(number)]
 
 
 def _subset(table: str) -> str:
@@ -117,14 +136,10 @@ def _subset(table: str) -> str:
     return path.stem.removeprefix("instances_")
 
 
-def _find(files: Files, table: str, subset: str, file_name: str) -> tuple[str, File] | None:
-    """Return an image, by its name below the folder of the export; None if it does not exist."""
-    own = str(PurePosixPath(table).parent)
-    for folder in (own, f"images/{subset}", "images", subset, ""):
-        name = str(PurePosixPath(folder, file_name))
-        if name in files.by_name:
-            return name, files.by_name[name]
-    return None
+def _folders(table: str) -> tuple[str, ...]:
+    """Return the folders that the paths in a COCO file may be relative to."""
+    subset = _subset(table)
+    return (str(PurePosixPath(table).parent), f"images/{subset}", "images", subset, "")
 
 
 def _shapes(annotation: Mapping[str, Any], size: Sequence[Any] | None) -> list[Shape | None]:

@@ -66,7 +66,7 @@ def _add_items(export: Export, files: Files, table: str, content: Mapping[str, A
         media = item.get("image") or item.get("media") or {}
         found = _find(files, subset, str(item["id"]), str(media.get("path") or ""))
         if found is None:
-            export.passed_over(str(item["id"]), f"listed in {table}, but the image does not exist.")
+            export.not_found(str(item["id"]), f"listed in {table}, but the image does not exist.")
             continue
         name, image = found
         listed.add(name)
@@ -93,12 +93,9 @@ def _find(files: Files, subset: str, item: str, path: str) -> tuple[str, File] |
     The name is the item's path, or else its id; a '/' of an id can also be written as '_'.
     """
     words = [path, *(f"{stem}{suffix}" for stem in (item, item.replace("/", "_")) for suffix in _suffixes(files))]
-    for folder in (f"images/{subset}", "images"):
-        for word in filter(None, words):
-            name = str(PurePosixPath(folder, word))
-            if name in files.by_name:
-                return name, files.by_name[name]
-    return None
+    folders = (f"images/{subset}", "images")
+    names = (files.find(word, folders) for word in words if word)
+    return next(((name, files.by_name[name]) for name in names if name is not None), None)
 
 
 def _suffixes(files: Files) -> Sequence[str]:

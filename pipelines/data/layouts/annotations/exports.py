@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -43,11 +44,13 @@ class Export:
         images: Images with and without annotations.
         passed: Reason -> names of files that are passed over for it; a reason completes the sentence '<names>: ...'.
         warnings: Further sentences for the user.
+        missing: Names of images that an annotation file lists, but that do not exist.
     """
 
     images: list[Annotated] = field(default_factory=list)
     passed: dict[str, list[str]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
 
     def add(self, image: File, subset: str, outlined: Iterable[tuple[str, Shape | None]], source: File) -> None:
         """Add an image with the outlines of its defects.
@@ -76,6 +79,16 @@ class Export:
             reason: Key of `passed`.
         """
         self.passed.setdefault(reason, []).append(name)
+
+    def not_found(self, name: str, reason: str) -> None:
+        """Note an image that is listed, but does not exist.
+
+        Args:
+            name: Name of the image, as it is listed.
+            reason: Key of `passed`.
+        """
+        self.missing.append(name)
+        self.passed_over(name, reason)
 
 
 @dataclass(frozen=True)
@@ -121,6 +134,56 @@ class Files:
         self.export.warnings += walk.warnings
         return images
 
+    def find(self, listed: str, folders: Sequence[str]) -> str | None:
+        """Return the name of a listed file: as it is listed, with '/' for '\\', or else in any case if that is clear.
+
+        Args:
+            listed: Path of the file in an annotation file.
+            folders: Folders below that of the export that the path may be relative to; the first ones are preferred.
+
+        Returns:
+            Key of `by_name`; None if there is no such file.
+        """
+        paths = [str(PurePosixPath(folder, path)) for path in (listed, _slashes(listed)) for folder in folders]
+        exact = [path for path in paths if path in self.by_name]
+        loose = [found[0] for path in paths if len(found := self._by_path.get(path.casefold(), ())) == 1]
+        return next(iter(exact + loose), None)
+
+    def find_base(self, listed: str, taken: Collection[str]) -> str | None:
+        """Return the name of a file with the base name of a path of another machine; None if it is not clear.
+
+        Args:
+            listed: Path of the file in an annotation file.
+            taken: Names of files that other paths stand for.
+
+        Returns:
+            Key of `by_name`; None if no file, or more than one, has the base name.
+        """
+        base = _slashes(listed).rpartition("/")[2]
+        found = [name for name in self._by_base.get(base.casefold(), ()) if name not in taken]
+        exact = [name for name in found if PurePosixPath(name).name == base]
+        return next((names[0] for names in (exact, found) if len(names) == 1), None)
+
+    @cached_property
+    def _by_path(self) -> Mapping[str, Sequence[str]]:
+        return _grouped(self.by_name, str)
+
+    @cached_property
+    def _by_base(self) -> Mapping[str, Sequence[str]]:
+        return _grouped(self.by_name, lambda name: PurePosixPath(name).name)
+
+
+def _grouped(names: Iterable[str], key: Callable[[str], str]) -> dict[str, list[str]]:
+    """Return names by a part of them, in lower case."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(key(name).casefold(), []).append(name)
+    return groups
+
+
+def _slashes(path: str) -> str:
+    return path.replace("\\", "/")
+
 
 # Reads the export in a folder of the data root, given with '/', or empty for the root; None if there is none.
 Reader = Callable[[Store, str], Export | None]
@@ -150,12 +213,23 @@ def exports(data: Store, kind: str, read: Reader) -> Categories:
         export.warnings += [f"{named(others)}: not used, because it has no {kind} annotations."] if others else []
     walks = {category: _walk(category, export) for category, export in of_category.items()}
     if walks and not any(image.split == TRAIN for walk in walks.values() for image in walk.images):
-        count = sum(len(export.images) for export in of_category.values())
-        raise UsageError(
-            f"--data {data.uri}: none of the {count} images of the {kind} export is a good training image, that is one "
-            "without an annotation of a defect. ReConPatch learns from good images alone. Add images of good parts."
-        )
+        raise UsageError(f"--data {data.uri}: {_nothing_good(kind, list(of_category.values()))}")
     return {category: lambda walk=walk: walk for category, walk in walks.items()}  # type: ignore[misc]
+
+
+def _nothing_good(kind: str, exports_found: Sequence[Export]) -> str:
+    """Return why exports contain no good training image."""
+    count = sum(len(export.images) for export in exports_found)
+    missing = [name for export in exports_found for name in export.missing]
+    absent = f"{len(missing)} of the images that the {kind} export lists do not exist: {named(missing)}."
+    mend = "Correct their paths in the annotation files, or add the images."
+    if not count:
+        return f"{absent} {mend}" if missing else f"the {kind} export lists no image. Export it again with its images."
+    nothing = f"none of the {count} images of the {kind} export is a good training image, that is one without an "
+    nothing += "annotation of a defect."
+    if missing:
+        return f"{nothing} {absent} {mend}"
+    return f"{nothing} ReConPatch learns from good images alone. Add images of good parts."
 
 
 def half_of_subset(subset: str) -> str | None:

@@ -69,3 +69,12 @@ def test_an_empty_good_folder_is_a_category_only_beside_others(tmp_path: Path) -
     (tmp_path / "bolt/good").mkdir(parents=True)
     touch(tmp_path, "nut/good/a.png", "nut/bent/b.png")
     assert look(tmp_path).categories == ("bolt", "nut")
+
+
+def test_masks_beside_the_categories_are_named(tmp_path: Path) -> None:
+    touch(tmp_path, "nut/good/a.png", "nut/bent/b.png", "masks/nut/bent/b_mask.png")
+    listing = look(tmp_path)
+    assert listing.categories == ("nut",)
+    assert listing.warnings == (
+        "masks: not used, because masks are read from the folder of their category. Move them there.",
+    )

@@ -153,3 +153,22 @@ def test_masks_beside_the_categories_are_named(tmp_path: Path) -> None:
     assert listing.warnings == (
         "masks: not used, because masks are read from the folder of their category. Move them there.",
     )
+
+
+@pytest.mark.parametrize("images", ["images", "Data", "RGB"])
+def test_masks_beside_a_folder_of_images_are_no_category(tmp_path: Path, images: str) -> None:
+    make_category(tmp_path, images)
+    touch(tmp_path, "masks/train/good/1.png", "masks/test/bent/1.png")
+    listing = look(tmp_path)
+    assert listing.categories == (images,)
+    assert listing.warnings == (
+        "masks: not used, because masks are read from the folder of their category. Move them there.",
+    )
+
+
+def test_a_root_that_is_a_category_stays_one_with_masks_in_the_form_of_a_category(tmp_path: Path) -> None:
+    make_category(tmp_path, "nut")
+    touch(tmp_path, "nut/masks/train/good/1.png")
+    listing = look(tmp_path / "nut")
+    assert listing.categories == ("nut",)
+    assert "masks/train/good/1.png" not in paths(listing)

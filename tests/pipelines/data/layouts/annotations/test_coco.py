@@ -125,3 +125,72 @@ def test_other_json_files_are_not_claimed(tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text('{"images": 3}')
     with pytest.raises(UsageError, match=r"^--data "):
         look(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "listed",
+    ["C:\\data\\images\\0.png", "/abs/images/0.png", "0.PNG", "lot\\0.png", "/abs/0.PNG", "Lot/0.png"],
+)
+def test_paths_of_another_machine_and_in_another_case_are_found(tmp_path: Path, listed: str) -> None:
+    touch(tmp_path, "images/lot/0.png" if listed.lower().startswith("lot") else "images/0.png", "images/1.png")
+    write(tmp_path / "annotations" / "instances_default.json", [listed, "1.png"], {"1.png": POLYGON})
+    labels = {image.image_path: (image.split, image.label) for image in look(tmp_path).images}
+    name = next(name for name in labels if name.endswith("0.png"))
+    assert labels == {name: ("train", 0), "images/1.png": ("test", 1)}
+
+
+def test_an_image_that_is_found_by_its_base_name_is_named(tmp_path: Path) -> None:
+    touch(tmp_path, "images/a.png", "images/lot/b.png")
+    write(tmp_path / "annotations" / "x.json", ["a.png", "D:\\old\\b.png"], {})
+    listing = look(tmp_path)
+    assert {image.image_path for image in listing.images} == {"images/a.png", "images/lot/b.png"}
+    assert listing.warnings == (
+        "images/lot/b.png: found by its base name, because its path in annotations/x.json is another.",
+    )
+
+
+def test_a_base_name_that_is_not_clear_or_belongs_to_another_image_finds_nothing(tmp_path: Path) -> None:
+    touch(tmp_path, "train/a.jpg", "val/b.jpg", "images/x/c.jpg", "images/y/c.jpg")
+    write(tmp_path / "annotations" / "instances_train.json", ["a.jpg", "/old/b.jpg", "/old/c.jpg"], {})
+    write(tmp_path / "annotations" / "instances_val.json", ["b.jpg"], {})
+    listing = look(tmp_path)
+    assert {image.image_path: image.split for image in listing.images} == {
+        "train/a.jpg": "train",
+        "val/b.jpg": "validation",
+    }
+    assert listing.warnings[0] == (
+        "/old/b.jpg, /old/c.jpg: listed in annotations/instances_train.json, but the file does not exist."
+    )
+
+
+@pytest.mark.parametrize(
+    ("notes", "start"),
+    [
+        (
+            {"a.png": POLYGON},
+            "none of the 1 images of the COCO export is a good training image, that is one without an ",
+        ),
+        (None, "1 of the images that the COCO export lists do not exist: gone.png. Correct their paths in the "),
+    ],
+)
+def test_a_refusal_names_listed_images_that_do_not_exist(
+    tmp_path: Path, notes: Mapping[str, Mapping[str, Any]] | None, start: str
+) -> None:
+    touch(tmp_path, "images/a.png")
+    write(tmp_path / "annotations" / "x.json", [*(notes or {}), "gone.png"], notes or {})
+    with pytest.raises(UsageError) as raised:
+        look(tmp_path)
+    assert str(raised.value).startswith(f"--data {tmp_path}: {start}")
+    assert "1 of the images that the COCO export lists do not exist: gone.png." in str(raised.value)
+    assert str(raised.value).endswith("Correct their paths in the annotation files, or add the images.")
+
+
+@pytest.mark.parametrize(("listed", "referred"), [(0, "0"), ("0", 0), (0, 0.0), ("x", "x")])
+def test_ids_are_compared_as_text(tmp_path: Path, listed: object, referred: object) -> None:
+    touch(tmp_path, "images/a.png", "images/b.png")
+    images = [{"id": listed, "file_name": "a.png"}, {"id": 1, "file_name": "b.png"}]
+    note = {"image_id": referred, "category_id": referred, **POLYGON}
+    content = {"images": images, "annotations": [note], "categories": [{"id": listed, "name": "dent"}]}
+    (tmp_path / "result.json").write_text(json.dumps(content))
+    defects = {image.image_path: image.defect for image in look(tmp_path).images}
+    assert defects == {"images/a.png": "dent", "images/b.png": "good"}

@@ -86,3 +86,21 @@ def test_an_invalid_file_is_an_error(tmp_path: Path, annotation: dict[str, Any],
     write(tmp_path, "default", [item("a", annotation)])
     with pytest.raises(UsageError, match=rf"annotations/default.json is not a valid Datumaro file \({reason}"):
         look(tmp_path)
+
+
+@pytest.mark.parametrize("path", ["lot\\a.jpg", "LOT/A.JPG", "Lot\\a.JPG"])
+def test_paths_with_other_separators_and_in_another_case_are_found(tmp_path: Path, path: str) -> None:
+    touch(tmp_path, "images/default/lot/a.jpg")
+    write(tmp_path, "default", [item("1", path=path)])
+    assert fields_by_path(look(tmp_path)) == {"images/default/lot/a.jpg": (tmp_path.name, "train", "good", 0, None)}
+
+
+def test_if_no_listed_image_exists_the_refusal_names_some(tmp_path: Path) -> None:
+    touch(tmp_path, "images/default/a.jpg")
+    write(tmp_path, "default", [item("gone"), item("lost")])
+    with pytest.raises(UsageError) as raised:
+        look(tmp_path)
+    assert str(raised.value) == (
+        f"--data {tmp_path}: 2 of the images that the Datumaro export lists do not exist: gone, lost. Correct their "
+        "paths in the annotation files, or add the images."
+    )
