@@ -21,7 +21,7 @@ from reconpatch.imaging.images import IMAGE_SUFFIXES_NOT_READ, SUFFIXES
 # exist.
 File = tuple[str, pafs.FileInfo | None]
 
-# Folders that file systems and storage servers create at the root of a disk. Often they cannot be read.
+# Folders that file systems create at the root of a disk, and storage servers in any folder. Often they cannot be read.
 _SYSTEM_FOLDERS = frozenset({"lost+found", "System Volume Information", "$RECYCLE.BIN", "@eaDir", "#recycle"})
 
 

@@ -21,6 +21,7 @@ import pyarrow.fs as pafs
 
 from pipelines.data.discovery import Truth, Walk, named
 from pipelines.data.list_columns import read_cells
+from pipelines.data.mask_files import GOOD_NAMES
 from pipelines.data.records import GOOD, TEST, TRAIN, VALIDATION
 from pipelines.errors import UsageError
 from pipelines.storage.store import Store, side_by_side
@@ -29,7 +30,7 @@ _SPLITS = {TRAIN: TRAIN, TEST: TEST, VALIDATION: VALIDATION, "val": VALIDATION, 
 _NUMBERS = {0.0: GOOD, 1.0: "defect"}
 _MAX_NAME_BYTES = 255  # limit of common file systems for one path component
 # Any other word is the name of a defect.
-_WORDS = {GOOD: GOOD, "ok": GOOD, "normal": GOOD, "false": GOOD, "true": "defect"}
+_WORDS = {**dict.fromkeys(GOOD_NAMES, GOOD), "false": GOOD, "true": "defect"}
 _BUCKET_SCHEMES = ("s3", "gs", "gcs")  # in their URIs, the bucket follows '://', so that a full URI gives the path
 
 

@@ -74,9 +74,9 @@ def test_errors_of_decoders_are_converted():
 
 
 def test_log_messages_are_dropped_inside_only(caplog):
-    logger = logging.getLogger("a.library")
-    with silenced("a.library"):
-        with silenced("a.library"):
+    logger = logging.getLogger("a_library")
+    with silenced("a_library"):
+        with silenced("a_library"):
             logger.error("one")
         logger.error("two")
     logger.error("three")
